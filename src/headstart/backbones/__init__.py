@@ -1,0 +1,11 @@
+"""◆ One file a source of backbones. A backbone is a frozen function from a prepared batch to rows; it never sees labels."""
+
+from headstart.backbones.backbone import Source
+from headstart.core.registry import Registry
+
+SOURCES: Registry[Source] = Registry(
+    "headstart.backbones",
+    "backbone source",
+    Source,
+    frozenset({"backbone", "readout", "pooling", "hub", "weights", "torchvision_schemas", "choice"}),
+)

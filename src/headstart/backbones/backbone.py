@@ -1,0 +1,161 @@
+"""What a backbone is, and what a source of backbones does."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from headstart.core.errors import UsageError
+from headstart.core.spec import BackboneSpec
+from headstart.data.preparation import Batch, Preparation
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class BackboneRequest:
+    """What a person asks for.
+
+    Attributes:
+        source: a plug-in of `backbones`, such as `timm`.
+        name: an architecture or model name within it, such as `vgg16` or `google-bert/bert-base-uncased`, or a local directory.
+        layer: empty for the default readout, a module path such as `encoder.layer.8`, or a negative block index such as `-2`.
+        pooling: empty for the default, or `mean`, `cls`, `cls+mean`, `max`, `last`, `flat`, `model`.
+        weights: a local file to take the weights from instead of the hub: safetensors, or a `.pth` of tensors only.
+        precision: the arithmetic; part 1 knows `float32`.
+        prepare: options that replace those of the backbone's own preparation, such as `{"size": 128}` or `{"long": "windows"}`.
+        offline: open no socket.
+        module: for source `torch` in Python: the user's own module.
+    """
+
+    source: str
+    name: str
+    layer: str = ""
+    pooling: str = ""
+    weights: Path | None = None
+    precision: str = "float32"
+    prepare: Mapping[str, Any] = field(default_factory=dict)
+    offline: bool = False
+    module: "torch.nn.Module | None" = None
+
+    @classmethod
+    def parse(cls, text: str) -> "BackboneRequest":
+        """The request for `SOURCE:NAME`, such as `timm:resnet50`.
+
+        Raises:
+            UsageError: there is no colon.
+        """
+        source, colon, name = text.partition(":")
+        if not colon or not source or not name:
+            raise UsageError(f"a backbone is written SOURCE:NAME, such as timm:resnet50, and got {text!r}")
+        return cls(source=source, name=name)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What rebuilds a backbone's network without its weights: literals only, as the manifest holds them.
+
+    Attributes:
+        source: the plug-in that rebuilds it.
+        name: its name there.
+        options: JSON values for the plug-in, such as a transformers configuration.
+        licence: of the weights, as an SPDX identifier where known, else empty.
+    """
+
+    source: str
+    name: str
+    options: Mapping[str, Any]
+    licence: str
+
+
+class Backbone(ABC):
+    """A frozen function from a prepared batch to rows.
+
+    Attributes:
+        specs: one per layer read; one forward pass fills them all.
+        preparation: the host half of preparation.
+        architecture: what rebuilds it from its tensors.
+        warnings: sentences that a person should read before trusting the rows.
+    """
+
+    specs: tuple[BackboneSpec, ...]
+    preparation: Preparation
+    architecture: Architecture
+    warnings: tuple[str, ...] = ()
+
+    @abstractmethod
+    def embed(self, batch: Batch) -> tuple[Float[np.ndarray, "n d"], ...]:
+        """Rows of a batch, float32, one array per spec: the plain way, which engines are checked against."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The weights by name, for saving by value; their digest is `specs[0].weights`."""
+
+
+class TorchBackbone(Backbone):
+    """A backbone whose network is a torch module.
+
+    Attributes:
+        module: takes a prepared batch's values and lengths as tensors and returns a tuple of (n, d) rows. Its first operation is
+            the device half of preparation. In eval mode, without gradients.
+    """
+
+    module: "torch.nn.Module"
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """One pretrained model that a source knows.
+
+    Attributes:
+        backbone: `SOURCE:NAME`.
+        modality: `image`, `text` or `audio`.
+        description: one line.
+        licence: SPDX identifier, or empty where unknown.
+        size_bytes: of the weights where they are on this machine, else None.
+        installed: whether the weights are on this machine.
+    """
+
+    backbone: str
+    modality: str
+    description: str
+    licence: str
+    size_bytes: int | None
+    installed: bool
+
+
+class Source(ABC):
+    """A plug-in of `backbones`."""
+
+    @abstractmethod
+    def catalogue(self) -> tuple[CatalogueEntry, ...]:
+        """What the source offers by name; opens no socket and imports no heavy library."""
+
+    @abstractmethod
+    def open(self, request: BackboneRequest) -> Backbone:
+        """The backbone that is asked for, frozen.
+
+        Raises:
+            WeightsMissing: the weights are not here; one sentence with both ways out.
+            BackboneError: there is no such name or layer.
+            ExtraMissing: a library is not installed.
+        """
+
+    @abstractmethod
+    def rebuild(
+        self,
+        architecture: Architecture,
+        specs: tuple[BackboneSpec, ...],
+        assets: Mapping[str, bytes],
+        tensors: Callable[[], Mapping[str, np.ndarray]],
+    ) -> Backbone:
+        """The backbone that was saved: same specs, weights from `tensors`, nothing from the network.
+
+        Raises:
+            ModelError: tensors are missing, unknown, or of other shapes than the architecture's.
+        """

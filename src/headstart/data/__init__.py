@@ -1,0 +1,1 @@
+"""Samples, how they are read and split, and the host half of preparation for each modality."""

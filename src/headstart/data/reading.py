@@ -1,0 +1,47 @@
+"""What every reader takes and gives."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.data.samples import Samples
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a person may say about their data. None means: find out.
+
+    Attributes:
+        target: the column that holds the target.
+        input: the column that holds the text or the path of a file.
+        group: the column that holds the group, or for files `parent` (the folder) or a regular expression with one group that is
+            matched against the file's name, such as `^(BloodImage_[0-9]+)`.
+        separator: what separates the labels of one multi-label cell, such as `|`.
+        task: `single_label`, `multi_label` or `regression`.
+        modality: `image`, `text` or `audio`.
+        labelled: whether a target is wanted; an unlabelled folder is read with False.
+    """
+
+    target: str | None = None
+    input: str | None = None
+    group: str | None = None
+    separator: str | None = None
+    task: str | None = None
+    modality: str | None = None
+    labelled: bool = True
+
+
+class Reader(ABC):
+    """A plug-in of `data.readers`: one way in which data is handed out."""
+
+    @abstractmethod
+    def accepts(self, source: tuple[Path, ...]) -> bool:
+        """Whether this reader is for such a source, judged by a look at names and first bytes."""
+
+    @abstractmethod
+    def read(self, source: tuple[Path, ...], options: ReadOptions) -> Samples:
+        """Read the source. Nothing in it is ever written to.
+
+        Raises:
+            DataError: the source cannot be used; one sentence says what was expected, what was found and what to do.
+        """

@@ -1,0 +1,1 @@
+"""Extraction: run a frozen backbone once per distinct sample and keep the rows."""

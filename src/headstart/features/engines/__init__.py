@@ -1,0 +1,1 @@
+"""◆ One file an engine: how a backbone is run on the hardware that is there."""

@@ -1,0 +1,8 @@
+"""◆ One file a head recipe. Many recipes, few fitted heads: `Linear` and `Neighbours`."""
+
+from headstart.core.registry import Registry
+from headstart.heads.recipe import HeadRecipe
+
+HEADS: Registry[HeadRecipe] = Registry(
+    "headstart.heads", "head", HeadRecipe, frozenset({"recipe", "fitted", "statistics", "selection", "rows"})
+)

@@ -1,0 +1,1 @@
+"""`Model`, the model directory and the card."""

@@ -1,0 +1,76 @@
+"""What a task is: the same words for every kind of target."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+
+from headstart.evaluation.intervals import Estimate
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Encoded targets of n samples.
+
+    Attributes:
+        values: (n,) int64 class indices for `single_label`, (n, k) bool for `multi_label`, (n,) float64 for `regression`.
+        labels: the k label names that the indices and columns stand for; empty for regression.
+        task: the task's name.
+    """
+
+    values: np.ndarray
+    labels: tuple[str, ...]
+    task: str
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+    def take(self, rows: np.ndarray) -> "Targets":
+        """The targets at these positions."""
+        return Targets(self.values[rows], self.labels, self.task)
+
+
+class Task(ABC):
+    """A plug-in of `tasks`.
+
+    Attributes:
+        name: the file's stem.
+        link: how scores become a prediction: `softmax`, `sigmoid` or `identity`.
+        primary: the metric that a person looks at first.
+    """
+
+    name: str
+    link: str
+    primary: str
+
+    @abstractmethod
+    def fits(self, column: pa.ChunkedArray) -> bool:
+        """Whether a target column looks like this task's, for when nobody said."""
+
+    @abstractmethod
+    def encode(self, column: pa.ChunkedArray, labels: tuple[str, ...] | None) -> Targets:
+        """Encode a target column without nulls; `labels` None means: take them from the column, sorted by name.
+
+        Raises:
+            DataError: a value is no target of this task, or a label is not among `labels`; names the values.
+        """
+
+    @abstractmethod
+    def predict(self, scores: Float[np.ndarray, "n k"], temperature: float) -> Float[np.ndarray, "n k"]:
+        """Scores to calibrated probabilities (rows sum to 1 for softmax), or to values (n, 1) for regression."""
+
+    @abstractmethod
+    def metrics(self, targets: Targets, predicted: Float[np.ndarray, "n k"], *, seed: int = 0) -> dict[str, Estimate]:
+        """Every metric of the task by name, each with a 95 % bootstrap interval. Names: docs/json.md."""
+
+    @abstractmethod
+    def prediction(self, predicted: Float[np.ndarray, "k"], labels: tuple[str, ...]) -> Mapping[str, Any]:
+        """The JSON of one prediction, without `input`. Keys that a model does not carry are null."""
+
+    @abstractmethod
+    def summary(self, targets: Targets) -> Mapping[str, int]:
+        """Count per label (or an empty mapping for regression): for reports and the class prior."""
