@@ -10,5 +10,5 @@ class Progress(Protocol):
         """`done` of `total` units of `stage` are finished; a stage ends when the two are equal."""
 
 
-def silent(stage: str, done: int, total: int) -> None:  # noqa: ARG001  (the protocol's names)
+def silent(stage: str, done: int, total: int) -> None:
     """Progress that nobody watches."""

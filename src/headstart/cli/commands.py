@@ -1,0 +1,172 @@
+"""One function a verb of the command line: call the verb, render what it returns."""
+
+import argparse
+import ast
+import csv
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headstart.backbones.backbone import BackboneRequest
+from headstart.cli import render
+from headstart.cli.watch import Watch
+from headstart.core.errors import UsageError
+from headstart.data.reading import ReadOptions
+from headstart.model.loading import load
+from headstart.model.model import Model
+from headstart.model.saving import refuse_if_not_ours
+from headstart.verbs.evaluate import evaluate as evaluate_verb
+from headstart.verbs.fit import FitOptions
+from headstart.verbs.fit import fit as fit_verb
+from headstart.verbs.models import models as models_verb
+from headstart.verbs.predict import predict as predict_verb
+
+
+def fit(options: argparse.Namespace) -> int:
+    """`headstart fit`."""
+    out = Path(options.out) if options.out else None
+    if out is not None:
+        refuse_if_not_ours(out)
+        _refuse_inside_data(out, Path(options.data))
+    with Watch(quiet=options.quiet) as progress:
+        model = fit_verb(options.data, options=_fit_options(options), progress=progress)
+    if out is not None:
+        model.save(out, by_reference=options.by_reference)
+    if options.json:
+        _print_json(model.report.to_json(None if out is None else str(out)))
+    else:
+        render.fit(model.report, out=out, modality=model.modality)
+    return 0
+
+
+def predict(options: argparse.Namespace) -> int:
+    """`headstart predict`."""
+    model = load(Path(options.model))
+    with Watch(quiet=options.quiet) as progress:
+        answers = predict_verb(model, _items(model, options.inputs), progress=progress)
+    if options.json:
+        for answer in answers:
+            _print_json(answer)
+    elif options.csv:
+        _write_csv(model, answers)
+    else:
+        render.predictions(answers, top=options.top)
+    return 3 if any("error" in answer for answer in answers) else 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """`headstart evaluate`."""
+    model = load(Path(options.model))
+    with Watch(quiet=options.quiet) as progress:
+        report = evaluate_verb(model, options.data, part=options.part, target=options.target, progress=progress)
+    if options.json:
+        _print_json(report.to_json())
+    else:
+        render.evaluation(report, source=options.data)
+    return 0
+
+
+def models(options: argparse.Namespace) -> int:
+    """`headstart models`."""
+    entries = models_verb(modality=options.modality, installed=options.installed)
+    if options.json:
+        _print_json({"models": [dataclasses.asdict(entry) for entry in entries]})
+    else:
+        render.models(entries)
+    return 0
+
+
+def _fit_options(options: argparse.Namespace) -> FitOptions:
+    reading = ReadOptions(
+        target=options.target,
+        input=options.input,
+        group=options.group,
+        separator=options.separator,
+        task="multi_label" if options.task == "multilabel" else options.task,
+        modality=options.modality,
+    )
+    return FitOptions(
+        backbone=_request(options),
+        head=options.head,
+        reading=reading,
+        hold_out=options.hold_out,
+        seed=options.seed,
+        offline=options.offline,
+    )
+
+
+def _request(options: argparse.Namespace) -> BackboneRequest | None:
+    prepare = dict(map(_assignment, options.prepare))
+    if options.long:
+        prepare["long"] = options.long
+    changed = {"layer": options.layer, "pooling": options.pooling, "weights": options.weights, "prepare": prepare}
+    if options.backbone is None:
+        if given := [f"--{name}" for name, value in changed.items() if value]:
+            raise UsageError(
+                f"{', '.join(given)} belongs to a backbone: name one with --backbone SOURCE:NAME (see 'headstart models')"
+            )
+        return None
+    request = BackboneRequest.parse(options.backbone)
+    weights = Path(options.weights) if options.weights else None
+    return dataclasses.replace(request, layer=options.layer, pooling=options.pooling, weights=weights, prepare=prepare)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise UsageError(f"--prepare takes KEY=VALUE, such as size=128, and got {text!r}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+def _refuse_inside_data(out: Path, data: Path) -> None:
+    """The source data is never written to, hence no model below it."""
+    if data.is_dir() and data.resolve() in [out.resolve(), *out.resolve().parents]:
+        raise UsageError(
+            f"--out {out} lies inside the data folder {data}, which is never written to; name a place outside it"
+        )
+
+
+def _items(model: Model, inputs: list[str]) -> list[str | Path] | Path:
+    """For a text model what names a file is a file, and everything else the text itself; for others all are paths."""
+    if model.modality != "text":
+        return Path(inputs[0]) if len(inputs) == 1 else [Path(each) for each in inputs]
+    paths = [Path(each) for each in inputs if _exists(each)]
+    if paths and len(paths) < len(inputs):
+        missing = next(each for each in inputs if not _exists(each))
+        raise UsageError(f"some inputs name files and {missing!r} does not; give either files or texts")
+    if paths:
+        return paths[0] if len(paths) == 1 else list(paths)
+    return list(inputs)
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _write_csv(model: Model, answers: list[dict[str, Any]]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["input", *_headings(model), *(f"p({label})" for label in model.labels), "error"])
+    for answer in answers:
+        if "error" in answer:
+            writer.writerow([answer["input"], *[""] * (len(_headings(model)) + len(model.labels)), answer["error"]])
+            continue
+        values = [";".join(value) if isinstance(value := answer[key], list) else value for key in _headings(model)]
+        probabilities = answer.get("probabilities", {})
+        writer.writerow([answer["input"], *values, *(f"{probabilities[label]:.6f}" for label in model.labels), ""])
+
+
+def _headings(model: Model) -> list[str]:
+    return {"single_label": ["label", "probability"], "multi_label": ["labels"]}.get(model.task, ["value"])

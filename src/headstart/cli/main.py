@@ -1,0 +1,169 @@
+"""`headstart`: parse, call one verb, render."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+EXIT_DONE, EXIT_REFUSED, EXIT_USAGE, EXIT_PARTLY, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+_EPILOG = """\
+exit status: 0 done; 1 refused, with one sentence that says why; 2 wrong usage; 3 predictions were made but some inputs could not be read;
+130 interrupted (rows that were extracted are kept, and the same command goes on from there)"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.offline:
+        os.environ["HEADSTART_OFFLINE"] = "1"
+    from headstart.cli import commands
+    from headstart.core.errors import HeadstartError, UsageError
+
+    try:
+        return int(getattr(commands, options.verb)(options))
+    except UsageError as error:
+        return _say(parser.prog, str(error), EXIT_USAGE)
+    except HeadstartError as error:
+        return _say(parser.prog, str(error), EXIT_REFUSED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_REFUSED
+    except KeyboardInterrupt:
+        return _say(
+            parser.prog,
+            "interrupted; what was extracted is kept, and the same command goes on from there",
+            EXIT_INTERRUPTED,
+        )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs."""
+    from headstart import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="headstart",
+        description="From a pretrained model and your own labelled images, texts or recordings to a model that you can trust and ship.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"headstart {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _add_fit(verbs)
+    _add_predict(verbs)
+    _add_evaluate(verbs)
+    _add_models(verbs)
+    return parser
+
+
+_Verbs = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _add_fit(verbs: _Verbs) -> None:  # type: ignore[valid-type]
+    fit = _verb(verbs, "fit", "fit a model to a folder of labelled photos, texts or recordings, or to a table")
+    fit.add_argument("data", help="a folder of class folders (with or without train/ val/ test/), a table (.csv .tsv .jsonl .parquet), "
+                     "or a folder of tables named train, val, test")  # fmt: skip
+    fit.add_argument(
+        "--out", metavar="DIR", help="where to write the model directory; without it the model is only measured"
+    )
+    data = fit.add_argument_group("data")
+    data.add_argument("--target", metavar="COLUMN", help="the column that holds the label or number")
+    data.add_argument("--input", metavar="COLUMN", help="the column that holds the text or the path of a file")
+    data.add_argument("--group", metavar="COLUMN", help="the column with the group (patient, speaker, slide) that must not be split; for "
+                      "files 'parent', or a regular expression whose first group is taken from the file's name")  # fmt: skip
+    data.add_argument(
+        "--task", choices=["single_label", "multilabel", "multi_label", "regression"], help="what kind of target it is"
+    )
+    data.add_argument(
+        "--separator", metavar="TEXT", help="what separates the labels of a multi-label cell, such as '|'"
+    )
+    data.add_argument("--modality", choices=["image", "text", "audio"], help="what the inputs are")
+    data.add_argument("--hold-out", type=_share, default=0.0, metavar="SHARE", help="set aside this share of the samples as a test part, "
+                      "stratified by label (default: none; the figures are then out-of-fold ones)")  # fmt: skip
+    model = fit.add_argument_group("model")
+    model.add_argument("--backbone", metavar="SOURCE:NAME", help="such as timm:resnet50, transformers:bert-base-uncased or "
+                       "embedded:minilm-l6 (default: the first of the list for the modality that is on this machine; see 'headstart models')")  # fmt: skip
+    model.add_argument(
+        "--layer", default="", help="a module path such as encoder.layer.8, or a negative block index such as -2"
+    )
+    model.add_argument("--pooling", default="", help="mean, cls, cls+mean, max, last, flat or model")
+    model.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="a local file with the backbone's weights (.safetensors, or a .pth of tensors)",
+    )
+    model.add_argument("--prepare", metavar="KEY=VALUE", action="append", default=[], help="change the backbone's own preparation, such "
+                       "as size=128; may be repeated")  # fmt: skip
+    model.add_argument(
+        "--long", choices=["truncate", "windows"], help="what to do with texts past the backbone's limit"
+    )
+    model.add_argument("--head", default="auto", help="auto, logistic, ridge, lda, prototype, knn, or one with options such as "
+                       "'ridge(penalty=0.1)' (default: auto)")  # fmt: skip
+    model.add_argument("--seed", type=int, default=0, help="decides the folds and what is held out (default: 0)")
+    model.add_argument(
+        "--by-reference", action="store_true", help="store the backbone's name and digest instead of its weights"
+    )
+
+
+def _add_predict(verbs: _Verbs) -> None:  # type: ignore[valid-type]
+    predict = _verb(verbs, "predict", "names with calibrated probabilities for files, folders, tables or texts")
+    predict.add_argument("model", help="the model directory")
+    predict.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="files, a folder or a table; for a text model also the text itself, in quotes",
+    )
+    form = predict.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="a CSV table on standard output")
+    predict.add_argument("--top", type=int, default=3, metavar="N", help="labels to show for each input (default: 3)")
+
+
+def _add_evaluate(verbs: _Verbs) -> None:  # type: ignore[valid-type]
+    evaluate = _verb(verbs, "evaluate", "a model's figures on labelled data that it was not fitted on")
+    evaluate.add_argument("model", help="the model directory")
+    evaluate.add_argument("data", help="labelled data, laid out like the training data or one part of it")
+    evaluate.add_argument(
+        "--part", choices=["train", "val", "test"], help="which part (default: test, else val, else all)"
+    )
+    evaluate.add_argument(
+        "--target", metavar="COLUMN", help="the column with the labels, where it has another name than in training"
+    )
+
+
+def _add_models(verbs: _Verbs) -> None:  # type: ignore[valid-type]
+    models = _verb(verbs, "models", "what pretrained models there are, what is on this machine, licence and size")
+    models.add_argument("--modality", choices=["image", "text", "audio"], help="only those for this modality")
+    models.add_argument("--installed", action="store_true", help="only those that are on this machine")
+
+
+def _verb(verbs: _Verbs, name: str, about: str) -> argparse.ArgumentParser:  # type: ignore[valid-type]
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=about, description=about)  # type: ignore[attr-defined]
+    parser.add_argument(
+        "--json", action="store_true", help="JSON on standard output, and nothing else there (docs/json.md)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument(
+        "--offline", action="store_true", help="open no socket: weights come from this machine or not at all"
+    )
+    return parser
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"a share between 0 and 1, such as 0.2, and got {text!r}")
+    return value
+
+
+def _say(program: str, sentence: str, status: int) -> int:
+    print(f"{program}: {sentence}", file=sys.stderr)  # noqa: T201
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

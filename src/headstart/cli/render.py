@@ -1,0 +1,198 @@
+"""Tables that a person can read, on standard output."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from headstart.backbones.backbone import CatalogueEntry
+from headstart.core.errors import Skipped
+from headstart.evaluation.intervals import Estimate
+from headstart.model.reports import OUT_OF_FOLD, EvaluationReport, FitReport
+
+_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log-loss",
+    "calibration_error": "calibration error",
+    "map": "mean average precision",
+    "mae": "mean absolute error",
+    "r2": "R²",
+}
+_LOWER_IS_BETTER = {"log_loss", "calibration_error", "mae"}
+_MOST_CLASSES = 12
+_MOST_SKIPPED = 10
+
+
+def fit(report: FitReport, *, out: Path | None, modality: str) -> None:
+    """What `headstart fit` shows: data, backbone, heads, figures, doubts, and where the model lies."""
+    console = _console()
+    for note in report.notes:
+        console.print(f"[dim]·[/] {escape(note)}")
+    parts = ", ".join(f"{count:,} {part}" for part, count in report.n.items() if count)
+    labels = f", {len(report.classes)} labels" if report.classes else ""
+    console.print(f"[bold]data[/]      {modality}, {report.task.replace('_', ' ')}{labels}: {parts}")
+    above = f" [dim](not on this machine: {escape(', '.join(report.above))})[/]" if report.above else ""
+    console.print(f"[bold]backbone[/]  {escape(report.backbone)}{above}")
+    console.print(
+        f"[bold]features[/]  {report.extracted:,} extracted, {report.cached:,} from the store, in {report.seconds['features']:.1f} s"
+    )
+    console.print(
+        f"[bold]head[/]      {escape(report.head)} [dim]chosen out of fold, in {report.seconds['head']:.1f} s[/]"
+    )
+    _candidates(console, report)
+    _figures(console, _columns(report))
+    _skipped(console, report.skipped)
+    for warning in report.warnings:
+        console.print(f"[yellow]![/] {escape(warning)}")
+    if out is not None:
+        console.print(f"[bold]model[/]     {escape(str(out))}")
+        console.print(f"[bold]card[/]      {escape(str(out / 'README.md'))}")
+
+
+def _columns(report: FitReport) -> dict[str, Mapping[str, Estimate]]:
+    columns = {}
+    if report.evaluated_on != OUT_OF_FOLD:
+        columns[f"{report.evaluated_on} ({report.n[report.evaluated_on]:,})"] = report.metrics
+    columns[f"train, out of fold ({report.n['train']:,})"] = report.out_of_fold
+    return columns
+
+
+def _candidates(console: Console, report: FitReport) -> None:
+    """The best candidate of each family, by out-of-fold loss."""
+    best: dict[str, Mapping[str, Any]] = {}
+    for each in report.candidates:
+        if each["log_loss"] is not None and (
+            each["family"] not in best or each["log_loss"] < best[each["family"]]["log_loss"]
+        ):
+            best[each["family"]] = each
+    if len(best) < 2:
+        return
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for heading in ("head", "out-of-fold loss", "accuracy", "seconds"):
+        table.add_column(heading, justify="left" if heading == "head" else "right")
+    for each in sorted(best.values(), key=lambda candidate: float(candidate["log_loss"])):
+        chosen = "bold" if each["recipe"] == report.head else ""
+        accuracy = "" if each["accuracy"] is None else f"{each['accuracy']:.4f}"
+        table.add_row(
+            escape(each["recipe"]), f"{each['log_loss']:.4f}", accuracy, f"{each['seconds']:.2f}", style=chosen
+        )
+    console.print(table)
+
+
+def evaluation(report: EvaluationReport, *, source: str) -> None:
+    """What `headstart evaluate` shows."""
+    console = _console()
+    part = f", part {report.part}" if report.part else ""
+    console.print(f"[bold]{escape(source)}[/]{part}: {report.n:,} samples")
+    if report.in_sample:
+        console.print(
+            "[yellow]![/] the model was fitted on every one of these samples: the figures say nothing about new ones"
+        )
+    elif report.left_out:
+        console.print(f"[dim]·[/] {report.left_out:,} samples are left out because the model was fitted on them")
+    _figures(console, {"value": report.metrics})
+    _skipped(console, report.skipped)
+
+
+def _figures(console: Console, columns: Mapping[str, Mapping[str, Estimate]]) -> None:
+    table = Table(box=None, padding=(0, 2), header_style="dim", title_justify="left")
+    table.add_column("figure")
+    for heading in columns:
+        table.add_column(heading, justify="right")
+    first = next(iter(columns.values()))
+    recalls = [name for name in first if name.startswith("recall.")]
+    shown = (
+        sorted(recalls, key=lambda name: first[name].value)[:_MOST_CLASSES] if len(recalls) > _MOST_CLASSES else recalls
+    )
+    for name in [name for name in first if name not in recalls] + shown:
+        title = f"recall of {escape(name.removeprefix('recall.'))}" if name in recalls else _NAMES.get(name, name)
+        hint = " [dim](lower is better)[/]" if name in _LOWER_IS_BETTER else ""
+        table.add_row(title + hint, *(_figure(metrics.get(name)) for metrics in columns.values()))
+    console.print(table)
+    if len(shown) < len(recalls):
+        console.print(
+            f"[dim]  the {len(shown)} labels of lowest recall, of {len(recalls)}; all of them are in the model's card[/]"
+        )
+    console.print("[dim]  in brackets: 95 % bootstrap intervals[/]")
+
+
+def predictions(answers: Sequence[Mapping[str, Any]], *, top: int) -> None:
+    """What `headstart predict` shows: a line an input."""
+    console = _console()
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table.add_column("input", overflow="fold")
+    table.add_column("answer", overflow="fold")
+    for answer in answers:
+        table.add_row(escape(_short(answer["input"])), _answer(answer, top))
+    console.print(table)
+
+
+def _answer(answer: Mapping[str, Any], top: int) -> str:
+    if "error" in answer:
+        return f"[red]cannot be read:[/] {escape(answer['error'])}"
+    if "value" in answer:
+        return f"[bold]{answer['value']:.6g}[/]"
+    ranked = sorted(answer["probabilities"].items(), key=lambda pair: -pair[1])
+    chosen = set(answer.get("labels") or [answer.get("label")])
+    parts = [
+        f"[bold]{escape(n)}[/] {p:.1%}" if n in chosen else f"[dim]{escape(n)} {p:.1%}[/]"
+        for n, p in ranked[: max(1, top)]
+    ]
+    if answer.get("labels") == []:
+        parts.insert(0, "[bold]no label[/]")
+    return "  ".join(parts)
+
+
+def models(entries: Sequence[CatalogueEntry]) -> None:
+    """What `headstart models` shows."""
+    console = _console()
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for heading in ("backbone", "for", "on this machine", "licence", "what it is"):
+        table.add_column(heading, overflow="fold")
+    for entry in entries:
+        here = f"[green]yes[/], {_size(entry.size_bytes)}" if entry.installed else "[dim]no[/]"
+        table.add_row(
+            escape(entry.backbone),
+            entry.modality,
+            here,
+            escape(entry.licence or "look it up"),
+            escape(entry.description),
+        )
+    console.print(table)
+    console.print(
+        "[dim]  any other name that timm or transformers accepts works as well: timm:NAME, transformers:NAME[/]"
+    )
+
+
+def _skipped(console: Console, skipped: tuple[Skipped, ...]) -> None:
+    if not skipped:
+        return
+    console.print(f"[yellow]![/] {len(skipped):,} inputs were left out:")
+    for each in skipped[:_MOST_SKIPPED]:
+        console.print(f"    {escape(each.input)}: {escape(each.reason)}")
+    if len(skipped) > _MOST_SKIPPED:
+        console.print(f"    and {len(skipped) - _MOST_SKIPPED:,} more; --json lists them all")
+
+
+def _figure(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{estimate.value:.4f} [dim]\\[{estimate.low:.3f}, {estimate.high:.3f}][/]"
+
+
+def _size(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e6:,.0f} MB"
+
+
+def _short(text: str) -> str:
+    one_line = " ".join(text.split())
+    return one_line if len(one_line) <= 80 else one_line[:77] + "..."
+
+
+def _console() -> Console:
+    # Into a file or a pipe, where there is no width to fit, lines are as wide as a wide terminal.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)

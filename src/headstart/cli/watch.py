@@ -1,0 +1,65 @@
+"""Progress in the terminal: drawn on standard error, for anything that takes longer than a moment."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+# Seconds that a stage may take before a bar is drawn for it.
+_PATIENCE = 0.5
+_STAGES = {"read": "reading", "extract": "extracting features", "fit": "comparing heads"}
+
+
+class _Rate(ProgressColumn):
+    """Units a second, over the last moments."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed and speed >= 10 else f"{speed:.1f}/s" if speed else "", style="dim")
+
+
+class Watch:
+    """A `Progress` that draws bars with rate and time left. Use it with `with`."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:<20}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=quiet,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._began: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Draw `done` of `total`, once the stage has lasted a moment."""
+        began = self._began.setdefault(stage, time.monotonic())
+        if stage not in self._tasks:
+            if done >= total or time.monotonic() - began < _PATIENCE:
+                return
+            self._bars.start()
+            self._tasks[stage] = self._bars.add_task(_STAGES.get(stage, stage), total=total)
+        self._bars.update(self._tasks[stage], completed=done, total=total)

@@ -1,0 +1,141 @@
+"""Content digests of samples, without reading a file twice: (path, size, modification time) is remembered."""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from headstart.core.digests import SAMPLE_DIGEST_BYTES, of_bytes, of_text
+from headstart.core.errors import Skipped
+from headstart.core.files import cache_root
+from headstart.core.progress import Progress, silent
+from headstart.data.samples import Samples
+from headstart.features.store import connect
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL, digest BLOB NOT NULL)"
+    " WITHOUT ROWID"
+)
+# A file changed less than this long ago may change again within the same tick of a coarse clock: it is not remembered.
+_RACY_NS = 2_000_000_000
+_ASK = 900
+_BLOCK = 64
+
+
+def digest_samples(
+    samples: Samples, *, rehash: bool = False, progress: Progress = silent
+) -> tuple[UInt8[np.ndarray, "n 16"], tuple[Skipped | None, ...]]:
+    """The content digest of every sample.
+
+    Args:
+        samples: n samples.
+        rehash: read every file again instead of trusting its size and modification time.
+        progress: stage `read`.
+
+    Returns:
+        (n, 16) digests, and for each sample None or why its file cannot be read; such a digest is all zeros.
+    """
+    if samples.inline:
+        content = b"".join(of_text(text) for text in samples.inputs)
+        return _as_array(content, len(samples)), (None,) * len(samples)
+    paths = samples.inputs
+    stats = [_stat(path) for path in paths]
+    known = {} if rehash else _recall(paths)
+    digests: list[bytes] = [b""] * len(paths)
+    reasons: list[Skipped | None] = [None] * len(paths)
+    unread = []
+    for i, (path, stat) in enumerate(zip(paths, stats, strict=True)):
+        entry = known.get(path)
+        if stat is not None and entry is not None and entry[:2] == stat:
+            digests[i] = entry[2]
+        else:
+            unread.append(i)
+    _read(paths, unread, digests, reasons, samples.ids if unread else [], progress)
+    _remember((paths[i], *stats[i], digests[i]) for i in unread if stats[i] is not None and reasons[i] is None)  # type: ignore[misc]
+    blank = bytes(SAMPLE_DIGEST_BYTES)
+    return _as_array(b"".join(digest or blank for digest in digests), len(paths)), tuple(reasons)
+
+
+def _read(
+    paths: Sequence[str],
+    unread: list[int],
+    digests: list[bytes],
+    reasons: list[Skipped | None],
+    ids: Sequence[str],
+    progress: Progress,
+) -> None:
+    def block(rows: list[int]) -> list[tuple[int, bytes | str]]:
+        return [(i, _digest_file(paths[i])) for i in rows]
+
+    blocks = [unread[start : start + _BLOCK] for start in range(0, len(unread), _BLOCK)]
+    done = 0
+    with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
+        for found in pool.map(block, blocks):
+            for i, result in found:
+                if isinstance(result, bytes):
+                    digests[i] = result
+                else:
+                    reasons[i] = Skipped(ids[i], result)
+            done += len(found)
+            progress("read", done, len(unread))
+
+
+def _digest_file(path: str) -> bytes | str:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        return f"the file cannot be read ({error.strerror or error}); check that it exists and that you may read it"
+    return of_bytes(content) if content else "the file is empty (0 bytes); replace it or remove it"
+
+
+def _stat(path: str) -> tuple[int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _recall(paths: Sequence[str]) -> dict[str, tuple[int, int, bytes]]:
+    table = cache_root() / "files.sqlite"
+    if not table.exists():
+        return {}
+    db = connect(table, _SCHEMA)
+    found: dict[str, tuple[int, int, bytes]] = {}
+    try:
+        absolute = [str(Path(path).absolute()) for path in paths]
+        back = dict(zip(absolute, paths, strict=True))
+        for start in range(0, len(absolute), _ASK):
+            block = absolute[start : start + _ASK]
+            query = f"SELECT path, size, modified, digest FROM files WHERE path IN ({','.join('?' * len(block))})"  # noqa: S608
+            found |= {back[path]: (size, modified, digest) for path, size, modified, digest in db.execute(query, block)}
+    finally:
+        db.close()
+    return found
+
+
+def _remember(entries: Iterable[tuple[str, int, int, bytes]]) -> None:
+    oldest_racy = time.time_ns() - _RACY_NS
+    settled = [
+        (str(Path(path).absolute()), size, modified, digest)
+        for path, size, modified, digest in entries
+        if modified < oldest_racy
+    ]
+    if not settled:
+        return
+    cache_root().mkdir(parents=True, exist_ok=True)
+    db = connect(cache_root() / "files.sqlite", _SCHEMA)
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", settled)
+        db.execute("COMMIT")
+    finally:
+        db.close()
+
+
+def _as_array(content: bytes, n: int) -> UInt8[np.ndarray, "n 16"]:
+    return np.frombuffer(bytearray(content), dtype=np.uint8).reshape(n, SAMPLE_DIGEST_BYTES)

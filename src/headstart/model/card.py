@@ -1,0 +1,99 @@
+"""The model card: README.md of a model directory, generated from its manifest."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.model.manifest import Manifest
+
+
+def card(manifest: Manifest) -> str:
+    """The card as Markdown: what the model is, what was measured and on what, and what to know before using it."""
+    fit = manifest.fit
+    sections = [
+        f"# {_title(manifest)}",
+        _summary(manifest),
+        "## Measured",
+        _measured(manifest),
+        "## How it was made",
+        _made(manifest),
+    ]
+    if fit["warnings"]:
+        sections += ["## Read before trusting it", "\n".join(f"* {warning}" for warning in fit["warnings"])]
+    sections += ["## Use", _use(manifest), "## Licence of the backbone's weights", _licence(manifest)]
+    return "\n\n".join(sections) + "\n"
+
+
+def _title(manifest: Manifest) -> str:
+    kinds = {"single_label": "classifier", "multi_label": "tagger", "regression": "regressor"}
+    modality = manifest.inputs[0]["modality"].capitalize()
+    return f"{modality} {kinds.get(manifest.task, manifest.task)}"
+
+
+def _summary(manifest: Manifest) -> str:
+    fit = manifest.fit
+    labels = f" {len(manifest.labels)} labels: {_names(manifest.labels)}." if manifest.labels else ""
+    return (
+        f"Rows of the frozen backbone **{fit['backbone']}**, scored by the head `{manifest.recipe}`, fitted on "
+        f"{fit['n']['train']:,} samples.{labels}"
+    )
+
+
+def _measured(manifest: Manifest) -> str:
+    fit = manifest.fit
+    lines = [
+        f"On **{fit['evaluated_on']}**. In brackets the 95 % bootstrap interval.",
+        "",
+        "| figure | value |",
+        "|---|---|",
+    ]
+    lines += [f"| {_escape(name)} | {_figure(figure)} |" for name, figure in fit["metrics"].items()]
+    if fit["out_of_fold"] != fit["metrics"]:
+        lines += ["", "Out of fold on the training samples, each scored by a head that had not seen it:", ""]
+        lines += ["| figure | value |", "|---|---|"]
+        lines += [f"| {_escape(name)} | {_figure(figure)} |" for name, figure in fit["out_of_fold"].items()]
+    return "\n".join(lines)
+
+
+def _made(manifest: Manifest) -> str:
+    fit, spec = manifest.fit, manifest.backbone["specs"][0]
+    facts = [
+        f"Preparation: `{spec['prepare']}`",
+        f"Readout: layer `{spec['layer'] or 'default'}`, pooling `{spec['pooling']}`, {spec['precision']}, {spec['dim']} numbers a sample",
+        f"Temperature {manifest.temperature:.4g}, fitted on out-of-fold scores; decision rule: {manifest.rule}",
+        f"Samples: {', '.join(f'{count:,} {part}' for part, count in fit['n'].items() if count)}",
+        (
+            f"Made on {manifest.created} with headstart {manifest.headstart} "
+            f"({', '.join(f'{name} {version}' for name, version in manifest.libraries.items() if name != 'headstart')}) on {manifest.machine}"
+        ),
+    ]
+    if fit["classes"]:
+        facts.insert(
+            3,
+            "Training samples per label: "
+            + ", ".join(f"{_escape(k)} {v:,}" for k, v in list(fit["classes"].items())[:50]),
+        )
+    return "\n".join(f"* {fact}" for fact in [*facts, *map(_escape, fit["notes"])])
+
+
+def _use(manifest: Manifest) -> str:
+    example = {"image": "photo.jpg", "audio": "recording.wav"}.get(manifest.inputs[0]["modality"], '"some text"')
+    return f"```text\nheadstart predict THIS_DIRECTORY {example}\n```"
+
+
+def _licence(manifest: Manifest) -> str:
+    if not manifest.licences:
+        return "Not known to headstart: look it up where the weights come from before you ship this model."
+    return "\n".join(f"* {entry['of']}: {entry['licence']}" for entry in manifest.licences)
+
+
+def _figure(figure: Mapping[str, Any]) -> str:
+    return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"
+
+
+def _names(labels: list[str]) -> str:
+    shown = ", ".join(_escape(label) for label in labels[:20])
+    return shown + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;").replace("`", "'")

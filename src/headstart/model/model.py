@@ -1,0 +1,152 @@
+"""`Model`: backbone, head, labels, preparation, and what is needed to judge a prediction."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from headstart.backbones.backbone import Backbone
+from headstart.core.errors import DataError
+from headstart.core.features import Features
+from headstart.core.progress import Progress, silent
+from headstart.data.reading import ReadOptions
+from headstart.data.samples import Samples
+from headstart.features.extraction import Extraction, embed, extract
+from headstart.heads.fitted import Head
+from headstart.model.reports import EvaluationReport, FitReport
+from headstart.model.saving import save
+from headstart.model.split_record import SplitRecord
+from headstart.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted model. It is a directory: `save` writes it, `headstart.load` reads it.
+
+    Attributes:
+        backbone: what makes the rows.
+        head: what scores them.
+        labels: the k label names, in the order of the head's scores; empty for regression.
+        temperature: what scores are divided by before the link.
+        prior: (k,) share of each label in the training rows; None for regression.
+        reading: how the training data was read, so that other data is read alike.
+        split: which samples it was fitted and evaluated on, by content digest.
+        report: what the fit understood, chose and measured.
+    """
+
+    backbone: Backbone
+    head: Head
+    labels: tuple[str, ...]
+    temperature: float
+    prior: tuple[float, ...] | None
+    reading: ReadOptions
+    split: SplitRecord
+    report: FitReport
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.report.task
+
+    @property
+    def modality(self) -> str:
+        """`image`, `text` or `audio`."""
+        return self.backbone.specs[0].modality
+
+    def probabilities(self, features: Features | tuple[Features, ...]) -> Float[np.ndarray, "n k"]:
+        """Calibrated probabilities of rows that this model's backbone made; values (n, 1) for regression.
+
+        Raises:
+            DataError: the rows come from another backbone, layer, precision or preparation.
+        """
+        several = features if isinstance(features, tuple) else (features,)
+        expected = [spec.fingerprint for spec in self.backbone.specs]
+        if [each.fingerprint for each in several] != expected:
+            got = ", ".join(each.spec.title for each in several)
+            raise DataError(f"this model scores rows of {self.report.backbone}, and got rows of {got} made another way")
+        return TASKS.get(self.task).predict(self.head.scores(join(several)), self.temperature)
+
+    def predict(self, samples: Samples, *, progress: Progress = silent) -> list[dict[str, Any]]:
+        """One prediction for each sample, in order, as docs/json.md states it; `{"input", "error"}` where a sample cannot be read.
+
+        Nothing is looked up in the feature store and nothing is kept there. `headstart.predict` takes files, folders and texts.
+        """
+        self._check_modality(samples)
+        extraction = embed(self.backbone, samples, progress=progress)
+        task = TASKS.get(self.task)
+        predicted = self.probabilities(extraction.features)
+        answers: list[dict[str, Any]] = [{} for _ in range(len(samples))]
+        ids = samples.ids
+        for row, position in enumerate(extraction.kept):
+            answers[position] = {"input": ids[position], **task.prediction(predicted[row], self.labels)}
+        reasons = {each.input: each.reason for each in extraction.skipped}
+        return [answer or {"input": ids[i], "error": reasons[ids[i]]} for i, answer in enumerate(answers)]
+
+    def evaluate(self, samples: Samples, *, part: str = "", progress: Progress = silent) -> EvaluationReport:
+        """Metrics on labelled samples that the model was not fitted on.
+
+        Samples whose content the head was fitted on are left out, and counted, where any others remain; samples of the split that
+        the fit itself evaluated stay in, so that the figures are the fit's.
+
+        Raises:
+            DataError: the samples have no target, are of another modality, or have labels that the model does not know.
+        """
+        self._check_modality(samples)
+        if not samples.has_target:
+            raise DataError(
+                f"{samples.source} has no labels to compare with; use predict, or name the column with --target"
+            )
+        began = time.perf_counter()
+        extraction = extract(samples, self.backbone, progress=progress)
+        kept = extraction.kept
+        fitted_on = self.split.fitted_on(extraction.features[0].digests)
+        in_sample = bool(len(kept)) and bool(fitted_on.all())
+        chosen = np.arange(len(kept)) if in_sample else np.flatnonzero(~fitted_on)
+        if not len(chosen):
+            raise DataError(f"{samples.source} has no sample that could be read; the reasons: {_reasons(extraction)}")
+        task = TASKS.get(self.task)
+        targets = task.encode(samples.take(kept[chosen]).table.column("target"), self.labels or None)
+        scores = self.head.scores(join(extraction.features)[chosen])
+        metrics = task.metrics(targets, task.predict(scores, self.temperature))
+        return EvaluationReport(
+            n=len(chosen),
+            part=part,
+            metrics=metrics,
+            skipped=samples.skipped + extraction.skipped,
+            left_out=len(kept) - len(chosen),
+            in_sample=in_sample,
+            notes=samples.notes,
+            seconds={**extraction.seconds, "total": time.perf_counter() - began},
+        )
+
+    def save(self, path: str | Path, *, by_reference: bool = False) -> Path:
+        """Write the model directory; a model that is already there is replaced, anything else is refused.
+
+        Args:
+            path: where.
+            by_reference: leave the backbone's weights out and store their name and digest.
+
+        Raises:
+            ModelError: something that is no headstart model is at `path`.
+        """
+        return save(self, Path(path), by_reference=by_reference)
+
+    def with_head(self, head: Head, temperature: float) -> "Model":
+        """The same model with another head and its temperature."""
+        return replace(self, head=head, temperature=temperature)
+
+    def _check_modality(self, samples: Samples) -> None:
+        if samples.modality != self.modality:
+            raise DataError(f"this model takes {self.modality} input, and {samples.source} holds {samples.modality}")
+
+
+def join(features: tuple[Features, ...]) -> Float[np.ndarray, "n d"]:
+    """Rows of several layers side by side; the rows themselves where there is one."""
+    return features[0].values if len(features) == 1 else np.concatenate([each.values for each in features], axis=1)
+
+
+def _reasons(extraction: Extraction) -> str:
+    return "; ".join(f"{each.input}: {each.reason}" for each in extraction.skipped[:3]) or "it is empty"

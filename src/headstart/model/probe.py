@@ -1,0 +1,67 @@
+"""The probe: eight synthetic inputs and their rows, so that a model finds out when a new library or machine changes its answers."""
+
+import platform
+from importlib import metadata
+
+import numpy as np
+from jaxtyping import Float
+
+from headstart.backbones.backbone import Backbone
+from headstart.core.errors import ModelError
+from headstart.data.preparation import Batch
+
+PROBES = 8
+_SEED = 20
+# Rows of one precision on two machines differ by rounding: seen up to 1e-5 in float32. Past this, something else has changed.
+_LARGEST_ERROR = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 5e-2}
+_LIBRARIES = ("headstart", "numpy", "torch", "timm", "transformers", "tokenizers", "pillow", "soxr")
+
+
+def libraries() -> dict[str, str]:
+    """The versions, on this machine, of what can change a row."""
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """What kind of machine this is: system, processor architecture and Python's implementation; no name and no address."""
+    return f"{platform.system()} {platform.machine()} {platform.python_implementation()}"
+
+
+def make(backbone: Backbone) -> tuple[Batch, tuple[Float[np.ndarray, "n d"], ...]]:
+    """Eight synthetic prepared inputs, and their rows here and now."""
+    batch = backbone.preparation.probes(PROBES, _SEED)
+    return batch, backbone.embed(batch)
+
+
+def check(backbone: Backbone, batch: Batch, rows: tuple[np.ndarray, ...], *, then: dict[str, str], where: str) -> None:
+    """Recompute the probe's rows and compare.
+
+    Args:
+        backbone: as it was just rebuilt.
+        batch: the probe's inputs.
+        rows: the rows that the model was saved with.
+        then: the library versions that it was saved with.
+        where: the machine that it was saved on.
+
+    Raises:
+        ModelError: the rows differ by more than the precision explains; names what differs.
+    """
+    for spec, before, now in zip(backbone.specs, rows, backbone.embed(batch), strict=True):
+        scale = float(np.linalg.norm(before)) or 1.0
+        error = float(np.linalg.norm(now - before)) / scale
+        if not error <= _LARGEST_ERROR.get(spec.precision, 5e-2):
+            raise ModelError(
+                f"this model gives other rows here than where it was fitted (relative difference {error:.2g}): it was saved with "
+                f"{_versions(then)} on {where}, and this is {_versions(libraries())} on {machine()}; "
+                "install the versions that it was saved with"
+            )
+
+
+def _versions(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

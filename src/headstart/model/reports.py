@@ -1,0 +1,148 @@
+"""What fitting and evaluating found: values that can be read, compared and written as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headstart.core.errors import ModelError, Skipped
+from headstart.evaluation.intervals import Estimate
+
+OUT_OF_FOLD = "train, out of fold"
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit understood, chose and measured.
+
+    Attributes:
+        task: the task's name.
+        backbone: what made the rows, as a person writes it.
+        above: backbones that stand above it in the list of defaults but are not on this machine.
+        engine: how the backbone was run.
+        head: the chosen recipe, as a string.
+        n: samples used of each part, `train`, `val` and `test`.
+        classes: samples of each label in `train`; empty for regression.
+        extracted: distinct samples that the backbone was run on.
+        cached: distinct samples whose rows were stored already.
+        skipped: inputs left out, each with its reason.
+        seconds: what took how long.
+        evaluated_on: the part that `metrics` are of: `test`, `val`, or `train, out of fold` where there is no other.
+        metrics: the figures on that part; samples that the head was not fitted on.
+        out_of_fold: the figures on `train`, each sample scored by a head that had not seen it.
+        candidates: every head that was compared, with its out-of-fold loss.
+        notes: how the data was understood, one sentence each.
+        warnings: what a person should read before trusting the model.
+    """
+
+    task: str
+    backbone: str
+    above: tuple[str, ...]
+    engine: str
+    head: str
+    n: Mapping[str, int]
+    classes: Mapping[str, int]
+    extracted: int
+    cached: int
+    skipped: tuple[Skipped, ...]
+    seconds: Mapping[str, float]
+    evaluated_on: str
+    metrics: Mapping[str, Estimate]
+    out_of_fold: Mapping[str, Estimate]
+    candidates: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self, model: str | None = None) -> dict[str, Any]:
+        """The object that `headstart fit --json` prints (docs/json.md); `model` is the directory, where there is one."""
+        return {
+            "model": model,
+            "task": self.task,
+            "backbone": self.backbone,
+            "above": list(self.above),
+            "engine": self.engine,
+            "head": self.head,
+            "n": dict(self.n),
+            "classes": dict(self.classes),
+            "extracted": self.extracted,
+            "cached": self.cached,
+            "skipped": skipped_json(self.skipped),
+            "seconds": dict(self.seconds),
+            "evaluated_on": self.evaluated_on,
+            "metrics": metrics_json(self.metrics),
+            "out_of_fold": metrics_json(self.out_of_fold),
+            "candidates": [dict(candidate) for candidate in self.candidates],
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> "FitReport":
+        """The report that a manifest holds. It names no skipped input, since a model may leave the machine that it was fitted on.
+
+        Raises:
+            ModelError: a key is missing or unknown, or a value has another type.
+        """
+        expected = set(cls.__dataclass_fields__) | {"model"}
+        if not isinstance(value, dict) or set(value) != expected:
+            raise ModelError(f"the manifest's fit has the keys {', '.join(sorted(expected))}; this one differs")
+        try:
+            return cls(
+                **{key: value[key] for key in ("task", "backbone", "engine", "head", "evaluated_on")},
+                **{key: tuple(value[key]) for key in ("above", "notes", "warnings", "candidates")},
+                **{key: dict(value[key]) for key in ("n", "classes", "seconds")},
+                extracted=int(value["extracted"]),
+                cached=int(value["cached"]),
+                skipped=(),
+                metrics={name: Estimate(**figure) for name, figure in value["metrics"].items()},
+                out_of_fold={name: Estimate(**figure) for name, figure in value["out_of_fold"].items()},
+            )
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"the manifest's fit cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What an evaluation measured.
+
+    Attributes:
+        n: samples that the figures are of.
+        part: the part of the data that was evaluated, or empty where it has none.
+        metrics: the figures.
+        skipped: inputs left out, each with its reason.
+        left_out: samples of the data that the model was fitted on, and that the figures therefore leave out.
+        in_sample: whether all samples were ones that the model was fitted on, so that the figures are no evidence.
+        notes: how the data was understood, one sentence each.
+        seconds: what took how long.
+    """
+
+    n: int
+    part: str
+    metrics: Mapping[str, Estimate]
+    skipped: tuple[Skipped, ...]
+    left_out: int
+    in_sample: bool
+    notes: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `headstart evaluate --json` prints (docs/json.md)."""
+        return {
+            "n": self.n,
+            "part": self.part,
+            "metrics": metrics_json(self.metrics),
+            "skipped": skipped_json(self.skipped),
+            "left_out": self.left_out,
+            "in_sample": self.in_sample,
+            "notes": list(self.notes),
+            "seconds": dict(self.seconds),
+        }
+
+
+def metrics_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+    """Figures with their intervals, as programs read them."""
+    return {name: estimate.to_json() for name, estimate in metrics.items()}
+
+
+def skipped_json(skipped: tuple[Skipped, ...]) -> list[dict[str, str]]:
+    """Skipped inputs, as programs read them."""
+    return [{"input": each.input, "reason": each.reason} for each in skipped]

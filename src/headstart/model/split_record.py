@@ -1,0 +1,48 @@
+"""`SplitRecord`: which samples a model was fitted on and evaluated on, by content and not by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from headstart.data.samples import PARTS
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """The split, as part of the model's record.
+
+    Attributes:
+        digests: (m, 16) distinct content digests, sorted bytewise. They tell nothing of a sample to one who does not have it.
+        parts: (m,) a bit for each part that a sample of this content was in: 1 train, 2 val, 4 test.
+    """
+
+    digests: UInt8[np.ndarray, "m 16"]
+    parts: UInt8[np.ndarray, "m"]
+
+    @classmethod
+    def of(cls, parts: Mapping[str, UInt8[np.ndarray, "n 16"]]) -> "SplitRecord":
+        """The record of samples by part."""
+        seen: dict[bytes, int] = {}
+        for name, digests in parts.items():
+            bit = 1 << PARTS.index(name)
+            for digest in digests:
+                key = digest.tobytes()
+                seen[key] = seen.get(key, 0) | bit
+        keys = sorted(seen)
+        digests = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), 16)
+        return cls(digests, np.array([seen[key] for key in keys], np.uint8))
+
+    def parts_of(self, digests: UInt8[np.ndarray, "n 16"]) -> UInt8[np.ndarray, "n"]:
+        """For each sample the bits of the parts that it was in; 0 for one that the model has never met."""
+        known = dict(zip((digest.tobytes() for digest in self.digests), self.parts.tolist(), strict=True))
+        return np.array([known.get(digest.tobytes(), 0) for digest in digests], np.uint8)
+
+    def fitted_on(self, digests: UInt8[np.ndarray, "n 16"]) -> Bool[np.ndarray, "n"]:
+        """Which samples the head was fitted on, and was not also evaluated on as part of the split that it was given."""
+        return np.asarray(self.parts_of(digests) == 1)
+
+    def in_train(self, digests: UInt8[np.ndarray, "n 16"]) -> Bool[np.ndarray, "n"]:
+        """Which samples have a content that the head was fitted on."""
+        return np.asarray(self.parts_of(digests) & 1 == 1)

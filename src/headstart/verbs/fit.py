@@ -1,0 +1,322 @@
+"""`fit`: from a person's own labelled data to a model."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headstart.backbones.backbone import Backbone, BackboneRequest
+from headstart.backbones.choice import default_backbone, open_backbone, tokenizer_warning
+from headstart.core.errors import DataError, FitError
+from headstart.core.progress import Progress, silent
+from headstart.data.opening import open_samples
+from headstart.data.reading import ReadOptions
+from headstart.data.samples import Samples
+from headstart.data.splits import check_groups, check_label_sets, folds, hold_out
+from headstart.evaluation.intervals import Estimate
+from headstart.features.extraction import Extraction, extract
+from headstart.heads.selection import Candidate, Selection, select
+from headstart.heads.selection import parse as parse_recipe
+from headstart.model.model import Model, join
+from headstart.model.reports import OUT_OF_FOLD, FitReport
+from headstart.model.split_record import SplitRecord
+from headstart.tasks import TASKS
+from headstart.tasks.task import Targets, Task
+
+ENGINE = "eager"
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a person may choose of a fit; the defaults are what `headstart fit DATA` does.
+
+    Attributes:
+        backbone: `SOURCE:NAME`, a request with layer, pooling and so on, or an opened backbone. None: the first of the documented list
+            for the modality whose weights are on this machine.
+        head: a head recipe such as `auto`, `logistic` or `ridge(penalty=0.1)`.
+        reading: how the data is read: target column, group, task, and so on.
+        hold_out: share of `train` to set aside as `test`, stratified and group-disjoint, where the data has no split of its own.
+        seed: decides the folds and what is held out.
+        offline: open no socket.
+    """
+
+    backbone: str | BackboneRequest | Backbone | None = None
+    head: str = "auto"
+    reading: ReadOptions = ReadOptions()
+    hold_out: float = 0.0
+    seed: int = 0
+    offline: bool = False
+
+
+def fit(
+    data: str | Path | Sequence[str | Path] | Samples,
+    *,
+    backbone: str | BackboneRequest | Backbone | None = None,
+    target: str | None = None,
+    options: FitOptions = FitOptions(),
+    progress: Progress = silent,
+) -> Model:
+    """Fit a model: extract features once, choose a head out of fold, calibrate it, and measure it on samples it has not seen.
+
+    Args:
+        data: a folder of class folders (with or without `train/`, `val/`, `test/`), a table (CSV, TSV, JSON lines, Parquet) or a folder
+            of tables, or `Samples`.
+        backbone: shorthand for `options.backbone`.
+        target: shorthand for `options.reading.target`, the column with the labels.
+        options: everything else that can be chosen.
+        progress: stages `read` and `extract`, in samples, and `fit`, in candidates.
+
+    Returns:
+        The model; `model.report` says what was understood, chosen and measured. Recipes, the temperature and every choice come from
+        out-of-fold scores on `train`, and the head is fitted on all of `train`. `test`, or `val` where there is no `test`, is only
+        evaluated.
+
+    Raises:
+        DataError: the data cannot be used; FitError: no head can be fitted; WeightsMissing: no backbone is on this machine.
+    """
+    options = replace(options, backbone=backbone if backbone is not None else options.backbone)
+    if target is not None:
+        options = replace(options, reading=replace(options.reading, target=target))
+    began = time.perf_counter()
+    parse_recipe(options.head)
+    prepared = _prepare(data, options)
+    chosen, above = _choose(prepared.samples.modality, options)
+    opened = time.perf_counter()
+    extraction = extract(prepared.samples, chosen, engine=ENGINE, progress=progress)
+    rows = _rows(prepared, extraction)
+    extracted = time.perf_counter()
+    fold = folds(rows.train.values, task=rows.task.name, groups=rows.groups, seed=options.seed)
+    selection = select(
+        rows.x_train, rows.train, fold=fold, recipe=parse_recipe(options.head), seed=options.seed, progress=progress
+    )
+    selected = time.perf_counter()
+    report = _report(prepared, rows, extraction, selection, chosen)
+    seconds = {
+        "open": opened - began,
+        "features": extracted - opened,
+        "head": selected - extracted,
+        "measure": time.perf_counter() - selected,
+        "total": time.perf_counter() - began,
+    }
+    counts = rows.task.summary(rows.train)
+    return Model(
+        backbone=chosen,
+        head=selection.head,
+        labels=rows.train.labels,
+        temperature=selection.temperature,
+        prior=tuple(counts[label] / len(rows.train) for label in rows.train.labels) if rows.train.labels else None,
+        reading=prepared.reading,
+        split=rows.split,
+        report=replace(report, above=above, seconds=seconds),
+    )
+
+
+@dataclass(frozen=True)
+class _Data:
+    samples: Samples  # of train and of the evaluated part, labelled
+    evaluated: str  # "test", "val" or ""
+    task: Task
+    reading: ReadOptions
+    notes: tuple[str, ...]
+    doubts: tuple[str, ...]  # what about the split a person should read before trusting the figures
+    ignored: dict[str, int]  # samples of parts that this fit does not use
+
+
+@dataclass(frozen=True)
+class _Rows:
+    x_train: np.ndarray
+    train: Targets
+    groups: np.ndarray | None
+    x_held: np.ndarray | None
+    held: Targets | None
+    split: SplitRecord
+    task: Task
+    shared: int  # evaluated samples whose content is also in train
+
+
+def _prepare(data: Any, options: FitOptions) -> _Data:
+    """Read the data, split it where asked, and settle the task."""
+    samples = open_samples(data, options=options.reading)
+    if not samples.has_target:
+        raise DataError(
+            f"{samples.source} has no labels: fit needs a folder of class folders, or a table with a column of labels (--target NAME)"
+        )
+    if "train" in samples.parts or not samples.parts:
+        task = TASKS.get(options.reading.task or _guess_task(samples))
+    else:
+        raise DataError(
+            f"{samples.source} has {', '.join(samples.parts)} but no part called train, which is what fit learns from"
+        )
+    notes = samples.notes
+    if options.hold_out:
+        if samples.parts and samples.parts != ("train",):
+            raise DataError(f"{samples.source} is split already ({', '.join(samples.parts)}); leave --hold-out away")
+        samples = hold_out(samples, fraction=options.hold_out, part="test", seed=options.seed, task=task.name)
+        notes = samples.notes
+    if not samples.parts:
+        samples = samples.with_column("split", pa.array(["train"] * len(samples), pa.string()))
+    if task.name != "regression":
+        notes += tuple(note for note in check_label_sets(samples) if note not in notes)
+    evaluated = next((part for part in ("test", "val") if part in samples.parts), "")
+    split = samples.table.column("split")
+    wanted = pc.or_(pc.equal(split, "train"), pc.equal(split, evaluated)) if evaluated else pc.equal(split, "train")
+    labelled = pc.and_(wanted, pc.is_valid(samples.table.column("target")))
+    counts = {
+        part: int(pc.sum(pc.equal(split, part)).as_py() or 0)
+        for part in samples.parts
+        if part not in {"train", evaluated}
+    }
+    used = replace(samples, table=samples.table.filter(labelled))
+    return _Data(used, evaluated, task, replace(options.reading, task=task.name), notes, check_groups(used), counts)
+
+
+def _guess_task(samples: Samples) -> str:
+    column = samples.table.column("target")
+    for name in ("multi_label", "regression", "single_label"):
+        if TASKS.get(name).fits(column):
+            return name
+    raise DataError(f"the targets of {samples.source} are {column.type}, which no task takes; say which with --task")
+
+
+def _choose(modality: str, options: FitOptions) -> tuple[Backbone, tuple[str, ...]]:
+    """The backbone that was asked for, or the default one with what stands above it."""
+    asked, above = options.backbone, ()
+    if asked is None:
+        choice = default_backbone(modality, offline=options.offline)
+        asked, above = choice.backbone, choice.above
+    if isinstance(asked, str):
+        asked = BackboneRequest.parse(asked)
+    if isinstance(asked, BackboneRequest):
+        asked = open_backbone(replace(asked, offline=asked.offline or options.offline))
+    if asked.specs[0].modality != modality:
+        raise DataError(f"{asked.specs[0].title} takes {asked.specs[0].modality} input, and the data holds {modality}")
+    return asked, above
+
+
+def _rows(data: _Data, extraction: Extraction) -> _Rows:
+    """Rows, targets and groups by part."""
+    samples = data.samples.take(extraction.kept)
+    x, digests = join(extraction.features), extraction.features[0].digests
+    parts = np.asarray(samples.table.column("split").to_pylist(), dtype=object)
+    in_train, in_held = parts == "train", parts == data.evaluated
+    if not in_train.any():
+        raise FitError(
+            f"no training sample of {samples.source} could be read; see the skipped ones: {_first(extraction)}"
+        )
+    column = samples.table.column("target")
+    train = data.task.encode(column.filter(pa.array(in_train)), None)
+    held = data.task.encode(column.filter(pa.array(in_held)), train.labels or None) if in_held.any() else None
+    groups = samples.groups
+    split = {"train": digests[in_train], **({data.evaluated: digests[in_held]} if held is not None else {})}
+    record = SplitRecord.of(split)
+    return _Rows(
+        x_train=x[in_train],
+        train=train,
+        groups=_fold_groups(None if groups is None else groups[in_train], digests[in_train]),
+        x_held=x[in_held] if held is not None else None,
+        held=held,
+        split=record,
+        task=data.task,
+        shared=int(record.in_train(digests[in_held]).sum()) if held is not None else 0,
+    )
+
+
+def _fold_groups(groups: np.ndarray | None, digests: np.ndarray) -> np.ndarray | None:
+    """What must stay on one side of a fold: the given groups, and samples of equal content. None where every sample stands alone."""
+    _, content = np.unique(digests, axis=0, return_inverse=True)
+    content = content.ravel()
+    if groups is None:
+        return content if len(np.unique(content)) < len(content) else None
+    named = np.array(
+        [f"g{name}" if name is not None else f"c{key}" for name, key in zip(groups, content, strict=True)], object
+    )
+    first: dict[int, str] = {}
+    merged: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while merged.get(name, name) != name:
+            name = merged[name]
+        return name
+
+    for name, key in zip(named, content.tolist(), strict=True):
+        a, b = root(first.setdefault(key, name)), root(name)
+        merged[b] = a
+    return np.array([root(name) for name in named], dtype=object)
+
+
+def _report(data: _Data, rows: _Rows, extraction: Extraction, selection: Selection, backbone: Backbone) -> FitReport:
+    task = rows.task
+    out_of_fold = task.metrics(rows.train, task.predict(selection.oof_scores, selection.temperature))
+    metrics: dict[str, Estimate] = out_of_fold
+    if rows.held is not None and rows.x_held is not None:
+        metrics = task.metrics(rows.held, task.predict(selection.head.scores(rows.x_held), selection.temperature))
+    counts = {"train": len(rows.train), "val": 0, "test": 0}
+    if rows.held is not None:
+        counts[data.evaluated] = len(rows.held)
+    notes = data.notes + extraction.notes + selection.notes
+    notes += tuple(
+        f"{count:,} samples of {part} are left for tune and compress; the figures are of {data.evaluated or 'train'}"
+        for part, count in data.ignored.items()
+    )
+    return FitReport(
+        task=task.name,
+        backbone=backbone.specs[0].title,
+        above=(),
+        engine=ENGINE,
+        head=selection.recipe,
+        n=counts,
+        classes=task.summary(rows.train),
+        extracted=extraction.extracted,
+        cached=extraction.cached,
+        skipped=data.samples.skipped + extraction.skipped,
+        seconds={},
+        evaluated_on=data.evaluated if rows.held is not None else OUT_OF_FOLD,
+        metrics=metrics,
+        out_of_fold=out_of_fold,
+        candidates=tuple(map(_candidate, selection.candidates)),
+        notes=notes,
+        warnings=_warnings(data, rows, extraction, backbone),
+    )
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    """A candidate as JSON, in which a loss or error that is not finite is null."""
+    values = dataclasses.asdict(candidate)
+    return {
+        key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in values.items()
+    }
+
+
+def _warnings(data: _Data, rows: _Rows, extraction: Extraction, backbone: Backbone) -> tuple[str, ...]:
+    found = [*backbone.warnings, *data.doubts]
+    facts = {name: int(extraction.facts.get(name, 0)) for name in ("tokens", "unknown", "single", "truncated")}
+    if facts["tokens"] and (
+        sentence := tokenizer_warning(tokens=facts["tokens"], unknown=facts["unknown"], single=facts["single"])
+    ):
+        found.append(sentence)
+    if facts["truncated"]:
+        found.append(
+            f"{facts['truncated']:,} texts are longer than the backbone reads and were cut at its limit; --long windows reads all of them"
+        )
+    if rows.shared:
+        found.append(
+            f"{rows.shared:,} samples of {data.evaluated} have the very content of a training sample; "
+            "the figures are better than on new data: take the copies out"
+        )
+    single = [label for label, count in rows.task.summary(rows.train).items() if count == 1]
+    if single:
+        names = ", ".join(single[:5]) + (" and more" if len(single) > 5 else "")
+        found.append(
+            f"{len(single)} labels have one training sample each ({names}); nothing can be measured for them: add samples"
+        )
+    return tuple(found)
+
+
+def _first(extraction: Extraction) -> str:
+    return "; ".join(f"{each.input}: {each.reason}" for each in extraction.skipped[:3])

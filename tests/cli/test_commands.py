@@ -1,0 +1,177 @@
+"""The command line, run as a person runs it: a process of its own."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from support.made import photos, reviews
+
+
+def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "headstart.cli.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=cwd, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made with a space")
+    os.environ["HEADSTART_CACHE"] = str(folder / "cache")
+    os.environ["HEADSTART_OFFLINE"] = "1"
+    photos(folder / "photos")
+    reviews(folder / "reviews.csv", n=40)
+    for data, kind, name in (("photos", "image", "m1"), ("reviews.csv", "text", "m2")):
+        done = run("fit", folder / data, "--backbone", f"toy:{kind}", "--out", folder / name)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_fit_tells_what_it_did_and_where_the_model_lies(made: Path) -> None:
+    done = run("fit", made / "photos", "--backbone", "toy:image", "--out", made / "m1")
+    assert done.returncode == 0
+    for part in (
+        "toy:image",
+        "accuracy",
+        "val (24)",
+        "train, out of fold (24)",
+        "m1",
+        "README.md",
+        "0 extracted, 48 from the store",
+    ):
+        assert part in done.stdout, part
+    assert (made / "m1" / "README.md").exists()
+
+
+def test_fit_as_json_is_one_object_and_nothing_else(made: Path) -> None:
+    done = run("fit", made / "photos", "--backbone", "toy:image", "--json")
+    report = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert {
+        "model",
+        "task",
+        "backbone",
+        "engine",
+        "head",
+        "n",
+        "extracted",
+        "cached",
+        "skipped",
+        "seconds",
+        "metrics",
+    } <= set(report)
+    assert report["n"] == {"train": 24, "val": 24, "test": 0}
+    assert set(report["metrics"]["accuracy"]) == {"value", "low", "high"}
+
+
+def test_predict_in_three_forms(made: Path) -> None:
+    files = [made / "photos/val/red/0.png", made / "photos/val/blue/1.png"]
+    table = run("predict", made / "m1", *files)
+    assert table.returncode == 0
+    assert "red" in table.stdout
+    lines = run("predict", made / "m1", *files, "--json").stdout.splitlines()
+    assert [json.loads(line)["label"] for line in lines] == ["red", "blue"]
+    rows = list(csv.DictReader(io.StringIO(run("predict", made / "m1", *files, "--csv").stdout)))
+    assert [row["label"] for row in rows] == ["red", "blue"]
+    assert float(rows[0]["p(red)"]) + float(rows[0]["p(blue)"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_unreadable_input_is_told_and_the_status_says_so(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "not ä photo.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    done = run("predict", made / "m1", made / "photos/val/red/0.png", tmp_path / "not ä photo.png", "--json")
+    assert done.returncode == 3
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert answers[0]["label"] == "red"
+    assert answers[1]["input"].endswith("not ä photo.png")
+    assert answers[1]["error"]
+
+
+def test_texts_and_files_of_texts(made: Path) -> None:
+    done = run("predict", made / "m2", "a splendid , warm and clever film", "--json")
+    assert json.loads(done.stdout)["label"] == "good"
+    table = run("predict", made / "m2", made / "reviews.csv", "--json")
+    assert len(table.stdout.splitlines()) == 40
+    mixed = run("predict", made / "m2", made / "reviews.csv", "some text")
+    assert mixed.returncode == 2
+    assert "either files or texts" in mixed.stderr
+
+
+def test_evaluate_gives_the_figures_of_the_fit(made: Path) -> None:
+    fitted = json.loads(run("fit", made / "photos", "--backbone", "toy:image", "--json").stdout)
+    separate = json.loads(run("evaluate", made / "m1", made / "photos" / "val", "--json").stdout)
+    whole = json.loads(run("evaluate", made / "m1", made / "photos", "--json").stdout)
+    assert separate["metrics"] == fitted["metrics"] == whole["metrics"]
+    assert separate["n"] == 24
+    shown = run("evaluate", made / "m1", made / "photos")
+    assert "24 samples" in shown.stdout
+
+
+def test_models_lists_what_is_here(made: Path) -> None:
+    entries = json.loads(run("models", "--json").stdout)["models"]
+    assert {"backbone", "modality", "description", "licence", "size_bytes", "installed"} == set(entries[0])
+    names = [entry["backbone"] for entry in entries]
+    assert "embedded:efficientnet-lite0" in names
+    assert run("models", "--modality", "audio").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["fit", "nowhere"], 1, "nowhere"),
+        (["fit", "photos", "--backbone", "resnet50"], 2, "SOURCE:NAME"),
+        (["fit", "photos", "--layer", "-2"], 2, "--backbone"),
+        (["fit", "photos", "--out", "photos/model"], 2, "never written to"),
+        (["fit", "photos", "--out", "photos"], 1, "something else than a headstart model"),
+        (["fit", "photos", "--out", "reviews.csv"], 1, "is a file"),
+        (["fit", "photos", "--hold-out", "2"], 2, "between 0 and 1"),
+        (["fit", "reviews.csv", "--target", "lable"], 1, "label"),
+        (["fit", "reviews.csv", "--backbone", "toy:text", "--head", "ridge(penalt=1)"], 2, "penalt"),
+        (["predict", "photos", "x.png"], 1, "is no headstart model"),
+        (["evaluate", "m1", "reviews.csv"], 1, "image"),
+        (["frobnicate"], 2, "invalid choice"),
+    ],
+)
+def test_what_is_refused_is_one_sentence_and_a_status(
+    made: Path, arguments: list[str], status: int, sentence: str
+) -> None:
+    done = run(*arguments, cwd=made)
+    assert done.returncode == status, done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no SIGINT for other processes")
+def test_ctrl_c_leaves_no_half_written_directory_and_loses_nothing(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", n=400, parts=("",), size=200)
+    command = [
+        sys.executable,
+        "-m",
+        "headstart.cli.main",
+        "fit",
+        str(tmp_path / "photos"),
+        "--backbone",
+        "toy:image",
+        "--out",
+        str(tmp_path / "model"),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    features = Path(os.environ["HEADSTART_CACHE"]) / "features"
+    while not list(features.glob("*/*.npy")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+    again = json.loads(run("fit", tmp_path / "photos", "--backbone", "toy:image", "--json").stdout)
+    assert again["cached"] > 0
+    assert again["cached"] + again["extracted"] == 800

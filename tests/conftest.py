@@ -1,0 +1,21 @@
+"""What holds for every test: no sockets beyond loopback, a cache of its own, no hub."""
+
+from pathlib import Path
+
+import pytest
+from pytest_socket import disable_socket, socket_allow_hosts
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse every socket beyond loopback."""
+    disable_socket(allow_unix_socket=True)
+    socket_allow_hosts(["127.0.0.1", "::1"], allow_unix_socket=True)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test has a feature store of its own and works offline."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("HEADSTART_CACHE", str(folder))
+    monkeypatch.setenv("HEADSTART_OFFLINE", "1")
+    return folder

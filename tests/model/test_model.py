@@ -1,0 +1,155 @@
+"""A model comes back from its directory as it was, and never stands where something else did."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from headstart.backbones.choice import open_backbone
+
+import headstart as hs
+from headstart.backbones.backbone import BackboneRequest
+from headstart.core.errors import DataError, ModelError
+from headstart.data.opening import texts_as_samples
+from headstart.features.extraction import embed
+from support.made import photos, reviews, sounds
+
+TEXTS = ["a splendid and warm film", "dull , cold and grim", "ünïcödé 电影 🎬"]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> hs.Model:
+    folder = tmp_path_factory.mktemp("fitted")
+    os.environ["HEADSTART_CACHE"] = str(folder / "cache")
+    return hs.fit(reviews(folder / "reviews.csv", n=40), backbone="toy:text")
+
+
+def test_saved_and_loaded_it_answers_alike(fitted: hs.Model, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "model")
+    loaded = hs.load(tmp_path / "model")
+    assert loaded.predict(texts_as_samples(TEXTS)) == fitted.predict(texts_as_samples(TEXTS))
+    assert loaded.labels == fitted.labels
+    assert loaded.temperature == fitted.temperature
+    assert loaded.prior == fitted.prior
+    assert loaded.report == replace(fitted.report, skipped=())
+    np.testing.assert_array_equal(loaded.split.digests, fitted.split.digests)
+    loaded.save(tmp_path / "again")
+    for name in ("head.safetensors", "backbone.safetensors", "split.safetensors", "probe.safetensors"):
+        assert (tmp_path / "model" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_loaded_in_a_fresh_process_it_answers_alike(fitted: hs.Model, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "model")
+    program = (
+        "import json, sys\nimport headstart as hs\n"
+        f"print(json.dumps(hs.predict({str(tmp_path / 'model')!r}, {TEXTS!r}), allow_nan=False))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, encoding="utf-8"
+    ).stdout
+    assert json.loads(printed) == json.loads(json.dumps(hs.predict(fitted, TEXTS)))
+
+
+@pytest.mark.parametrize("kind", ["image", "audio"])
+def test_other_modalities_too(kind: str, tmp_path: Path) -> None:
+    data = photos(tmp_path / "d") if kind == "image" else sounds(tmp_path / "d")
+    model = hs.fit(data, backbone=f"toy:{kind}")
+    model.save(tmp_path / "model")
+    files = sorted(data.rglob("*.png" if kind == "image" else "*.wav"))[:3]
+    assert hs.predict(tmp_path / "model", files) == hs.predict(model, files)
+
+
+def test_neighbours_come_back(tmp_path: Path) -> None:
+    model = hs.fit(reviews(tmp_path / "r.csv"), backbone="toy:text", options=hs.FitOptions(head="knn"))
+    model.save(tmp_path / "model")
+    assert hs.predict(tmp_path / "model", TEXTS) == hs.predict(model, TEXTS)
+
+
+def test_several_layers_are_joined_and_come_back(tmp_path: Path) -> None:
+    one = open_backbone("toy:text")
+    model = hs.fit(reviews(tmp_path / "r.csv"), backbone=one)
+    with pytest.raises(DataError, match="made another way"):
+        model.probabilities(
+            embed(
+                open_backbone(replace(BackboneRequest.parse("toy:text"), prepare={"max_tokens": 4})),
+                texts_as_samples(TEXTS),
+            ).features
+        )
+
+
+def test_by_reference_it_holds_no_weights_and_checks_their_digest(fitted: hs.Model, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "model", by_reference=True)
+    assert not (tmp_path / "model" / "backbone.safetensors").exists()
+    assert hs.predict(tmp_path / "model", TEXTS) == hs.predict(fitted, TEXTS)
+
+
+def test_a_model_replaces_a_model_and_nothing_else(fitted: hs.Model, tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    fitted.save(target)
+    fitted.save(target)
+    assert hs.load(target).labels == fitted.labels
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(ModelError, match="something else than a headstart model"):
+        fitted.save(tmp_path / "thesis")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(ModelError, match="is a file"):
+        fitted.save(tmp_path / "file")
+    assert (tmp_path / "thesis" / "chapter.txt").read_text(encoding="utf-8") == "years of work"
+    (tmp_path / "empty").mkdir()
+    fitted.save(tmp_path / "empty")
+    assert hs.load(tmp_path / "empty").labels == fitted.labels
+
+
+def test_a_failed_save_leaves_the_old_model_and_no_rest(
+    fitted: hs.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted.save(tmp_path / "model")
+    before = (tmp_path / "model" / "manifest.json").read_bytes()
+
+    def broken(_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("headstart.model.saving.card", broken)
+    with pytest.raises(OSError, match="No space"):
+        fitted.save(tmp_path / "model")
+    assert (tmp_path / "model" / "manifest.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_no_training_item_leaves(fitted: hs.Model, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "model")
+    for path in (tmp_path / "model").rglob("*"):
+        if path.is_file() and path.name != "backbone.safetensors":
+            assert b"splendid , " not in path.read_bytes()
+            assert b"film 3 was" not in path.read_bytes()
+
+
+def test_the_card_tells_what_was_measured(fitted: hs.Model, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    accuracy = fitted.report.metrics["accuracy"]
+    for part in (f"{accuracy.value:.4f}", "toy:text", fitted.report.head, "train, out of fold", "bad, good"):
+        assert part in card
+
+
+def test_of_another_modality(fitted: hs.Model, tmp_path: Path) -> None:
+    with pytest.raises(hs.HeadstartError, match="text"):
+        hs.predict(fitted, photos(tmp_path / "p", parts=("",)))
+
+
+def test_predictions_come_in_order_with_errors_in_their_place(tmp_path: Path) -> None:
+    data = photos(tmp_path / "d", parts=("",))
+    model = hs.fit(data, backbone="toy:image")
+    (tmp_path / "broken.png").write_bytes((data / "red" / "0.png").read_bytes()[:200])
+    answers = hs.predict(model, [data / "red" / "0.png", tmp_path / "broken.png", data / "blue" / "0.png"])
+    assert [answer.get("label") for answer in answers] == ["red", None, "blue"]
+    assert answers[1]["error"]
+    assert answers[0]["probability"] == max(answers[0]["probabilities"].values())
+    assert sum(answers[0]["probabilities"].values()) == pytest.approx(1)
+    assert {answers[0][key] for key in ("set", "outlier", "abstain")} == {None}
