@@ -79,7 +79,7 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
 def _write_sounds(folder: Path, rng: np.random.Generator) -> None:
     import soundfile
 
-    for name, number in itertools.product(("high", "low"), range(10)):
+    for name, number in itertools.product(("high", "low"), range(6)):
         path = folder / "sounds" / name / f"{number:02d}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, _tone(name, rng), RATE)

@@ -13,7 +13,9 @@ WORDS = {
 }
 
 
-def photos(folder: Path, *, n: int = 12, parts: tuple[str, ...] = ("train", "val"), size: int = 40, seed: int = 0) -> Path:
+def photos(
+    folder: Path, *, n: int = 12, parts: tuple[str, ...] = ("train", "val"), size: int = 40, seed: int = 0
+) -> Path:
     """Class folders of reddish and bluish noise as PNG files: `folder/PART/red/0.png`."""
     rng = np.random.default_rng(seed)
     for part in parts:
@@ -47,7 +49,9 @@ def sounds(folder: Path, *, n: int = 8, rate: int = 8000, seconds: float = 0.4) 
         (folder / name).mkdir(parents=True, exist_ok=True)
         for i in range(n):
             times = np.arange(int(rate * seconds)) / rate
-            wave_form = 0.4 * np.sin(2 * np.pi * pitch * (1 + 0.02 * rng.standard_normal()) * times) + 0.02 * rng.standard_normal(len(times))
+            wave_form = 0.4 * np.sin(
+                2 * np.pi * pitch * (1 + 0.02 * rng.standard_normal()) * times
+            ) + 0.02 * rng.standard_normal(len(times))
             with wave.open(str(folder / name / f"{i}.wav"), "wb") as file:
                 file.setnchannels(1)
                 file.setsampwidth(2)

@@ -22,6 +22,8 @@ SHELL = frozenset({"sh", "bash", "console"})
 OUTPUT = frozenset({"text", "csv", "html", "mermaid", "make", "yaml"})
 SET_UP = frozenset({"git", "cd", ".", "source", "mkdir", "cp", "export"})
 _FENCE = re.compile(r"^(?P<indent> *)(?P<mark>`{3,}|~{3,}) *(?P<info>[^`]*)$")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|(?<!\S)#.*")
+_OPERATORS = re.compile(r"[<>|&;]+")
 
 Command = Callable[[list[str]], int]
 
@@ -73,8 +75,8 @@ def blocks(file: str, text: str) -> Iterator[Block]:
         at += 1
 
 
-def commands(block: Block) -> Iterator[tuple[int, list[str]]]:
-    """The commands of a shell block with their lines, as words; continued lines are joined, comments dropped."""
+def commands(block: Block) -> Iterator[tuple[int, list[str], frozenset[str]]]:
+    """The commands of a shell block: line, words, and the operators among them. Continued lines are joined, comments dropped."""
     pending, first = "", 0
     for number, line in enumerate(block.text.splitlines(), block.line):
         if block.language == "console" and not pending and not line.startswith("$ "):
@@ -84,10 +86,8 @@ def commands(block: Block) -> Iterator[tuple[int, list[str]]]:
         if pending.endswith("\\"):
             pending = pending[:-1] + " "
             continue
-        lexer = shlex.shlex(pending, posix=True, punctuation_chars="<>|&;")
-        lexer.whitespace_split = True
-        if words := list(lexer):
-            yield first, words
+        if words := shlex.split(pending, comments=True):
+            yield first, words, frozenset(_OPERATORS.findall(_QUOTED.sub("", pending)))
         pending = ""
 
 
@@ -152,8 +152,8 @@ class Runner:
         if block.language == "python":
             self._python(block)
         elif block.language in SHELL:
-            for line, words in commands(block):
-                self._shell(block, line, words)
+            for line, words, operators in commands(block):
+                self._shell(block, f"{block.file}:{line}", words=words, operators=operators)
         elif block.language in {"json", "toml"}:
             _parse(block)
         elif block.language not in OUTPUT:
@@ -170,15 +170,14 @@ class Runner:
             if not (block.online and type(error).__name__ == "WeightsMissing"):
                 raise BlockError(f"{block.file}:{block.line}: {type(error).__name__}: {error}") from error
 
-    def _shell(self, block: Block, line: int, words: list[str]) -> None:
-        where = f"{block.file}:{line}"
+    def _shell(self, block: Block, where: str, *, words: list[str], operators: frozenset[str]) -> None:
         if words[0] != "headstart":
             if objection := self.project.objection(words):
                 raise BlockError(f"{where}: {objection}")
             return
-        if {"|", "&", "&&", "||", ";", "<"} & set(words):
+        if operators - {">"}:
             raise BlockError(f"{where}: one command a line, without pipes: the test runs no shell")
-        arguments, target = (words[1:-2], words[-1]) if ">" in words[-2:-1] else (words[1:], None)
+        arguments, target = (words[1:-2], words[-1]) if operators and words[-2] == ">" else (words[1:], None)
         out, errors = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(errors):
             status = self.command([name for word in arguments for name in expand(word)])

@@ -105,5 +105,3 @@ class Modality(ABC):
         Raises:
             UsageError: the recipe has unknown or missing options, or needs an asset that is not given.
         """
-
-

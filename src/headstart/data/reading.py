@@ -32,7 +32,13 @@ class ReadOptions:
 
 
 class Reader(ABC):
-    """A plug-in of `data.readers`: one way in which data is handed out."""
+    """A plug-in of `data.readers`: one way in which data is handed out.
+
+    Attributes:
+        fallback: asked only where no other reader accepts a source, as it would accept nearly any.
+    """
+
+    fallback: bool = False
 
     @abstractmethod
     def accepts(self, source: tuple[Path, ...]) -> bool:

@@ -112,7 +112,9 @@ def make_samples(
     modality: str,
     inline: bool,
     source: str,
-    **columns: Sequence[object] | pa.Array | None,
+    target: Sequence[object] | pa.Array | None = None,
+    split: Sequence[str] | None = None,
+    group: Sequence[str] | None = None,
 ) -> Samples:
     """Samples from plain sequences: the way for Python callers and tests; readers build the Arrow table themselves.
 
@@ -122,12 +124,12 @@ def make_samples(
         modality: `image`, `text` or `audio`.
         inline: whether `inputs` are the texts themselves.
         source: what to call the collection in errors and reports.
-        columns: `target`, `split` and `group`, n values each, or None.
+        target: n targets, or None where none is known.
+        split: n names of parts, or None.
+        group: n names of groups, or None.
     """
-    unknown = set(columns) - {"target", "split", "group"}
-    if unknown:
-        raise TypeError(f"make_samples has no column {', '.join(sorted(unknown))}")
     arrays = {"id": pa.array(ids, pa.string()), "input": pa.array(inputs, pa.string())}
+    columns = {"target": target, "split": split, "group": group}
     arrays |= {name: pa.array(values) for name, values in columns.items() if values is not None}
-    named = "label" if columns.get("target") is not None else None
+    named = "label" if target is not None else None
     return Samples(pa.table(arrays), modality=modality, inline=inline, source=source, target_name=named)

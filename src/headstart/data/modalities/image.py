@@ -1,0 +1,280 @@
+"""Photos and drawings: JPEG, PNG, WebP, BMP, TIFF and the first frame of a GIF, upright, in RGB, resized and cropped."""
+
+import math
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+
+from headstart.core import recipes
+from headstart.core.errors import SampleError, UsageError, suggest
+from headstart.data.preparation import Batch, Modality, Preparation, Prepared
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+_INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
+_ORIENTATION_TAG = 0x0112
+# A strip is refused when its resized form would hold more pixels than this.
+_MOST_RESIZED_PIXELS = 1 << 27
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """How an image becomes pixels.
+
+    Attributes:
+        size: height and width of a view, pixels.
+        crop: the part of the resized image's short side that the central crop keeps: the short side becomes `floor(size / crop)`.
+        resize: `shortest` keeps the proportions and crops the centre; `squash` makes both sides `floor(size / crop)`, then crops.
+        interpolation: `nearest`, `box`, `bilinear`, `hamming`, `bicubic` or `lanczos`, antialiased as Pillow does it.
+        mean: per channel, of pixels in [0, 1]; subtracted by the device half.
+        std: per channel, of pixels in [0, 1]; divided by in the device half.
+    """
+
+    size: int = 224
+    crop: float = 0.875
+    resize: str = "shortest"
+    interpolation: str = "bicubic"
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ImagePreparation(Preparation):
+    """Bytes of an image file to one (size, size, 3) view of uint8 pixels.
+
+    Transparent pixels are put on white: most transparent images are drawings, logos and cut-out products, made to be seen on a
+    white page, and a black ground would hide black ink. Grey values of 16 bits are scaled by their full range, 65535, never by an
+    image's own extremes, so that brightness stays comparable between images.
+    """
+
+    options: ImageRecipe
+    recipe: str
+    assets: Mapping[str, bytes] = field(default_factory=dict)
+    modality: str = "image"
+
+    def prepare(self, content: bytes | str) -> Prepared:
+        """Decode, turn upright, resize and crop one image.
+
+        Raises:
+            SampleError: the bytes are no image, are damaged, or hold more pixels than memory should.
+        """
+        if isinstance(content, str):
+            raise SampleError("an image is prepared from a file's bytes, and got a text")
+        image = _decoded(content)
+        width, height = image.size
+        pixels = np.asarray(_resized(image, self.options), dtype=np.uint8)
+        return Prepared((pixels,), (1.0,), {"width": width, "height": height})
+
+    def bucket(self, view: np.ndarray) -> Hashable:
+        """All views have one shape."""
+        return view.shape
+
+    def cost(self, view: np.ndarray) -> float:  # noqa: ARG002  (all views cost the same)
+        """32 views fill a batch."""
+        return 1 / 32
+
+    def collate(self, views: Sequence[np.ndarray]) -> Batch:
+        """Stack views."""
+        return Batch(np.stack(views), np.ones(len(views), dtype=np.int64))
+
+    def probes(self, n: int, seed: int) -> Batch:
+        """`n` images of smooth coloured noise: random 8 x 8 fields, enlarged."""
+        size = self.options.size
+        fields = np.random.default_rng(seed).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
+        from PIL import Image
+
+        large = [Image.fromarray(small).resize((size, size), Image.Resampling.BILINEAR) for small in fields]
+        return self.collate([np.asarray(image, dtype=np.uint8) for image in large])
+
+
+class ImageModality(Modality):
+    """Images, by the first bytes of their formats."""
+
+    name = "image"
+    suffixes = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether the first bytes are those of JPEG, PNG, WebP, BMP, TIFF or GIF."""
+        return _format(head) is not None
+
+    def preparation(self, recipe: str, assets: Mapping[str, bytes]) -> Preparation:  # noqa: ARG002  (images need no asset)
+        """The preparation for `image(size=224, ...)`.
+
+        Raises:
+            UsageError: an option is unknown, or no value that images can be prepared with.
+        """
+        name, options = recipes.split(recipe)
+        if name != self.name:
+            raise UsageError(f"an image recipe is called image, and got {name!r}")
+        built = recipes.build(ImageRecipe, name, options)
+        _check(built)
+        return ImagePreparation(built, recipes.to_string(name, built))
+
+
+PLUGIN = ImageModality()
+
+
+def _check(recipe: ImageRecipe) -> None:
+    """Refuse values that no image can be prepared with.
+
+    Raises:
+        UsageError: as said.
+    """
+    if not 1 <= recipe.size <= 4096:
+        raise UsageError(f"image takes a size from 1 to 4096 pixels, and got {recipe.size}")
+    if not 0.1 <= recipe.crop <= 1:
+        raise UsageError(f"image takes a crop from 0.1 to 1, and got {recipe.crop}")
+    if recipe.resize not in {"shortest", "squash"}:
+        raise UsageError(f"image takes resize='shortest' or resize='squash', and got {recipe.resize!r}")
+    if recipe.interpolation not in _INTERPOLATIONS:
+        known = suggest(recipe.interpolation, _INTERPOLATIONS)
+        raise UsageError(f"image has no interpolation {recipe.interpolation!r}.{known}")
+    for name, values in (("mean", recipe.mean), ("std", recipe.std)):
+        if len(values) != 3 or not all(_is_number(value) for value in values):
+            raise UsageError(f"image takes three numbers for {name!r}, and got {values!r}")
+    if min(recipe.std) <= 0:
+        raise UsageError(f"image takes positive numbers for 'std', and got {recipe.std!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _format(head: bytes) -> str | None:
+    """Pillow's name of the format that begins with these bytes, or None. Stricter than a magic number where text could begin so."""
+    begins = {
+        "JPEG": head.startswith(b"\xff\xd8\xff"),
+        "PNG": head.startswith(b"\x89PNG\r\n\x1a\n"),
+        "WEBP": head[:4] == b"RIFF" and head[8:12] == b"WEBP",
+        "TIFF": head[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"},
+        "GIF": head[:6] in {b"GIF87a", b"GIF89a"} and b"\0" in head[6:13],
+        "BMP": head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS,
+    }
+    return next((name for name, fits in begins.items() if fits), None)
+
+
+def _decoded(content: bytes) -> "Picture":
+    """The image as RGB, upright.
+
+    Raises:
+        SampleError: it cannot be decoded.
+    """
+    if not content:
+        raise SampleError("is an empty file: it has no bytes")
+    name = _format(content[:64])
+    if name is None:
+        raise SampleError("is no JPEG, PNG, WebP, BMP, TIFF or GIF image: convert it to one of these, or remove it")
+    try:
+        return _rgb(_upright(_loaded(content, name)))
+    except SampleError:
+        raise
+    except (
+        Exception
+    ) as error:  # damaged files make decoders raise nearly anything; whatever it is, the file is at fault
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        raise SampleError(f"is a damaged or truncated {name} image ({reason}): replace it by an intact copy") from error
+
+
+def _loaded(content: bytes, name: str) -> "Picture":
+    """The first frame, decoded by the one decoder of its format, with an own limit in the place of Pillow's warning."""
+    from PIL import Image
+
+    _hush()
+    Image.init()
+    image: Picture = Image.OPEN[name][0](BytesIO(content), "")
+    limit = 2 * Image.MAX_IMAGE_PIXELS if Image.MAX_IMAGE_PIXELS else math.inf
+    if image.width * image.height > limit:
+        raise SampleError(
+            f"is an image of {image.width} x {image.height} pixels, more than the {limit:,} that are safe to decode: make it smaller"
+        )
+    image.load()
+    return image
+
+
+def _hush() -> None:
+    """Pillow's warnings about odd metadata are not for whoever prepares a thousand photos; the pixels either decode or do not."""
+    wanted = r"PIL\."
+    if not any(rule[0] == "ignore" and getattr(rule[3], "pattern", None) == wanted for rule in warnings.filters[:3]):
+        warnings.filterwarnings("ignore", module=wanted)
+
+
+def _upright(image: "Picture") -> "Picture":
+    """The image turned as its EXIF orientation says; unreadable EXIF data turn nothing."""
+    from PIL import Image
+
+    turns = Image.Transpose
+    methods = {
+        2: turns.FLIP_LEFT_RIGHT,
+        3: turns.ROTATE_180,
+        4: turns.FLIP_TOP_BOTTOM,
+        5: turns.TRANSPOSE,
+        6: turns.ROTATE_270,
+        7: turns.TRANSVERSE,
+        8: turns.ROTATE_90,
+    }
+    try:
+        method = methods.get(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # noqa: BLE001  EXIF data of cameras and editors are broken in many ways, and only the orientation is wanted
+        method = None
+    return image if method is None else image.transpose(method)
+
+
+def _rgb(image: "Picture") -> "Picture":
+    """The image as 8-bit RGB: palettes looked up, alpha put on white, deep grey values scaled."""
+    from PIL import Image
+
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
+    if image.mode in {"La", "RGBa"} or image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _eight_bits(values: np.ndarray) -> UInt8[np.ndarray, "h w"]:
+    """Grey values of 16 or 32 bits or floating point, as 8 bits.
+
+    Whole numbers are taken as out of 65535. Floating-point numbers are taken as out of 1, 255 or 65535, the least of these that
+    holds them all. Whatever lies outside is scaled by the image's own extremes.
+
+    Raises:
+        SampleError: a value is not finite.
+    """
+    grey = values.astype(np.float64)
+    if not np.isfinite(grey).all():
+        raise SampleError("is an image with values that are not finite numbers")
+    low, high = float(grey.min()), float(grey.max())
+    ranges = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (65535.0,)
+    full = next((limit for limit in ranges if high <= limit), None)
+    if low < 0 or full is None:
+        grey, full = grey - low, max(high - low, 1e-12)
+    return np.rint(grey * (255.0 / full)).astype(np.uint8)
+
+
+def _resized(image: "Picture", recipe: ImageRecipe) -> "Picture":
+    """Resized and cropped as timm's and torchvision's evaluation transforms do with a Pillow image, pixel for pixel.
+
+    Raises:
+        SampleError: the image is so thin a strip that its resized form would not fit memory.
+    """
+    from PIL import Image
+
+    scale = math.floor(recipe.size / recipe.crop)
+    width, height = scale, scale
+    if recipe.resize == "shortest":
+        short, long = sorted(image.size)
+        stretched = int(scale * long / short)
+        width, height = (scale, stretched) if image.width <= image.height else (stretched, scale)
+    if width * height > _MOST_RESIZED_PIXELS:
+        raise SampleError(f"is an image of {image.width} x {image.height} pixels, too thin a strip to resize: crop it")
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling[recipe.interpolation.upper()])
+    left, top = round((width - recipe.size) / 2.0), round((height - recipe.size) / 2.0)
+    return image.crop((left, top, left + recipe.size, top + recipe.size))

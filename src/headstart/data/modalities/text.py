@@ -1,0 +1,220 @@
+"""Texts in any language, cut into the tokens of the backbone's own tokenizer."""
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.core import digests, recipes
+from headstart.core.errors import SampleError, UsageError
+from headstart.data.decoding import decode_text, looks_like_text, repair
+from headstart.data.preparation import Batch, Modality, Preparation, Prepared
+
+ASSET = "tokenizer.json"
+# One batch holds up to this many tokens, padding apart.
+_TOKENS_A_BATCH = 4096
+# What tokenizers put before a piece of a word or before a word: WordPiece, SentencePiece, byte-level BPE.
+_MARKERS = ("##", "\u2581", "\u0120")
+
+
+@dataclass(frozen=True)
+class TextRecipe:
+    """How a text becomes token ids.
+
+    Attributes:
+        max_tokens: the longest view, tokens, special ones included.
+        long: what happens past the limit: `truncate` keeps the beginning, `windows` cuts the text into views of `max_tokens` whose
+            rows are averaged.
+        prefix: text put before every sample, such as E5's `query: `.
+        tokenizer: the BLAKE2b-16 digest of `tokenizer.json`, 32 hexadecimal digits, so that a changed tokenizer is a new identity.
+    """
+
+    max_tokens: int = 256
+    long: str = "truncate"
+    prefix: str = ""
+    tokenizer: str = ""
+
+
+@dataclass(frozen=True)
+class TextPreparation(Preparation):
+    """A text, or the bytes of a text file, to views of at most `max_tokens` token ids, each with its special tokens.
+
+    Facts: `tokens` (of the whole text, special ones apart), `truncated` (1 where some were cut off), `unknown` (the tokenizer has no
+    piece for them), `single` (pieces of one character), `characters`.
+
+    Attributes:
+        options: the recipe.
+        recipe: its string form.
+        assets: `tokenizer.json`.
+        tokenizer: a `tokenizers.Tokenizer` with our truncation and no padding.
+        unknown: the id of the unknown token, or -1.
+        single: whether the id's piece is one character, by id.
+    """
+
+    options: TextRecipe
+    recipe: str
+    assets: Mapping[str, bytes]
+    tokenizer: Any
+    unknown: int
+    single: np.ndarray
+    modality: str = "text"
+
+    def prepare(self, content: bytes | str) -> Prepared:
+        """Tokenise one text.
+
+        Raises:
+            SampleError: the bytes are no text, or the text is empty.
+        """
+        text = repair(content) if isinstance(content, str) else decode_text(content)
+        if not text.strip():
+            raise SampleError("holds no text: it is empty or white space only")
+        first = self.tokenizer.encode(self.options.prefix + text)
+        windows = [first, *first.overflowing]
+        inner = [_content(window) for window in windows]
+        facts = self._facts(text, inner)
+        if facts["tokens"] == 0:
+            raise SampleError("holds no character that the backbone's tokenizer makes a token of")
+        kept = len(windows) if self.options.long == "windows" else 1
+        facts["truncated"] = int(kept < len(windows))
+        views = tuple(np.asarray(window.ids, dtype=np.int64) for window in windows[:kept])
+        return Prepared(views, tuple(float(max(len(ids), 1)) for ids in inner[:kept]), facts)
+
+    def bucket(self, view: np.ndarray) -> Hashable:  # noqa: ARG002  (lengths mask the padding)
+        """Any texts may share a batch: padding is masked by the lengths."""
+        return "text"
+
+    def cost(self, view: np.ndarray) -> float:
+        """4,096 tokens fill a batch, and no more than 64 texts."""
+        return max(len(view) / _TOKENS_A_BATCH, 1 / 64)
+
+    def collate(self, views: Sequence[np.ndarray]) -> Batch:
+        """Stack views, padded with 0 to the longest."""
+        lengths = np.array([len(view) for view in views], dtype=np.int64)
+        values = np.zeros((len(views), int(lengths.max())), dtype=np.int64)
+        for row, view in zip(values, views, strict=True):
+            row[: len(view)] = view
+        return Batch(values, lengths)
+
+    def probes(self, n: int, seed: int) -> Batch:
+        """`n` sequences of random ordinary tokens between the special ones, up to 32 tokens long."""
+        generator = np.random.default_rng(seed)
+        ordinary = np.flatnonzero(self.single >= 0)
+        before, after = _frame(self.tokenizer)
+        room = max(1, min(32, self.options.max_tokens) - len(before) - len(after))
+        lengths = generator.integers(max(1, room // 2), room + 1, size=n)
+        return self.collate([np.array([*before, *generator.choice(ordinary, length), *after]) for length in lengths])
+
+    def _facts(self, text: str, inner: Sequence[np.ndarray]) -> dict[str, float | int | str]:
+        ids = np.concatenate(inner)
+        return {
+            "tokens": len(ids),
+            "truncated": 0,
+            "unknown": int(np.count_nonzero(ids == self.unknown)),
+            "single": int(np.count_nonzero(self.single[ids] == 1)),
+            "characters": len(text),
+        }
+
+
+class TextModality(Modality):
+    """Texts: whatever decodes as UTF-8 or marked UTF-16 and has no control characters."""
+
+    name = "text"
+    suffixes = (".txt", ".text", ".md")
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether the first bytes are the beginning of a text."""
+        return looks_like_text(head)
+
+    def preparation(self, recipe: str, assets: Mapping[str, bytes]) -> Preparation:
+        """The preparation for `text(max_tokens=256, ...)` with the asset `tokenizer.json`.
+
+        Raises:
+            UsageError: an option is unknown or no possible value, or the tokenizer is missing, unreadable or another one than the
+                recipe's.
+        """
+        name, options = recipes.split(recipe)
+        if name != self.name:
+            raise UsageError(f"a text recipe is called text, and got {name!r}")
+        built = recipes.build(TextRecipe, name, options)
+        if built.long not in {"truncate", "windows"}:
+            raise UsageError(f"text takes long='truncate' or long='windows', and got {built.long!r}")
+        if ASSET not in assets:
+            raise UsageError(f"a text recipe needs the asset {ASSET}, and got {', '.join(sorted(assets)) or 'none'}")
+        return _opened(built, recipes.to_string(name, built), assets[ASSET])
+
+
+PLUGIN = TextModality()
+
+
+def _opened(recipe: TextRecipe, text: str, content: bytes) -> TextPreparation:
+    """The preparation with its tokenizer, whose own truncation and padding are replaced by the recipe's.
+
+    Raises:
+        UsageError: the tokenizer is not the recipe's, is unreadable, or leaves no room for a token.
+    """
+    from tokenizers import Tokenizer
+
+    digest = digests.of_bytes(content).hex()
+    if digest != recipe.tokenizer:
+        raise UsageError(
+            f"the recipe's tokenizer has the digest {recipe.tokenizer or '(none)'}, and {ASSET} has {digest}"
+        )
+    try:
+        source = content.decode("utf-8")
+        model = json.loads(source)["model"]
+        tokenizer = Tokenizer.from_str(source)
+    except Exception as error:  # the library raises bare exceptions; whatever it is, the file is at fault
+        raise UsageError(f"{ASSET} is no tokenizer that the tokenizers library can read: {error}") from error
+    least = tokenizer.num_special_tokens_to_add(is_pair=False) + 1
+    if recipe.max_tokens < least:
+        raise UsageError(f"text takes max_tokens of at least {least} with this tokenizer, and got {recipe.max_tokens}")
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(recipe.max_tokens, stride=0, strategy="longest_first", direction="right")
+    return TextPreparation(recipe, text, {ASSET: content}, tokenizer, _unknown(model, tokenizer), _single(tokenizer))
+
+
+def _unknown(model: Mapping[str, Any], tokenizer: Any) -> int:
+    """The id of the unknown token, or -1 where the tokenizer has none, as a byte-level one."""
+    if isinstance(model.get("unk_id"), int):
+        return int(model["unk_id"])
+    token = model.get("unk_token")
+    identity = tokenizer.token_to_id(token) if token else None
+    return -1 if identity is None else int(identity)
+
+
+def _single(tokenizer: Any) -> np.ndarray:
+    """(ids,) int8: 1 where the id's piece is one character, 0 where it is longer, -1 for special tokens and unused ids."""
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    single = np.full(max(vocabulary.values(), default=0) + 1, -1, dtype=np.int8)
+    for token, identity in vocabulary.items():
+        single[identity] = int(len(_bare(token)) == 1)
+    for identity, token in tokenizer.get_added_tokens_decoder().items():
+        if token.special:
+            single[identity] = -1
+    return single
+
+
+def _bare(token: str) -> str:
+    for marker in _MARKERS:
+        if token.startswith(marker) and len(token) > len(marker):
+            return token[len(marker) :]
+    return token
+
+
+def _content(window: Any) -> np.ndarray:
+    """(t,) ids of a window without its special tokens."""
+    ids = np.asarray(window.ids, dtype=np.int64)
+    ordinary = np.asarray(window.special_tokens_mask, dtype=np.int64) == 0
+    return np.asarray(ids[ordinary])
+
+
+def _frame(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The special tokens before and after a text."""
+    encoding = tokenizer.encode("a")
+    mask = list(encoding.special_tokens_mask)
+    if 0 not in mask:
+        return list(encoding.ids), []
+    first, last = mask.index(0), len(mask) - mask[::-1].index(0)
+    return list(encoding.ids[:first]), list(encoding.ids[last:])
