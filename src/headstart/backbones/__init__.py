@@ -7,5 +7,21 @@ SOURCES: Registry[Source] = Registry(
     "headstart.backbones",
     "backbone source",
     Source,
-    frozenset({"backbone", "readout", "pooling", "hub", "weights", "torchvision_schemas", "choice"}),
+    frozenset(
+        {
+            "backbone",
+            "choice",
+            "ctranslate2_weights",
+            "feeds",
+            "hub",
+            "mel",
+            "network",
+            "pooling",
+            "pretrained_folder",
+            "readout",
+            "torchvision_schemas",
+            "weights",
+            "whisper_encoder",
+        }
+    ),
 )

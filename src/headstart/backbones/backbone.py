@@ -24,8 +24,10 @@ class BackboneRequest:
     Attributes:
         source: a plug-in of `backbones`, such as `timm`.
         name: an architecture or model name within it, such as `vgg16` or `google-bert/bert-base-uncased`, or a local directory.
-        layer: empty for the default readout, a module path such as `encoder.layer.8`, or a negative block index such as `-2`.
-        pooling: empty for the default, or `mean`, `cls`, `cls+mean`, `max`, `last`, `flat`, `model`.
+        layer: empty for the default readout, a module path such as `encoder.layer.8`, a negative block index such as `-2`, `all` for
+            the mean over all blocks, or several of these separated by commas, which are read in one pass.
+        pooling: empty for the default, or `mean`, `cls`, `cls+mean`, `max`, `last`, `flat`, `model`, each with `+l2` for rows of
+            length one; one for all layers, or one for each, separated by commas.
         weights: a local file to take the weights from instead of the hub: safetensors, or a `.pth` of tensors only.
         precision: the arithmetic; part 1 knows `float32`.
         prepare: options that replace those of the backbone's own preparation, such as `{"size": 128}` or `{"long": "windows"}`.
@@ -151,10 +153,19 @@ class Source(ABC):
         self,
         architecture: Architecture,
         specs: tuple[BackboneSpec, ...],
+        *,
         assets: Mapping[str, bytes],
         tensors: Callable[[], Mapping[str, np.ndarray]],
+        module: "torch.nn.Module | None" = None,
     ) -> Backbone:
         """The backbone that was saved: same specs, weights from `tensors`, nothing from the network.
+
+        Args:
+            architecture: what rebuilds the network.
+            specs: what was read from it.
+            assets: of the preparation.
+            tensors: opens the saved weights.
+            module: for source `torch`: the user's own module, where no installed entry point makes it; other sources need none.
 
         Raises:
             ModelError: tensors are missing, unknown, or of other shapes than the architecture's.

@@ -1,0 +1,196 @@
+"""A torch network as a backbone: frozen, read, identified."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from headstart.backbones import weights
+from headstart.backbones.backbone import Architecture, BackboneRequest, TorchBackbone
+from headstart.core import recipes
+from headstart.core.errors import ExtraMissing, ModelError, UsageError
+from headstart.core.spec import BackboneSpec
+from headstart.data.modalities.audio import AudioRecipe
+from headstart.data.modalities.image import ImageRecipe
+from headstart.data.modalities.text import TextRecipe
+from headstart.data.preparation import Batch, Preparation
+
+if TYPE_CHECKING:
+    import torch
+
+    from headstart.backbones.feeds import Feed
+    from headstart.backbones.readout import Readout
+
+Recipe = ImageRecipe | TextRecipe | AudioRecipe
+PRECISIONS = ("float32",)
+_RECIPES: dict[str, type[ImageRecipe] | type[TextRecipe] | type[AudioRecipe]] = {
+    "image": ImageRecipe,
+    "text": TextRecipe,
+    "audio": AudioRecipe,
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that has its weights, with all that a backbone needs beside it.
+
+    Attributes:
+        feed: the network and its device half.
+        preparation: the host half.
+        architecture: what rebuilds it.
+        default_layer: what is read where nothing else is asked for.
+        default_pooling: how.
+    """
+
+    feed: "Feed"
+    preparation: Preparation
+    architecture: Architecture
+    default_layer: str
+    default_pooling: str
+
+
+@dataclass(frozen=True)
+class NetworkBackbone(TorchBackbone):
+    """A frozen torch network. `freeze` makes one."""
+
+    specs: tuple[BackboneSpec, ...]
+    preparation: Preparation
+    architecture: Architecture
+    module: "Readout"
+    warnings: tuple[str, ...] = field(default=())
+
+    def embed(self, batch: Batch) -> tuple[Float[np.ndarray, "n d"], ...]:
+        """Rows of a batch, one array per spec."""
+        import torch
+
+        device = next((tensor.device for tensor in self.module.feed.net.parameters()), torch.device("cpu"))
+        values, lengths = (_as_tensor(array).to(device) for array in (batch.values, batch.lengths))
+        with torch.inference_mode():
+            return tuple(row.float().cpu().numpy() for row in self.module(values, lengths))
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The network's state dict as arrays."""
+        return weights.arrays(self.module.feed.net)
+
+
+def freeze(network: Network, *, layer: str, pooling: str, precision: str = "float32") -> NetworkBackbone:
+    """The backbone that reads `network` at `layer`: in eval mode, without gradients, with the digest of its weights.
+
+    Raises:
+        BackboneError: the layer does not exist, or cannot be read so.
+        UsageError: there is no such pooling or precision.
+    """
+    from headstart.backbones.readout import Readout, plan
+
+    if precision not in PRECISIONS:
+        raise UsageError(f"a backbone runs in {' or '.join(PRECISIONS)}, and got the precision {precision!r}")
+    feed = network.feed.float().eval().requires_grad_(requires_grad=False)
+    reads = plan(
+        feed, layer, pooling=pooling, default_layer=network.default_layer, default_pooling=network.default_pooling
+    )
+    readout = Readout(feed, reads).eval()
+    widths = readout.settle(_trials(network.preparation))
+    identity = weights.digest(feed.net)
+    specs = tuple(
+        BackboneSpec(
+            source=network.architecture.source,
+            name=network.architecture.name,
+            weights=identity,
+            layer=read.layer,
+            pooling=str(read.pooling),
+            prepare=network.preparation.recipe,
+            modality=network.preparation.modality,
+            dim=width,
+            precision=precision,
+        )
+        for read, width in zip(reads, widths, strict=True)
+    )
+    return NetworkBackbone(
+        specs=specs, preparation=network.preparation, architecture=network.architecture, module=readout
+    )
+
+
+def refreeze(
+    network: Network, specs: tuple[BackboneSpec, ...], *, tensors: Callable[[], Mapping[str, np.ndarray]]
+) -> NetworkBackbone:
+    """The backbone of a rebuilt network with its saved tensors, read as its specs say.
+
+    Raises:
+        ModelError: the tensors do not fit, or what comes out is not what the specs say.
+    """
+    weights.restore(network.feed.net, tensors(), title=f"{network.architecture.source}:{network.architecture.name}")
+    layers, poolings = (",".join(getattr(spec, key) for spec in specs) for key in ("layer", "pooling"))
+    backbone = freeze(network, layer=layers, pooling=poolings, precision=specs[0].precision)
+    if backbone.specs != specs:
+        wrong = next((ours, saved) for ours, saved in zip(backbone.specs, specs, strict=True) if ours != saved)
+        keys = [key for key, value in wrong[0].to_json().items() if value != wrong[1].to_json()[key]]
+        raise ModelError(f"the rebuilt backbone {wrong[1].title} differs from the saved one in {', '.join(keys)}")
+    return backbone
+
+
+def prepared_by(modality: str, base: Mapping[str, Any], *, request: BackboneRequest) -> Recipe:
+    """The recipe of a backbone, with what the person asked for in place of its own options.
+
+    Raises:
+        UsageError: an option does not exist or has the wrong type; all are reported at once.
+    """
+    return recipes.build(_RECIPES[modality], modality, {**base, **request.prepare})
+
+
+def recipe_of(preparation: Preparation) -> Recipe:
+    """The recipe that a preparation's string stands for."""
+    return recipes.build(_RECIPES[preparation.modality], preparation.modality, recipes.split(preparation.recipe)[1])
+
+
+def colour(preparation: Preparation) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of an image preparation: its device half."""
+    recipe = recipe_of(preparation)
+    assert isinstance(recipe, ImageRecipe)
+    return recipe.mean, recipe.std
+
+
+def need(library: str, purpose: str) -> Any:
+    """A library of the `torch` extra, imported after torchvision was mended; untyped, as not every release of them has types.
+
+    Raises:
+        ExtraMissing: it is not installed.
+    """
+    import importlib.util
+
+    from headstart.backbones.torchvision_schemas import mend
+
+    for name in ("torch", library):
+        if importlib.util.find_spec(name) is None:
+            raise ExtraMissing.of(name, "torch", purpose)
+    mend()
+    return importlib.import_module(library)
+
+
+def _as_tensor(array: np.ndarray) -> "torch.Tensor":
+    import torch
+
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+
+
+def _trials(preparation: Preparation) -> list[tuple["torch.Tensor", "torch.Tensor"]]:
+    """Small batches of three that show how a network's axes lie: one of images, two lengths of texts or recordings."""
+    import torch
+
+    recipe = recipe_of(preparation)
+    if isinstance(recipe, ImageRecipe):
+        shapes: list[tuple[int, ...]] = [(3, recipe.size, recipe.size, 3)]
+    elif isinstance(recipe, TextRecipe):
+        shapes = [(3, min(length, recipe.max_tokens)) for length in (8, 12)]
+    else:
+        least = max(recipe.minimum, 0.0)
+        shapes = [(3, int(recipe.rate * min(recipe.window, max(least, seconds)))) for seconds in (1.0, 1.5)]
+    kinds = {"image": torch.uint8, "text": torch.int64, "audio": torch.float32}
+    return [
+        (
+            torch.zeros(shape, dtype=kinds[preparation.modality]),
+            torch.full((3,), 1 if isinstance(recipe, ImageRecipe) else shape[1], dtype=torch.int64),
+        )
+        for shape in shapes
+    ]

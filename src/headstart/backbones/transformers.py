@@ -1,0 +1,384 @@
+"""Backbones of transformers for images, texts and recordings: BERT, E5, ViT, DINOv2, CLIP, wav2vec 2.0, HuBERT, Whisper, and their kin."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.backbones import hub, pretrained_folder
+from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
+from headstart.backbones.network import Network, colour, freeze, need, prepared_by, recipe_of, refreeze
+from headstart.backbones.pretrained_folder import SentenceSettings
+from headstart.core import digests, recipes
+from headstart.core.errors import BackboneError, ModelError, WeightsMissing
+from headstart.core.spec import BackboneSpec
+from headstart.data.modalities import preparation
+from headstart.data.modalities.audio import AudioRecipe
+from headstart.data.preparation import Preparation
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from headstart.backbones.feeds import Feed
+
+# Repository, modality, description, licence where it is known for certain.
+_KNOWN = (
+    ("google-bert/bert-base-uncased", "text", "BERT-base for English, lower case", "Apache-2.0"),
+    ("google-bert/bert-base-multilingual-cased", "text", "BERT-base for 104 languages", "Apache-2.0"),
+    ("distilbert/distilbert-base-uncased", "text", "DistilBERT for English, 6 blocks", "Apache-2.0"),
+    ("FacebookAI/roberta-base", "text", "RoBERTa-base for English", "MIT"),
+    ("FacebookAI/xlm-roberta-base", "text", "XLM-RoBERTa-base for 100 languages", "MIT"),
+    ("intfloat/multilingual-e5-base", "text", "E5-base, a sentence encoder for 94 languages", "MIT"),
+    ("BAAI/bge-base-en-v1.5", "text", "BGE-base, a sentence encoder for English", "MIT"),
+    ("sentence-transformers/all-MiniLM-L6-v2", "text", "MiniLM, a small sentence encoder for English", "Apache-2.0"),
+    ("google/vit-base-patch16-224", "image", "ViT-B/16, ImageNet-21k, then ImageNet-1k", "Apache-2.0"),
+    ("facebook/dinov2-base", "image", "DINOv2 ViT-B/14, self-supervised", "Apache-2.0"),
+    ("openai/clip-vit-base-patch32", "image", "The image tower of CLIP ViT-B/32", ""),
+    ("google/siglip-base-patch16-224", "image", "The image tower of SigLIP-base", "Apache-2.0"),
+    ("facebook/wav2vec2-base", "audio", "wav2vec 2.0 base, English read speech", "Apache-2.0"),
+    ("facebook/hubert-base-ls960", "audio", "HuBERT base, English read speech", "Apache-2.0"),
+    ("microsoft/wavlm-base-plus", "audio", "WavLM base+, 94,000 hours of English speech", ""),
+    ("openai/whisper-base", "audio", "The encoder of Whisper base, 99 languages", "Apache-2.0"),
+    ("MIT/ast-finetuned-audioset-10-10-0.4593", "audio", "Audio Spectrogram Transformer, sound events", "BSD-3-Clause"),
+)
+_OWNERS = {repo.partition("/")[2]: repo for repo, *_ in _KNOWN}
+_LICENCES = {repo: licence for repo, _, _, licence in _KNOWN}
+# Networks for images: how many leading tokens stand for the whole image, None where there are no such tokens.
+_IMAGE: dict[str, int | None] = {
+    "vit": 1, "deit": 2, "beit": 1, "data2vec-vision": 1, "vit_msn": 1, "dinov2": 1, "dinov2_with_registers": 1, "dinov3_vit": 1,
+    "clip": 1, "clip_vision_model": 1, "siglip": None, "siglip_vision_model": None, "ijepa": None,
+    "swin": None, "swinv2": None, "convnext": None, "convnextv2": None, "dinov3_convnext": None, "resnet": None, "regnet": None,
+}  # fmt: skip
+_WAVE = {
+    "wav2vec2",
+    "hubert",
+    "wavlm",
+    "unispeech",
+    "unispeech-sat",
+    "data2vec-audio",
+    "wav2vec2-conformer",
+    "sew",
+    "sew-d",
+}
+_SPECTROGRAM = "audio-spectrogram-transformer"
+# Where a row is read from a part of the whole model.
+_PARTS = {
+    "clip": "CLIPVisionModel",
+    "siglip": "SiglipVisionModel",
+    "t5": "T5EncoderModel",
+    "mt5": "MT5EncoderModel",
+    "umt5": "UMT5EncoderModel",
+}
+# E5's cards ask for this prompt where rows serve as features; the folders themselves do not say it.
+_E5 = re.compile(r"intfloat/(multilingual-)?e5-(small|base|large)(-v2|-unsupervised)?")
+# Tensors that only training uses; checkpoints may lack them.
+_UNUSED = ("masked_spec_embed", "mask_token")
+
+
+class TransformersSource(Source):
+    """Any encoder of transformers, from the hub or a local folder. Code that a repository carries is never run."""
+
+    def catalogue(self) -> tuple[CatalogueEntry, ...]:
+        """Well-known models; every encoder opens by its hub name or as a folder."""
+        return hub.known_entries(
+            "transformers", [(repo, repo, modality, text, licence) for repo, modality, text, licence in _KNOWN]
+        )
+
+    def open(self, request: BackboneRequest) -> Backbone:
+        """The encoder with the preparation, pooling, length limit and prompt that its own files state.
+
+        Raises:
+            BackboneError: the folder cannot be read as an encoder, or there is no such layer.
+            WeightsMissing: the weights are not here.
+            ExtraMissing: torch or transformers are not installed.
+        """
+        _library(request.name)
+        folder, name = _folder(request)
+        settings = pretrained_folder.sentence_settings(folder)
+        config = pretrained_folder.read_json(settings.encoder / "config.json")
+        modality = _modality(config, name)
+        if settings.refused and not request.pooling:
+            raise BackboneError(
+                f"{name} ends in a module {settings.refused}, which headstart does not run: choose pooling 'mean' to read its encoder"
+            )
+        prepared = _prepared(modality, settings, request, config, name)
+        state = request.weights if request.weights is not None and request.weights.is_file() else settings.encoder
+        net, options = _load(
+            config,
+            settings.encoder,
+            state,
+            head=request.pooling.startswith("model") or _default_pooling(config) == "model",
+        )
+        options["preprocessor"] = _kept(pretrained_folder.read_json(settings.encoder / "preprocessor_config.json"))
+        if settings.pooling:
+            options["pooling"] = settings.pooling
+        network = _network(Architecture("transformers", name, options, _LICENCES.get(name, "")), net, prepared)
+        return freeze(network, layer=request.layer, pooling=request.pooling, precision=request.precision)
+
+    def rebuild(
+        self,
+        architecture: Architecture,
+        specs: tuple[BackboneSpec, ...],
+        *,
+        assets: Mapping[str, bytes],
+        tensors: Callable[[], Mapping[str, np.ndarray]],
+        module: "torch.nn.Module | None" = None,
+    ) -> Backbone:
+        """The encoder that was saved, built from its configuration.
+
+        Raises:
+            ModelError: this version of transformers cannot build it, or the tensors do not fit it.
+        """
+        del module
+        _library(architecture.name)
+        try:
+            net = _build(architecture.options)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"transformers cannot build the saved backbone {architecture.name}: {error}") from error
+        return refreeze(
+            _network(architecture, net, preparation(specs[0].prepare, dict(assets))), specs, tensors=tensors
+        )
+
+
+PLUGIN = TransformersSource()
+
+
+def _library(name: str) -> Any:
+    return need("transformers", f"the backbone transformers:{name}")
+
+
+def _folder(request: BackboneRequest) -> tuple[Path, str]:
+    """The folder with the files, and the name that the spec holds: the repository's, or the folder's own, never a path."""
+    local = Path(request.name).expanduser()
+    if request.weights is not None and request.weights.is_dir():
+        return request.weights, _OWNERS.get(request.name, request.name) if not local.is_dir() else local.resolve().name
+    if local.is_dir():
+        return local, local.resolve().name
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", request.name):
+        raise WeightsMissing(
+            f"there is no folder {request.name!r}, and it is no name of the hub either: write OWNER/NAME or an existing folder"
+        )
+    repo = _OWNERS.get(request.name, request.name)
+    if (bare := hub.cached(request.name)) is not None:
+        return bare, repo
+    return hub.fetch(repo, offline=request.offline, title=f"transformers:{request.name}"), repo
+
+
+def _modality(config: Mapping[str, Any], name: str) -> str:
+    kind = str(config.get("model_type", ""))
+    if not kind:
+        raise BackboneError(
+            f"{name} has no config.json that names a model_type: give a folder that transformers' save_pretrained wrote"
+        )
+    if kind in _IMAGE:
+        return "image"
+    if kind in _WAVE or kind in {"whisper", _SPECTROGRAM}:
+        return "audio"
+    if "vocab_size" in config and (kind in _PARTS or not config.get("is_encoder_decoder")):
+        return "text"
+    raise BackboneError(
+        f"{name} is of the kind {kind!r}, of which headstart reads no rows: choose an encoder for images, texts or recordings"
+    )
+
+
+def _prepared(
+    modality: str, settings: SentenceSettings, request: BackboneRequest, config: dict[str, Any], name: str
+) -> Preparation:
+    folder, assets = settings.encoder, {}
+    if modality == "image":
+        base = pretrained_folder.image_options(folder, config)
+    elif modality == "text":
+        assets["tokenizer.json"] = pretrained_folder.tokenizer_json(folder, settings)
+        base = {
+            "max_tokens": pretrained_folder.token_limit(folder, config, settings=settings),
+            "prefix": settings.prefix or ("query: " if _E5.fullmatch(name) else ""),
+            "tokenizer": digests.of_bytes(assets["tokenizer.json"]).hex(),
+        }
+    else:
+        base = _audio_options(config, pretrained_folder.read_json(folder / "preprocessor_config.json"))
+    return preparation(recipes.to_string(modality, prepared_by(modality, base, request=request)), assets)
+
+
+def _audio_options(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    rate = int(given.get("sampling_rate", 16000))
+    if config["model_type"] == "whisper":
+        return {
+            "rate": rate,
+            "window": config.get("max_source_positions", 1500) / 50,
+            "buckets": (1.0, 2.0, 5.0, 10.0, 30.0),
+        }
+    if config["model_type"] == _SPECTROGRAM:
+        frames = int(given.get("max_length", config.get("max_length", 1024)))
+        return {"rate": rate, "window": round(frames / 100 + 0.015, 3), "buckets": ()}
+    # Where the first normalisation runs over time, padding would change every row: only clips of one length share a batch.
+    together = "none" if config.get("feat_extract_norm", "group") == "group" else "bucket"
+    return {"rate": rate, "window": 30.0, "minimum": 0.1, "pad": together}
+
+
+def _default_pooling(config: Mapping[str, Any]) -> str:
+    kind = str(config.get("model_type", ""))
+    if kind in _IMAGE:
+        return "cls+mean" if _IMAGE[kind] is not None else "mean" if kind == "ijepa" else "model"
+    return "mean"
+
+
+def _load(config: Mapping[str, Any], folder: Path, state: Path, *, head: bool) -> tuple["nn.Module", dict[str, Any]]:
+    """The network with its weights, and the options that build it again."""
+    from headstart.backbones import weights
+
+    found = weights.read(state)
+    if config["model_type"] == "whisper":
+        options: dict[str, Any] = {"whisper": _whisper_size(config)}
+        net = _build(options)
+        names = {
+            key.partition("encoder.")[2]: key for key in found if key.removeprefix("model.").startswith("encoder.")
+        }
+        weights.load(net, {name: found[key] for name, key in names.items()}, origin=f"{state.name} of {folder.name}")
+        return net, options
+    net, missing = _from_pretrained(config, folder, found)
+    if not head and any(name.startswith("pooler.") for name in net.state_dict()):
+        net.pooler = None  # type: ignore[assignment]
+        missing = [name for name in missing if not name.startswith("pooler.")]
+    for name in [name for name in missing if name.endswith(_UNUSED)]:
+        net.get_parameter(name).data.zero_()
+        missing.remove(name)
+    if missing:
+        listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise BackboneError(
+            f"the weights of {folder.name} lack {len(missing)} tensors of {type(net).__name__} ({listed}): give those of this model"
+        )
+    clean = _kept(json.loads(_config_text(net)))
+    return net, {
+        "config": clean,
+        "part": _PARTS.get(str(config["model_type"]), ""),
+        "pooler": getattr(net, "pooler", None) is not None,
+    }
+
+
+def _from_pretrained(
+    config: Mapping[str, Any], folder: Path, found: dict[str, "torch.Tensor"]
+) -> tuple["nn.Module", list[str]]:
+    """Load as transformers does, with its tolerance for prefixes and old names, and the names of what was not found."""
+    import torch
+
+    transformers = _library(folder.name)
+    try:
+        known = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        if part := _PARTS.get(str(config["model_type"]), ""):
+            cls = getattr(transformers, part)
+            known = getattr(known, "vision_config", known)
+        else:
+            with torch.device("meta"):
+                cls = type(transformers.AutoModel.from_config(known))
+    except (ValueError, KeyError, OSError) as error:
+        raise BackboneError(
+            f"transformers {transformers.__version__} has no encoder for {folder.name}: {str(error).strip().partition(chr(10))[0]}"
+        ) from error
+    precision = "dtype" if int(transformers.__version__.partition(".")[0]) >= 5 else "torch_dtype"
+    options: dict[str, Any] = {precision: torch.float32}
+    with hub.quiet():
+        net, info = cls.from_pretrained(None, config=known, state_dict=found, output_loading_info=True, **options)
+    wrong = info.get("mismatched_keys") or ()
+    if wrong:
+        raise BackboneError(
+            f"the weights of {folder.name} have other shapes than its config.json says: {min(map(str, wrong))}"
+        )
+    return net, sorted(info["missing_keys"])
+
+
+def _config_text(net: Any) -> str:
+    return str(net.config.to_json_string(use_diff=False))
+
+
+def _build(options: Mapping[str, Any]) -> "nn.Module":
+    """The network without its weights, from the options that `_load` gave."""
+    if "whisper" in options:
+        from headstart.backbones.whisper_encoder import WhisperEncoder, WhisperSize
+
+        return WhisperEncoder(WhisperSize(**options["whisper"]))
+    transformers = _library(str(options["config"].get("model_type")))
+    config = dict(options["config"])
+    kind, part = config.pop("model_type"), options["part"]
+    if part and part not in _PARTS.values():
+        raise ValueError(f"there is no part {part!r}")
+    known = transformers.AutoConfig.for_model(kind, **config)
+    net: nn.Module = getattr(transformers, part)(known) if part else transformers.AutoModel.from_config(known)
+    if not options["pooler"] and hasattr(net, "pooler"):
+        net.pooler = None  # type: ignore[assignment]
+    return net
+
+
+def _network(architecture: Architecture, net: "nn.Module", prepared: Preparation) -> Network:
+    options = architecture.options
+    config = options.get("config", {"model_type": "whisper"})
+    feed = _feed(net, config, options, prepared)
+    audio = prepared.modality == "audio" and config["model_type"] != _SPECTROGRAM
+    return Network(
+        feed=feed,
+        preparation=prepared,
+        architecture=architecture,
+        # What speech encoders know of a word lies in their middle blocks, of a speaker in the first: the mean keeps both.
+        default_layer="all" if audio else "",
+        default_pooling=options.get("pooling") or _default_pooling(config),
+    )
+
+
+def _feed(net: "nn.Module", config: Mapping[str, Any], options: Mapping[str, Any], prepared: Preparation) -> "Feed":
+    from headstart.backbones import feeds
+    from headstart.backbones.whisper_encoder import WhisperEncoder
+
+    given = options.get("preprocessor", {})
+    if isinstance(net, WhisperEncoder):
+        return feeds.WhisperFeed(net, bands=net.conv1.in_channels)
+    if prepared.modality == "image":
+        prefix = _IMAGE[config["model_type"]]
+        registers = int(config.get("num_register_tokens") or 0)
+        whole = prefix is not None
+        return feeds.VisionFeed(
+            net, colour=colour(prepared), prefix=(prefix or 0) + registers * whole, has_class_token=whole
+        )
+    if prepared.modality == "text":
+        return feeds.TextFeed(net)
+    recipe = recipe_of(prepared)
+    assert isinstance(recipe, AudioRecipe)
+    if config["model_type"] == _SPECTROGRAM:
+        size = feeds.FbankSize(
+            bands=int(config["num_mel_bins"]),
+            frames=int(config["max_length"]),
+            rate=recipe.rate,
+            mean=float(given.get("mean", -4.2677393)),
+            std=float(given.get("std", 4.5689974)),
+        )
+        return feeds.FbankFeed(net, size=size, prefix=2)
+    return feeds.WaveFeed(net, normalise=bool(given.get("do_normalize", True)), masked=recipe.pad == "bucket")
+
+
+def _whisper_size(config: Mapping[str, Any]) -> dict[str, int]:
+    return {
+        "bands": int(config.get("num_mel_bins", 80)),
+        "positions": int(config.get("max_source_positions", 1500)),
+        "width": int(config["d_model"]),
+        "heads": int(config["encoder_attention_heads"]),
+        "blocks": int(config["encoder_layers"]),
+        "hidden": int(config["encoder_ffn_dim"]),
+    }
+
+
+def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without paths, versions, classifier labels and code."""
+    dropped = {
+        "_name_or_path",
+        "transformers_version",
+        "architectures",
+        "id2label",
+        "label2id",
+        "auto_map",
+        "dtype",
+        "torch_dtype",
+        "custom_pipelines",
+    }
+    return {key: value for key, value in values.items() if key not in dropped and not key.startswith("_")}
