@@ -1,0 +1,68 @@
+"""`import headstart` and `headstart --help` answer at once: heavy libraries are imported where they are needed."""
+
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = (
+    *("torch", "torchvision", "timm", "transformers", "sklearn", "scipy", "pyarrow", "PIL", "soundfile", "soxr"),
+    *("tokenizers", "safetensors", "huggingface_hub", "pandas", "rich"),
+)
+ROUNDS = 7
+
+
+def seconds(*arguments: str) -> float:
+    """How long a fresh interpreter takes for these arguments."""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, encoding="utf-8", check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return time.perf_counter() - start
+
+
+def over_bare_start(*arguments: str) -> float:
+    """The median, over rounds, of the time beyond that of an interpreter which does nothing. The two are taken in turns.
+
+    One bare start goes to waste first, for a machine whose disk is cold.
+    """
+    seconds(*arguments)
+    return statistics.median(seconds(*arguments) - seconds("-c", "pass") for _ in range(ROUNDS))
+
+
+def loaded(statement: str) -> set[str]:
+    """The top-level modules that a statement loads in a fresh interpreter."""
+    code = f"import sys, json\n{statement}\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, timeout=60)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_importing_headstart_is_light() -> None:
+    assert over_bare_start("-c", "import headstart") < 0.2
+
+
+def test_importing_headstart_loads_no_heavy_library() -> None:
+    assert loaded("import headstart") & {*HEAVY, "numpy"} == set()
+
+
+def test_the_check_would_see_a_heavy_library() -> None:
+    assert {"numpy", "pyarrow"} <= loaded("import headstart.data.samples") & {*HEAVY, "numpy"}
+
+
+def test_listing_the_plugins_loads_no_heavy_library() -> None:
+    rooms = ("heads", "HEADS"), ("tasks", "TASKS"), ("data.readers", "READERS"), ("data.modalities", "MODALITIES")
+    lines = [f"from headstart.{room} import {name}; {name}.catalogue()" for room, name in rooms]
+    lines.append("from headstart.backbones import SOURCES; SOURCES.catalogue()")
+    heavy = {"torch", "torchvision", "timm", "transformers", "sklearn", "scipy"}
+    assert loaded("; ".join(lines)) & heavy == set()
+
+
+def test_help_answers_at_once() -> None:
+    if importlib.util.find_spec("headstart.cli.main") is None:
+        pytest.skip("the command line, headstart.cli.main, is not built yet")
+    statement = "import sys; sys.argv = ['headstart', '--help']; from headstart.cli.main import main; sys.exit(main())"
+    start = statistics.median(seconds("-c", statement) for _ in range(ROUNDS))
+    assert start < 0.5
