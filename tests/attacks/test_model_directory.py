@@ -23,8 +23,9 @@ Change = Callable[[dict[str, Any]], None]
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
-    os.environ["HEADSTART_CACHE"] = str(folder / "cache")
-    model = hs.fit(reviews(folder / "reviews.csv"), backbone="toy:text")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+        model = hs.fit(reviews(folder / "reviews.csv"), backbone="toy:text")
     model.save(folder / "model")
     return folder / "model"
 
@@ -118,7 +119,7 @@ def test_a_manifest_that_is_none(model: Path, content: bytes, sentence: str) -> 
         (lambda m: m["backbone"]["architecture"].update(name=1), "architecture"),
         (lambda m: m["fit"].pop("metrics"), "fit has the keys"),
         (lambda m: m["fit"].update(metrics={"accuracy": 1}), "fit cannot be read"),
-        (lambda m: m["reading"].update(more=None), "reading"),
+        (lambda m: m["reading"].update(more=None), "reading options"),
         (lambda m: m["files"].update({"../outside": "0"}), "no headstart model may hold"),
         (lambda m: m["files"].update({"/etc/passwd": "0"}), "no headstart model may hold"),
         (lambda m: m["files"].update({"assets/../../x": "0"}), "no headstart model may hold"),
@@ -196,7 +197,7 @@ def test_other_weights_of_the_backbone(model: Path) -> None:
     tensors[first] = tensors[first] + np.ones((), tensors[first].dtype)
     save_file(tensors, model / "backbone.safetensors")
     relist(model)
-    refused(model, "does not hold the weights")
+    refused(model, "their digest differs")
 
 
 def test_an_extra_file_and_a_folder(model: Path) -> None:

@@ -1,10 +1,12 @@
 """The command line, run as a person runs it: a process of its own."""
 
+import contextlib
 import csv
 import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -23,17 +25,18 @@ def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Completed
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made with a space")
-    os.environ["HEADSTART_CACHE"] = str(folder / "cache")
-    os.environ["HEADSTART_OFFLINE"] = "1"
     photos(folder / "photos")
     reviews(folder / "reviews.csv", n=40)
     for data, kind, name in (("photos", "image", "m1"), ("reviews.csv", "text", "m2")):
-        done = run("fit", folder / data, "--backbone", f"toy:{kind}", "--out", folder / name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+            done = run("fit", folder / data, "--backbone", f"toy:{kind}", "--out", folder / name, "--offline")
         assert done.returncode == 0, done.stderr
     return folder
 
 
-def test_fit_tells_what_it_did_and_where_the_model_lies(made: Path) -> None:
+def test_fit_tells_what_it_did_and_where_the_model_lies(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(made / "cache"))
     done = run("fit", made / "photos", "--backbone", "toy:image", "--out", made / "m1")
     assert done.returncode == 0
     for part in (
@@ -164,7 +167,7 @@ def test_ctrl_c_leaves_no_half_written_directory_and_loses_nothing(tmp_path: Pat
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     features = Path(os.environ["HEADSTART_CACHE"]) / "features"
-    while not list(features.glob("*/*.npy")) and time.monotonic() < deadline:
+    while not _committed(features) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -175,3 +178,14 @@ def test_ctrl_c_leaves_no_half_written_directory_and_loses_nothing(tmp_path: Pat
     again = json.loads(run("fit", tmp_path / "photos", "--backbone", "toy:image", "--json").stdout)
     assert again["cached"] > 0
     assert again["cached"] + again["extracted"] == 800
+
+
+def _committed(features: Path) -> int:
+    """Rows that the store would hand out now."""
+    rows = 0
+    for index in features.glob("*/index.sqlite"):
+        db = sqlite3.connect(index, timeout=60)
+        with contextlib.suppress(sqlite3.OperationalError):  # the tables are not there yet
+            rows += db.execute("SELECT count(*) FROM rows").fetchone()[0]
+        db.close()
+    return rows

@@ -22,7 +22,7 @@ class Recipe:
 def test_the_string_form_lists_every_field() -> None:
     assert to_string("image", Recipe()) == "image(size=224, crop=0.875, name='a', mean=(0.5, 0.5), on=False)"
     assert (
-        to_string("image", build(Recipe, "image", {"crop": 1, "mean": [1]}))
+        to_string("image", build(Recipe, "image", options={"crop": 1, "mean": [1]}))
         == "image(size=224, crop=1.0, name='a', mean=(1,), on=False)"
     )
 
@@ -40,7 +40,7 @@ def test_the_string_form_lists_every_field() -> None:
 def test_a_recipe_comes_back_from_its_string(recipe: Recipe) -> None:
     name, options = split(to_string("image", recipe))
     assert name == "image"
-    assert build(Recipe, name, options) == recipe
+    assert build(Recipe, name, options=options) == recipe
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_what_is_no_recipe(text: str) -> None:
 
 def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(UsageError) as caught:
-        build(Recipe, "image", {"sise": 1, "crop": "big", "on": 1})
+        build(Recipe, "image", options={"sise": 1, "crop": "big", "on": 1})
     for part in (
         "'sise'. Did you mean 'size'",
         "for 'crop' a value like 0.875, and got 'big'",

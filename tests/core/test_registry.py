@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headstart.core.errors import UsageError
-from headstart.core.registry import Registry
+from headstart.core.registry import Registry, entry_points
 from headstart.data.modalities import MODALITIES
 from headstart.data.preparation import Modality
 from headstart.heads import HEADS
@@ -58,12 +58,14 @@ def test_an_entry_point_adds_a_plugin(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(
         metadata, "entry_points", lambda *, group: points if group == "headstart.heads" else real(group=group)
     )
+    entry_points.cache_clear()
     registry: Registry[HeadRecipe] = Registry("headstart.heads", "head", HeadRecipe, HEADS.not_plugins)
     assert "own" in registry.names()
     assert isinstance(registry.get("own"), HeadRecipe)
     assert "third_party_head" in registry.catalogue()["own"]
     with pytest.raises(UsageError, match="is a int, and has to be a HeadRecipe"):
         registry.get("wrong")
+    entry_points.cache_clear()
 
 
 def test_a_plugin_of_another_room_is_refused() -> None:

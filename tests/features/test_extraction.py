@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from headstart.backbones.choice import open_backbone
 
 from headstart.backbones.backbone import Backbone
+from headstart.backbones.choice import open_backbone
 from headstart.core.spec import BackboneSpec
 from headstart.data.opening import open_samples, texts_as_samples
 from headstart.data.preparation import Batch
@@ -136,13 +136,16 @@ def test_a_row_that_is_not_finite_is_never_a_feature(images: Samples) -> None:
     assert len(result.features[0]) + len(result.skipped) == 48
 
 
-def test_interrupted_it_keeps_what_was_done(images: Samples) -> None:
+def test_interrupted_it_keeps_what_was_done(tmp_path: Path) -> None:
+    samples = open_samples(photos(tmp_path / "many", n=100, parts=("",)))
+    stopping = Counting(open_backbone("toy:image"), stop_after=100)
     with pytest.raises(KeyboardInterrupt):
-        extract(images, Counting(open_backbone("toy:image"), stop_after=32))
+        extract(samples, stopping)
+    assert 100 <= stopping.embedded < 200
     after = Counting(open_backbone("toy:image"))
-    result = extract(images, after)
-    assert after.embedded == 16
-    assert (result.extracted, result.cached) == (16, 32)
+    result = extract(samples, after)
+    assert (result.extracted, result.cached) == (200 - stopping.embedded, stopping.embedded)
+    assert after.embedded == result.extracted
 
 
 def test_long_texts_as_windows_are_averaged_by_length() -> None:
@@ -172,7 +175,7 @@ def test_batches_hold_texts_of_like_length() -> None:
         shapes.append((batch.values.size, int(batch.lengths.sum())))
         return inner(batch)
 
-    backbone.inner.embed = watching  # type: ignore[method-assign]
+    object.__setattr__(backbone.inner, "embed", watching)
     result = extract(texts_as_samples(texts), backbone)
     assert len(result.features[0]) == 400
     assert sum(real for _, real in shapes) > 0.8 * sum(padded for padded, _ in shapes)
@@ -184,7 +187,7 @@ def _run(program: str, arguments: Iterable[str]) -> subprocess.Popen[str]:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_killed_it_loses_at_most_the_batches_in_flight(tmp_path: Path) -> None:
-    photos(tmp_path / "photos", n=60, parts=("",))
+    photos(tmp_path / "photos", n=160, parts=("",))
     program = f"""
 import sys, time
 sys.path[:0] = {sys.path!r}
@@ -198,7 +201,7 @@ def slow(batch):
     rows = plain(batch)
     print(len(batch), flush=True)
     return rows
-backbone.embed = slow
+object.__setattr__(backbone, "embed", slow)
 extract(open_samples({str(tmp_path / "photos")!r}), backbone)
 """
     process = _run(program, [])
@@ -210,7 +213,7 @@ extract(open_samples({str(tmp_path / "photos")!r}), backbone)
     process.stdout.close()
     after = Counting(open_backbone("toy:image"))
     result = extract(open_samples(tmp_path / "photos"), after)
-    assert result.extracted + result.cached == 120
-    assert result.cached >= done - 32
-    assert after.embedded == result.extracted == 120 - result.cached
-    assert len(result.features[0]) == 120
+    assert result.extracted + result.cached == 320
+    assert result.cached >= done - 64, "what was computed two batches ago is stored"
+    assert after.embedded == result.extracted == 320 - result.cached > 0
+    assert len(result.features[0]) == 320

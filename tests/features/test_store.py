@@ -36,7 +36,9 @@ def digests_of(names: list[str]) -> np.ndarray:
 def put(root: Path, names: list[str], rows: np.ndarray | None = None) -> None:
     with Shelf(SPEC, root) as shelf:
         shelf.append(
-            [of_text(name) for name in names], rows_of(names) if rows is None else rows, [{"tokens": 3}] * len(names)
+            [of_text(name) for name in names],
+            rows_of(names) if rows is None else rows,
+            facts=[{"tokens": 3}] * len(names),
         )
 
 
@@ -103,7 +105,7 @@ def test_what_a_killed_writer_left_is_ignored_and_reclaimed(tmp_path: Path) -> N
         from headstart.core.spec import BackboneSpec
         spec = BackboneSpec(**{SPEC.to_json()!r})
         with Shelf(spec, Path({str(tmp_path)!r})) as shelf:
-            writer = SegmentWriter(shelf.folder, np.dtype("<f2"), {DIM})
+            writer = SegmentWriter(shelf.folder, np.dtype("<f2"), dim={DIM})
             writer.append(np.ones((3, {DIM})))
             print("written", flush=True)
             sys.stdin.read()

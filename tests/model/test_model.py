@@ -1,7 +1,6 @@
 """A model comes back from its directory as it was, and never stands where something else did."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from headstart.backbones.choice import open_backbone
 
 import headstart as hs
 from headstart.backbones.backbone import BackboneRequest
+from headstart.backbones.choice import open_backbone
 from headstart.core.errors import DataError, ModelError
 from headstart.data.opening import texts_as_samples
 from headstart.features.extraction import embed
@@ -24,8 +23,9 @@ TEXTS = ["a splendid and warm film", "dull , cold and grim", "ünïcödé 电影
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> hs.Model:
     folder = tmp_path_factory.mktemp("fitted")
-    os.environ["HEADSTART_CACHE"] = str(folder / "cache")
-    return hs.fit(reviews(folder / "reviews.csv", n=40), backbone="toy:text")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+        return hs.fit(reviews(folder / "reviews.csv", n=40), backbone="toy:text")
 
 
 def test_saved_and_loaded_it_answers_alike(fitted: hs.Model, tmp_path: Path) -> None:

@@ -161,9 +161,9 @@ def test_an_explicit_head_and_backbone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "error", "sentence"),
     [
-        (["text,label", "a,x", "b,x", "c,x"], FitError, "one"),
-        (["text,label", "a,", "b,", "c,"], DataError, ""),
-        (["text,label"], DataError, ""),
+        (["text,label", "a,x", "b,x", "c,x"], FitError, "two labels"),
+        (["text,label", "a,", "b,", "c,"], DataError, "label"),
+        (["text,label"], DataError, "no row"),
         (["words,kind", "a,x", "b,y"], DataError, "words"),
     ],
     ids=["one class", "no label", "no row", "unknown columns"],

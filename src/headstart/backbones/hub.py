@@ -67,7 +67,7 @@ def fetch(repo: str, *, offline: bool, title: str) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
-        raise ExtraMissing.of("huggingface_hub", "torch", f"fetching {title}") from error
+        raise ExtraMissing.of("huggingface_hub", "torch", purpose=f"fetching {title}") from error
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json"]
     ignored = ["onnx/*", "openvino/*", "*.msgpack", "*.h5"]
     try:

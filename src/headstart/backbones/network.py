@@ -136,12 +136,14 @@ def prepared_by(modality: str, base: Mapping[str, Any], *, request: BackboneRequ
     Raises:
         UsageError: an option does not exist or has the wrong type; all are reported at once.
     """
-    return recipes.build(_RECIPES[modality], modality, {**base, **request.prepare})
+    return recipes.build(_RECIPES[modality], modality, options={**base, **request.prepare})
 
 
 def recipe_of(preparation: Preparation) -> Recipe:
     """The recipe that a preparation's string stands for."""
-    return recipes.build(_RECIPES[preparation.modality], preparation.modality, recipes.split(preparation.recipe)[1])
+    return recipes.build(
+        _RECIPES[preparation.modality], preparation.modality, options=recipes.split(preparation.recipe)[1]
+    )
 
 
 def colour(preparation: Preparation) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -163,7 +165,7 @@ def need(library: str, purpose: str) -> Any:
 
     for name in ("torch", library):
         if importlib.util.find_spec(name) is None:
-            raise ExtraMissing.of(name, "torch", purpose)
+            raise ExtraMissing.of(name, "torch", purpose=purpose)
     mend()
     return importlib.import_module(library)
 

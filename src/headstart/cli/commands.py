@@ -14,6 +14,7 @@ from headstart.backbones.backbone import BackboneRequest
 from headstart.cli import render
 from headstart.cli.watch import Watch
 from headstart.core.errors import UsageError
+from headstart.core.progress import Progress
 from headstart.data.reading import ReadOptions
 from headstart.model.loading import load
 from headstart.model.model import Model
@@ -44,8 +45,8 @@ def fit(options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """`headstart predict`."""
-    model = load(Path(options.model))
     with Watch(quiet=options.quiet) as progress:
+        model = _load(options.model, progress)
         answers = predict_verb(model, _items(model, options.inputs), progress=progress)
     if options.json:
         for answer in answers:
@@ -59,8 +60,8 @@ def predict(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """`headstart evaluate`."""
-    model = load(Path(options.model))
     with Watch(quiet=options.quiet) as progress:
+        model = _load(options.model, progress)
         report = evaluate_verb(model, options.data, part=options.part, target=options.target, progress=progress)
     if options.json:
         _print_json(report.to_json())
@@ -77,6 +78,13 @@ def models(options: argparse.Namespace) -> int:
     else:
         render.models(entries)
     return 0
+
+
+def _load(path: str, progress: Progress) -> Model:
+    progress("open", 0, 1)
+    model = load(Path(path))
+    progress("open", 1, 1)
+    return model
 
 
 def _fit_options(options: argparse.Namespace) -> FitOptions:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 # Seconds that a stage may take before a bar is drawn for it.
 _PATIENCE = 0.5
-_STAGES = {"read": "reading", "extract": "extracting features", "fit": "comparing heads"}
+_STAGES = {"open": "opening backbone", "read": "reading", "extract": "extracting features"}
 
 
 class _Rate(ProgressColumn):
@@ -58,8 +58,11 @@ class Watch:
         """Draw `done` of `total`, once the stage has lasted a moment."""
         began = self._began.setdefault(stage, time.monotonic())
         if stage not in self._tasks:
-            if done >= total or time.monotonic() - began < _PATIENCE:
+            # One long step never calls twice before it ends: its line has to be there from the start.
+            if done >= total or (total > 1 and time.monotonic() - began < _PATIENCE):
                 return
             self._bars.start()
             self._tasks[stage] = self._bars.add_task(_STAGES.get(stage, stage), total=total)
         self._bars.update(self._tasks[stage], completed=done, total=total)
+        if total == 1 and done == 1:
+            self._bars.remove_task(self._tasks.pop(stage))

@@ -33,7 +33,7 @@ class ExtraMissing(HeadstartError):
     """A library of an optional extra that is not installed."""
 
     @classmethod
-    def of(cls, library: str, extra: str, purpose: str) -> "ExtraMissing":
+    def of(cls, library: str, extra: str, *, purpose: str) -> "ExtraMissing":
         """The sentence for a missing `library`, with the line to type."""
         return cls(f"{purpose} needs {library}, which is not installed: type  pip install 'headstart[{extra}]'")
 

@@ -52,7 +52,7 @@ def split(text: str) -> tuple[str, dict[str, Any]]:
     return node.func.id, options
 
 
-def build(cls: type[R], name: str, options: Mapping[str, Any]) -> R:
+def build(cls: type[R], name: str, *, options: Mapping[str, Any]) -> R:
     """An instance of the recipe class `cls` with `options`; every unknown key and every wrong type is reported at once.
 
     Raises:

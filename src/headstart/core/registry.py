@@ -66,7 +66,13 @@ class Registry(Generic[P]):
         return _plugin_files(self.package, self.not_plugins)
 
     def _entry_points(self) -> Mapping[str, metadata.EntryPoint]:
-        return {point.name: point for point in metadata.entry_points(group=self.package)}
+        return entry_points(self.package)
+
+
+@cache
+def entry_points(group: str) -> Mapping[str, metadata.EntryPoint]:
+    """The entry points of a group by name. Asked of every installed distribution once a process: that reads hundreds of files."""
+    return {point.name: point for point in metadata.entry_points(group=group)}
 
 
 @cache

@@ -107,7 +107,7 @@ def embed(backbone: Backbone, samples: Samples, *, progress: Progress = silent) 
     has_row, done = np.zeros(len(samples), bool), 0
     failed: dict[int, str] = {}
     totals: dict[str, float] = {}
-    for part in run(backbone, range(len(samples)), content_of(samples), ENGINES.get("eager")):
+    for part in run(backbone, range(len(samples)), content=content_of(samples), engine=ENGINES.get("eager")):
         has_row[list(part.positions)] = True
         for whole, array in zip(rows, part.rows, strict=False):
             whole[list(part.positions)] = as_stored(array)
@@ -164,7 +164,7 @@ def _fill(
         filled.missing = len(missing)
         by_position = {int(first[k]): int(k) for k in missing}
         pending = _Pending(shelves, distinct)
-        for part in run(backbone, list(by_position), content_of(samples), ENGINES.get(engine)):
+        for part in run(backbone, list(by_position), content=content_of(samples), engine=ENGINES.get(engine)):
             filled.failed.update({by_position[position]: reason for position, reason in part.failed})
             pending.add([by_position[position] for position in part.positions], part.rows, part.facts)
             filled.extracted += len(part.positions)
@@ -196,7 +196,7 @@ class _Pending:
     def commit(self) -> None:
         if self._digests:
             for shelf, waiting in zip(self._shelves, self._rows, strict=True):
-                shelf.append(self._digests, np.concatenate(waiting), self._facts)
+                shelf.append(self._digests, np.concatenate(waiting), facts=self._facts)
                 waiting.clear()
         self._digests, self._facts = [], []
 

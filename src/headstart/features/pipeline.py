@@ -41,7 +41,7 @@ class Done:
     failed: tuple[tuple[int, str], ...] = ()
 
 
-def run(backbone: Backbone, positions: Sequence[int], content: Content, engine: Engine) -> Iterator[Done]:
+def run(backbone: Backbone, positions: Sequence[int], *, content: Content, engine: Engine) -> Iterator[Done]:
     """Prepare and embed samples; each is yielded once, in no particular order.
 
     Args:
@@ -58,13 +58,12 @@ def run(backbone: Backbone, positions: Sequence[int], content: Content, engine: 
             if isinstance(outcome, str):
                 yield Done((), (), (), ((position, outcome),))
                 continue
+            merging.expect(position, outcome)
             for view, weight in zip(outcome.views, outcome.weights, strict=True):
                 bucket = gathered.setdefault(backbone.preparation.bucket(view), _Bucket())
                 bucket.add(_View(position, view, weight, backbone.preparation.cost(view)))
                 if bucket.ripe:
                     yield from _embed(backbone, engine, bucket.batches(last=False), merging)
-            merging.expect(position, outcome)
-            yield from merging.finished(backbone)
         for bucket in gathered.values():
             yield from _embed(backbone, engine, bucket.batches(last=True), merging)
     finally:

@@ -31,7 +31,7 @@ class SegmentWriter:
         rows: how many rows it holds so far.
     """
 
-    def __init__(self, folder: Path, dtype: np.dtype, dim: int) -> None:
+    def __init__(self, folder: Path, dtype: np.dtype, *, dim: int) -> None:
         self.name = f"{uuid.uuid4().hex}.npy"
         self.rows = 0
         self._dtype, self._dim = dtype, dim
@@ -72,7 +72,7 @@ class SegmentWriter:
         self.close()
 
 
-def open_segment(path: Path, dtype: str, rows: int, dim: int) -> np.ndarray | None:
+def open_segment(path: Path, dtype: str, *, rows: int, dim: int) -> np.ndarray | None:
     """The first `rows` rows of a segment, mapped read-only; None where the file is missing or shorter than that."""
     kind = np.dtype(dtype)
     offset = len(_header(kind, rows, dim))

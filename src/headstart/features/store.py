@@ -97,7 +97,7 @@ class Shelf:
                 yield json.loads(text)
 
     def append(
-        self, digests: Sequence[bytes], rows: Float[np.ndarray, "n d"], facts: Sequence[Mapping[str, Fact]]
+        self, digests: Sequence[bytes], rows: Float[np.ndarray, "n d"], *, facts: Sequence[Mapping[str, Fact]]
     ) -> None:
         """Put rows on disk, then into the index. A digest that another process has stored meanwhile keeps the row that came first."""
         half = fits_half(rows)
@@ -133,7 +133,7 @@ class Shelf:
         for segment, name, dtype, rows in self._segments():
             wanted = np.flatnonzero(places.segment == segment)
             if len(wanted):
-                mapped = open_segment(self.folder / name, dtype, rows, self.spec.dim)
+                mapped = open_segment(self.folder / name, dtype, rows=rows, dim=self.spec.dim)
                 if mapped is None:
                     raise KeyError(f"segment {name} is damaged")
                 values[wanted] = mapped[places.row[wanted]]
@@ -144,7 +144,7 @@ class Shelf:
         """Forget the rows of segments that are missing or too short, so that they are extracted again; returns how many rows."""
         dropped = 0
         for segment, name, dtype, rows in self._segments():
-            if open_segment(self.folder / name, dtype, rows, self.spec.dim) is None:
+            if open_segment(self.folder / name, dtype, rows=rows, dim=self.spec.dim) is None:
                 with _transaction(self._db):
                     dropped += self._db.execute("DELETE FROM rows WHERE segment = ?", (segment,)).rowcount
                     self._db.execute("DELETE FROM segments WHERE id = ?", (segment,))
@@ -162,7 +162,7 @@ class Shelf:
         if writer is None or writer.full:
             if writer is not None:
                 writer.close()
-            writer = self._writers[dtype] = SegmentWriter(self.folder, np.dtype(dtype), self.spec.dim)
+            writer = self._writers[dtype] = SegmentWriter(self.folder, np.dtype(dtype), dim=self.spec.dim)
         return writer
 
 

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 LINKS = ("softmax", "sigmoid", "identity")
+
+_BLOCK = 1024
+_FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Linear:
 
     def scores(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
         """Scores of n rows, before temperature and link, as float64."""
-        return np.asarray(x, dtype=np.float64) @ self.weight.astype(np.float64) + self.bias
+        return np.asarray(np.asarray(x, dtype=np.float64) @ self.weight.astype(np.float64) + self.bias)
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,60 @@ class Neighbours:
     link: str
 
     def scores(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
-        """Scores of n rows, before temperature and link, as float64."""
-        raise NotImplementedError
+        """Scores of n rows, before temperature and link, as float64.
+
+        Rows are taken a block at a time, so that memory does not grow with n m.
+        """
+        prior = self.votes.mean(axis=0, dtype=np.float64)
+        scores = [
+            vote_scores(
+                self._nearest(np.asarray(x[start : start + _BLOCK])),
+                self.votes,
+                prior=prior,
+                sharpness=self.sharpness,
+                link=self.link,
+            )
+            for start in range(0, len(x), _BLOCK)
+        ]
+        return np.concatenate(scores) if scores else np.zeros((0, self.votes.shape[1]))
+
+    def _nearest(self, x: Float[np.ndarray, "n d"]) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and cosines of the k nearest stored rows."""
+        cosines = unit_rows(x, self.mean) @ self.rows.T
+        k = min(self.k, cosines.shape[1])
+        positions = np.argpartition(cosines, cosines.shape[1] - k, axis=1)[:, cosines.shape[1] - k :]
+        return positions, np.take_along_axis(cosines, positions, axis=1)
+
+
+def unit_rows(x: Float[np.ndarray, "n d"], mean: Float[np.ndarray, "d"]) -> Float[np.ndarray, "n d"]:
+    """Rows less the mean, made of length 1, as float32; a row that is the mean itself stays 0."""
+    centred = np.asarray(x, dtype=np.float64) - mean
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.asarray(centred / np.where(length > 0, length, 1.0), dtype=np.float32)
+
+
+def vote_scores(
+    nearest: tuple[Int[np.ndarray, "n j"], Float[np.ndarray, "n j"]],
+    votes: Float[np.ndarray, "m k"],
+    *,
+    prior: Float[np.ndarray, "k"] | Float[np.ndarray, "n k"],
+    sharpness: float,
+    link: str,
+) -> Float[np.ndarray, "n k"]:
+    """Scores from the votes of the nearest rows (their positions and cosines), each weighted by exp(sharpness * cosine).
+
+    For softmax and sigmoid the shares are smoothed by one further neighbour that votes as the prior says, and the score is
+    the logarithm of the share (softmax) or of its odds (sigmoid); for identity it is the weighted mean of the values.
+    """
+    positions, cosines = nearest
+    weights = np.exp(sharpness * (cosines.astype(np.float64) - cosines.max(axis=1, keepdims=True)))
+    weights /= weights.sum(axis=1, keepdims=True)
+    shares = np.einsum("nj,njk->nk", weights, votes[positions].astype(np.float64))
+    if link == "identity":
+        return np.asarray(shares)
+    j = positions.shape[1]
+    smoothed = (j * shares + np.clip(prior, _FLOOR, 1 - _FLOOR)) / (j + 1)
+    return np.asarray(np.log(smoothed) if link == "softmax" else np.log(smoothed) - np.log1p(-smoothed))
 
 
 Head = Linear | Neighbours

@@ -1,6 +1,7 @@
 """What a head recipe is: options in, a fitted head out."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -16,12 +17,10 @@ class HeadRecipe(ABC):
         tasks: the names of the tasks that it can fit.
     """
 
-    tasks: tuple[str, ...]
+    tasks: ClassVar[tuple[str, ...]]
 
     @abstractmethod
-    def fit(
-        self, x: Float[np.ndarray, "n d"], y: Targets, *, groups: np.ndarray | None = None, seed: int = 0
-    ) -> Head:
+    def fit(self, x: Float[np.ndarray, "n d"], y: Targets, *, groups: np.ndarray | None = None, seed: int = 0) -> Head:
         """Fit on raw rows; an option left at its automatic value is chosen by cross-validation within these rows.
 
         Args:

@@ -170,31 +170,31 @@ def _backbone(
     }
     if set(assets) != set(described["assets"]):
         raise ModelError("the manifest's backbone names assets that the model does not hold")
-    if described["by"] == "reference":
-        return _by_reference(specs)
 
-    def tensors() -> dict[str, np.ndarray]:
-        try:
-            found: dict[str, np.ndarray] = load_file(source / "backbone.safetensors")
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"backbone.safetensors is missing or is no safetensors file: {error}") from error
+    def tensors() -> Mapping[str, np.ndarray]:
+        found = _by_reference(specs) if described["by"] == "reference" else _by_value(source)
         if of_tensors(found) != specs[0].weights:
-            raise ModelError("backbone.safetensors does not hold the weights that the manifest's spec names")
+            raise ModelError(
+                f"the weights of {specs[0].title} here are not those that the model was fitted with: their digest differs"
+            )
         return found
 
-    return rebuild_backbone(architecture, specs, assets, tensors, module=module)
+    return rebuild_backbone(architecture, specs, assets=assets, tensors=tensors, module=module)
 
 
-def _by_reference(specs: tuple[BackboneSpec, ...]) -> Backbone:
-    spec = specs[0]
-    layer = ",".join(each.layer for each in specs)
-    request = BackboneRequest(spec.source, spec.name, layer=layer, pooling=spec.pooling, precision=spec.precision)
-    backbone = open_backbone(request)
-    if backbone.specs != specs:
-        raise ModelError(
-            f"{spec.title} here is not the one that the model was fitted with: its weights or preparation differ"
-        )
-    return backbone
+def _by_value(source: Path) -> Mapping[str, np.ndarray]:
+    path = source / "backbone.safetensors"
+    try:
+        found: dict[str, np.ndarray] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path.name} is missing or is no safetensors file: {error}") from error
+    return found
+
+
+def _by_reference(specs: tuple[BackboneSpec, ...]) -> Mapping[str, np.ndarray]:
+    """The weights of the backbone of that name on this machine; what else decides a row comes from the model."""
+    layer = ",".join(spec.layer for spec in specs)
+    return open_backbone(BackboneRequest(specs[0].source, specs[0].name, layer=layer)).tensors()
 
 
 def _probe(source: Path, manifest: Manifest, model: Model) -> None:
@@ -212,4 +212,4 @@ def _probe(source: Path, manifest: Manifest, model: Model) -> None:
         raise ModelError(f"{path.name} does not hold {probe.PROBES} inputs and their rows")
     rows = tuple(found[f"rows.{i}"] for i in range(len(specs)))
     batch = Batch(found["values"], found["lengths"])
-    probe.check(model.backbone, batch, rows, then=manifest.libraries, where=manifest.machine)
+    probe.check(model.backbone, batch, rows=rows, then=manifest.libraries, where=manifest.machine)

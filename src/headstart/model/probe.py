@@ -39,7 +39,7 @@ def make(backbone: Backbone) -> tuple[Batch, tuple[Float[np.ndarray, "n d"], ...
     return batch, backbone.embed(batch)
 
 
-def check(backbone: Backbone, batch: Batch, rows: tuple[np.ndarray, ...], *, then: dict[str, str], where: str) -> None:
+def check(backbone: Backbone, batch: Batch, *, rows: tuple[np.ndarray, ...], then: dict[str, str], where: str) -> None:
     """Recompute the probe's rows and compare.
 
     Args:

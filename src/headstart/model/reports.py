@@ -87,9 +87,18 @@ class FitReport:
             raise ModelError(f"the manifest's fit has the keys {', '.join(sorted(expected))}; this one differs")
         try:
             return cls(
-                **{key: value[key] for key in ("task", "backbone", "engine", "head", "evaluated_on")},
-                **{key: tuple(value[key]) for key in ("above", "notes", "warnings", "candidates")},
-                **{key: dict(value[key]) for key in ("n", "classes", "seconds")},
+                task=str(value["task"]),
+                backbone=str(value["backbone"]),
+                above=tuple(value["above"]),
+                engine=str(value["engine"]),
+                head=str(value["head"]),
+                n=dict(value["n"]),
+                classes=dict(value["classes"]),
+                seconds=dict(value["seconds"]),
+                evaluated_on=str(value["evaluated_on"]),
+                candidates=tuple(value["candidates"]),
+                notes=tuple(value["notes"]),
+                warnings=tuple(value["warnings"]),
                 extracted=int(value["extracted"]),
                 cached=int(value["cached"]),
                 skipped=(),

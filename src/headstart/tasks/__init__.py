@@ -3,4 +3,4 @@
 from headstart.core.registry import Registry
 from headstart.tasks.task import Task
 
-TASKS: Registry[Task] = Registry("headstart.tasks", "task", Task, frozenset({"task"}))
+TASKS: Registry[Task] = Registry("headstart.tasks", "task", Task, frozenset({"task", "columns"}))

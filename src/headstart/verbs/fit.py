@@ -70,7 +70,7 @@ def fit(
         backbone: shorthand for `options.backbone`.
         target: shorthand for `options.reading.target`, the column with the labels.
         options: everything else that can be chosen.
-        progress: stages `read` and `extract`, in samples, and `fit`, in candidates.
+        progress: stages `open`, one backbone, `read` and `extract`, in samples, and `choosing a head`, in recipes.
 
     Returns:
         The model; `model.report` says what was understood, chosen and measured. Recipes, the temperature and every choice come from
@@ -80,21 +80,19 @@ def fit(
     Raises:
         DataError: the data cannot be used; FitError: no head can be fitted; WeightsMissing: no backbone is on this machine.
     """
-    options = replace(options, backbone=backbone if backbone is not None else options.backbone)
-    if target is not None:
-        options = replace(options, reading=replace(options.reading, target=target))
+    options = _with_shorthands(options, backbone, target)
+    recipe = parse_recipe(options.head)
     began = time.perf_counter()
-    parse_recipe(options.head)
     prepared = _prepare(data, options)
+    progress("open", 0, 1)
     chosen, above = _choose(prepared.samples.modality, options)
+    progress("open", 1, 1)
     opened = time.perf_counter()
     extraction = extract(prepared.samples, chosen, engine=ENGINE, progress=progress)
     rows = _rows(prepared, extraction)
     extracted = time.perf_counter()
     fold = folds(rows.train.values, task=rows.task.name, groups=rows.groups, seed=options.seed)
-    selection = select(
-        rows.x_train, rows.train, fold=fold, recipe=parse_recipe(options.head), seed=options.seed, progress=progress
-    )
+    selection = select(rows.x_train, rows.train, fold=fold, recipe=recipe, seed=options.seed, progress=progress)
     selected = time.perf_counter()
     report = _report(prepared, rows, extraction, selection, chosen)
     seconds = {
@@ -115,6 +113,13 @@ def fit(
         split=rows.split,
         report=replace(report, above=above, seconds=seconds),
     )
+
+
+def _with_shorthands(
+    options: FitOptions, backbone: str | BackboneRequest | Backbone | None, target: str | None
+) -> FitOptions:
+    reading = options.reading if target is None else replace(options.reading, target=target)
+    return replace(options, backbone=options.backbone if backbone is None else backbone, reading=reading)
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,9 @@ def _prepare(data: Any, options: FitOptions) -> _Data:
         if part not in {"train", evaluated}
     }
     used = replace(samples, table=samples.table.filter(labelled))
-    return _Data(used, evaluated, task, replace(options.reading, task=task.name), notes, check_groups(used), counts)
+    doubts = check_groups(used)
+    notes = tuple(note for note in notes if note not in doubts)
+    return _Data(used, evaluated, task, replace(options.reading, task=task.name), notes, doubts, counts)
 
 
 def _guess_task(samples: Samples) -> str:
@@ -186,7 +193,8 @@ def _guess_task(samples: Samples) -> str:
 
 def _choose(modality: str, options: FitOptions) -> tuple[Backbone, tuple[str, ...]]:
     """The backbone that was asked for, or the default one with what stands above it."""
-    asked, above = options.backbone, ()
+    asked = options.backbone
+    above: tuple[str, ...] = ()
     if asked is None:
         choice = default_backbone(modality, offline=options.offline)
         asked, above = choice.backbone, choice.above
@@ -280,9 +288,14 @@ def _report(data: _Data, rows: _Rows, extraction: Extraction, selection: Selecti
         metrics=metrics,
         out_of_fold=out_of_fold,
         candidates=tuple(map(_candidate, selection.candidates)),
-        notes=notes,
-        warnings=_warnings(data, rows, extraction, backbone),
+        notes=_without_place(notes, data.samples.source),
+        warnings=_without_place(_warnings(data, rows, extraction, backbone), data.samples.source),
     )
+
+
+def _without_place(sentences: tuple[str, ...], source: str) -> tuple[str, ...]:
+    """Sentences that name the data by its last name alone: the model's card leaves the machine, its folders do not."""
+    return tuple(sentence.replace(source, Path(source).name or source) for sentence in sentences)
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:

@@ -149,7 +149,7 @@ class AudioModality(Modality):
         name, options = recipes.split(recipe)
         if name != self.name:
             raise UsageError(f"an audio recipe is called audio, and got {name!r}")
-        built = recipes.build(AudioRecipe, name, options)
+        built = recipes.build(AudioRecipe, name, options=options)
         _check(built)
         return AudioPreparation(built, recipes.to_string(name, built))
 

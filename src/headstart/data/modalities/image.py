@@ -84,7 +84,7 @@ class ImagePreparation(Preparation):
         Activations of larger batches fall out of a CPU's caches: EfficientNet-Lite0 took 7 ms an image in batches of 4 on two cores, 10
         in batches of 8 and of 1, and 24 in batches of 32.
         """
-        return max(1 / 64, view.shape[0] * view.shape[1] / _BATCH_PIXELS)
+        return float(max(1 / 64, view.shape[0] * view.shape[1] / _BATCH_PIXELS))
 
     def collate(self, views: Sequence[np.ndarray]) -> Batch:
         """Stack views."""
@@ -119,7 +119,7 @@ class ImageModality(Modality):
         name, options = recipes.split(recipe)
         if name != self.name:
             raise UsageError(f"an image recipe is called image, and got {name!r}")
-        built = recipes.build(ImageRecipe, name, options)
+        built = recipes.build(ImageRecipe, name, options=options)
         _check(built)
         return ImagePreparation(built, recipes.to_string(name, built))
 

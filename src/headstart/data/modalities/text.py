@@ -137,7 +137,7 @@ class TextModality(Modality):
         name, options = recipes.split(recipe)
         if name != self.name:
             raise UsageError(f"a text recipe is called text, and got {name!r}")
-        built = recipes.build(TextRecipe, name, options)
+        built = recipes.build(TextRecipe, name, options=options)
         if built.long not in {"truncate", "windows"}:
             raise UsageError(f"text takes long='truncate' or long='windows', and got {built.long!r}")
         if ASSET not in assets:

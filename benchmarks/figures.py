@@ -1,0 +1,115 @@
+"""What every benchmark prints: one JSON line a figure, and an exit status that says whether all bounds hold."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+DATA = ROOT.parent / "shared" / "data"
+LIBRARIES = ("headstart", "numpy", "scipy", "scikit-learn", "torch")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure.
+
+    Attributes:
+        name: `SET/WHAT`.
+        value: what was measured.
+        unit: what it is measured in.
+        at_least: the bound from below, or None.
+        at_most: the bound from above, or None.
+        peer: what another tool reached in the same run, or None.
+        changed: why a bound differs from the one first asked for, or empty.
+    """
+
+    name: str
+    value: float
+    unit: str
+    at_least: float | None = None
+    at_most: float | None = None
+    peer: float | None = None
+    changed: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value keeps its bounds; NaN keeps none."""
+        above = self.at_least is None or self.value >= self.at_least
+        return above and (self.at_most is None or self.value <= self.at_most)
+
+
+def machine() -> str:
+    """System, processor and number of usable cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{platform.system()} {platform.machine()}, {cores} cores"
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the libraries that decide a figure."""
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            found[library] = "not installed"
+    return found
+
+
+def line(benchmark: str, figure: Figure) -> str:
+    """A figure as the JSON line that a benchmark prints."""
+    bounds = {name: bound for name in ("at_least", "at_most") if (bound := getattr(figure, name)) is not None}
+    values = {
+        "benchmark": benchmark,
+        "figure": figure.name,
+        "value": figure.value,
+        "unit": figure.unit,
+        **bounds,
+        "holds": figure.holds,
+        "peer": figure.peer,
+        "machine": machine(),
+        "versions": versions(),
+    }
+    return json.dumps(values | ({"changed": figure.changed} if figure.changed else {}))
+
+
+def show(benchmark: str, figures: Iterable[Figure], *, keep: bool = False) -> int:
+    """Print each figure as soon as it is measured; with `keep`, write all of them to benchmarks/results/ at the end.
+
+    Returns:
+        0 where all bounds hold, 1 where one does not, 2 where nothing was measured.
+    """
+    failed, lines = 0, []
+    for figure in figures:
+        lines.append(line(benchmark, figure))
+        print(lines[-1], flush=True)
+        failed += not figure.holds
+    if keep and lines:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{benchmark}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return 2 if not lines else int(failed > 0)
+
+
+def arguments(description: str, given: Sequence[str] | None = None) -> argparse.Namespace:
+    """What a benchmark was called with: `quick` and `keep`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="the small sets only, within three minutes")
+    parser.add_argument("--keep", action="store_true", help="write the figures to benchmarks/results/ as well")
+    return parser.parse_args(given)
+
+
+def present(names: Iterable[str]) -> list[str]:
+    """The data sets that this checkout has; those that it lacks are named on standard error."""
+    found = []
+    for name in names:
+        if (DATA / name).is_dir():
+            found.append(name)
+        else:
+            print(f"{name} is left out: it lies in ../shared/data, which this checkout does not have", file=sys.stderr)
+    return found

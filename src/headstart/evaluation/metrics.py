@@ -1,0 +1,222 @@
+"""What a prediction is worth: figures with intervals. Point values come from scikit-learn where it has the metric.
+
+A figure that the targets leave undefined (the recall of a label that never occurs, R² of one row) is left out, never made up.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from headstart.evaluation.intervals import (
+    EXACT_ROWS,
+    Estimate,
+    confusion_draws,
+    estimate,
+    mean_draws,
+    row_weights,
+)
+
+BINS = 15
+"""Equal-mass bins of the calibration error."""
+
+PRECISION_RESAMPLES = 200
+"""Mean average precision sorts, so it is resampled less often."""
+
+THRESHOLD = 0.5
+"""A label is predicted from this probability up."""
+
+
+def single_label(
+    targets: Int[np.ndarray, "n"], predicted: Float[np.ndarray, "n k"], *, labels: tuple[str, ...], seed: int = 0
+) -> dict[str, Estimate]:
+    """Accuracy, balanced accuracy, macro-F1, log-loss, calibration error and the recall of each label that occurs.
+
+    Balanced accuracy is the mean recall over the labels that occur in the targets; macro-F1 the mean over those that occur or
+    are predicted, as in scikit-learn.
+
+    Args:
+        targets: class indices.
+        predicted: probabilities; the most probable label is the prediction.
+        labels: the k names.
+        seed: decides the resamples.
+    """
+    from sklearn import metrics as sk
+
+    k = predicted.shape[1]
+    chosen = predicted.argmax(axis=1)
+    occurring = np.unique(targets)
+    confusion = np.bincount(targets * k + chosen, minlength=k * k).reshape(k, k)
+    draws = confusion_draws(confusion, lambda counts: _of_confusion(counts, occurring), seed=seed)
+    recalls = sk.recall_score(targets, chosen, labels=occurring, average=None, zero_division=0)
+    values = {
+        "accuracy": sk.accuracy_score(targets, chosen),
+        "balanced_accuracy": recalls.mean(),
+        "macro_f1": sk.f1_score(targets, chosen, average="macro", zero_division=0),
+    }
+    figures = {name: estimate(value, draws[:, i]) for i, (name, value) in enumerate(values.items())}
+    losses = _surprise(predicted[np.arange(len(targets)), targets])
+    confidence = predicted[np.arange(len(targets)), chosen]
+    figures |= _probability_figures(losses, confidence, (chosen == targets).astype(np.float64), seed=seed)
+    for i, label in enumerate(occurring):
+        figures[f"recall.{labels[label]}"] = estimate(recalls[i], draws[:, 3 + i])
+    return figures
+
+
+def multi_label(
+    targets: Bool[np.ndarray, "n k"], predicted: Float[np.ndarray, "n k"], *, labels: tuple[str, ...], seed: int = 0
+) -> dict[str, Estimate]:
+    """Mean average precision over the labels that occur, macro-F1 at 0.5, log-loss, calibration error and recall by label.
+
+    The log-loss is the mean over labels; the calibration error pools the n k probabilities.
+
+    Args:
+        targets: which labels each row carries.
+        predicted: a probability for each.
+        labels: the k names.
+        seed: decides the resamples.
+    """
+    chosen = predicted >= THRESHOLD
+    occurring = np.flatnonzero(targets.any(axis=0))
+    figures: dict[str, Estimate] = {}
+    if len(occurring):
+        columns = targets[:, occurring]
+        figures["map"] = _mean_average_precision(columns, predicted[:, occurring], seed=seed)
+    hit, wrong, missed = (targets & chosen), (~targets & chosen), (targets & ~chosen)
+    counted = np.flatnonzero((targets | chosen).any(axis=0))
+    sums = np.concatenate([part[:, counted] for part in (hit, wrong, missed)], axis=1).astype(np.float64)
+    if len(counted):
+        draws = np.maximum(mean_draws(sums, seed=seed), 0.0).reshape(-1, 3, len(counted))
+        value = sums.mean(axis=0).reshape(1, 3, len(counted))
+        figures["macro_f1"] = estimate(float(_f1(*value[0]).mean()), _mean(_f1(*draws.transpose(1, 0, 2)), 1))
+    likelihood = np.where(targets, predicted, 1.0 - predicted)
+    figures |= _probability_figures(
+        _surprise(likelihood).mean(axis=1), predicted, targets.astype(np.float64), seed=seed
+    )
+    for i, label in enumerate(counted):
+        if label in occurring:
+            recall = value[0, 0, i] / (value[0, 0, i] + value[0, 2, i])
+            figures[f"recall.{labels[label]}"] = estimate(
+                recall, _ratio(draws[:, 0, i], draws[:, 0, i] + draws[:, 2, i])
+            )
+    return figures
+
+
+def regression(
+    targets: Float[np.ndarray, "n"], predicted: Float[np.ndarray, "n"], *, seed: int = 0
+) -> dict[str, Estimate]:
+    """Mean absolute error in the target's unit, and R² where the targets vary.
+
+    Args:
+        targets: true values.
+        predicted: predicted values.
+        seed: decides the resamples.
+    """
+    from sklearn import metrics as sk
+
+    error = np.abs(predicted - targets)
+    offset = targets - targets.mean()
+    draws = mean_draws(np.stack([error, error**2, offset, offset**2], axis=1), seed=seed)
+    figures = {"mae": estimate(sk.mean_absolute_error(targets, predicted), draws[:, 0])}
+    if len(targets) > 1 and np.ptp(targets) > 0:
+        spread = draws[:, 3] - draws[:, 2] ** 2
+        r2 = 1.0 - _ratio(draws[:, 1], np.where(spread > 1e-12 * (offset**2).mean(), spread, 0.0))
+        figures["r2"] = estimate(sk.r2_score(targets, predicted), r2)
+    return figures
+
+
+def calibration_error(
+    confidence: Float[np.ndarray, "n"], correct: Float[np.ndarray, "n"], *, bins: int = BINS
+) -> tuple[float, Float[np.ndarray, "n bins"]]:
+    """The expected calibration error in equal-mass bins, and the columns whose mean absolute sums it is.
+
+    The error is `sum_b |mean_i column[i, b]|`, where a column holds confidence - correct for the rows of its bin and 0 elsewhere.
+    Rows of equal confidence share a bin, so their order does not matter.
+    """
+    order = np.sort(confidence)
+    edges = order[np.arange(bins) * len(order) // bins]
+    bin_of = np.searchsorted(np.unique(edges), confidence, side="right") - 1
+    columns = np.zeros((len(confidence), bins))
+    columns[np.arange(len(confidence)), bin_of] = confidence - correct
+    return float(np.abs(columns.mean(axis=0)).sum()), columns
+
+
+def _probability_figures(
+    losses: np.ndarray, confidence: np.ndarray, correct: np.ndarray, *, seed: int
+) -> dict[str, Estimate]:
+    """Log-loss and calibration error, resampled over rows; several probabilities of one row are resampled together."""
+    n = len(losses)
+    value, columns = calibration_error(confidence.reshape(-1), correct.reshape(-1))
+    columns = columns.reshape(n, -1, BINS).mean(axis=1)
+    draws = mean_draws(np.column_stack([losses, columns]), seed=seed)
+    return {
+        "log_loss": estimate(float(losses.mean()), draws[:, 0]),
+        "calibration_error": estimate(value, np.abs(draws[:, 1:]).sum(axis=1), centred=True),
+    }
+
+
+def _of_confusion(counts: Float[np.ndarray, "b k k"], occurring: np.ndarray) -> Float[np.ndarray, "b m"]:
+    """Accuracy, balanced accuracy, macro-F1 and the recalls of the labels that occur, for each resample."""
+    hits = np.diagonal(counts, axis1=1, axis2=2)
+    true, chosen = counts.sum(axis=2), counts.sum(axis=1)
+    accuracy = hits.sum(axis=1) / counts.sum(axis=(1, 2))
+    recalls = _ratio(hits, true)
+    f1 = _ratio(2 * hits, true + chosen)
+    return np.column_stack([accuracy, _mean(recalls, 1), _mean(f1, 1), recalls[:, occurring]])
+
+
+def _mean_average_precision(targets: np.ndarray, predicted: np.ndarray, *, seed: int) -> Estimate:
+    """Macro mean average precision, with all labels of a row resampled together.
+
+    Past `EXACT_ROWS` rows the spread is taken from resamples of a random part of that size, and shrunk by the root of its share.
+    """
+    from sklearn.metrics import average_precision_score
+
+    value = float(average_precision_score(targets, predicted, average="macro"))
+    n, rng = len(targets), np.random.default_rng(seed)
+    if n > EXACT_ROWS:
+        part = rng.choice(n, EXACT_ROWS, replace=False)
+        targets, predicted = targets[part], predicted[part]
+    orders = [_ranking(predicted[:, j]) for j in range(targets.shape[1])]
+    draws = []
+    for weights in row_weights(len(targets), rng=rng, resamples=PRECISION_RESAMPLES):
+        each = [_average_precision(weights, targets[:, j], *orders[j]) for j in range(targets.shape[1])]
+        draws.append(_mean(np.stack(each), 0))
+    spread = np.concatenate(draws)
+    if n > EXACT_ROWS:
+        spread = value + (spread - _mean(spread, 0)) * np.sqrt(EXACT_ROWS / n)
+    return estimate(value, spread)
+
+
+def _ranking(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows from the highest score down, and the positions in that order at which a run of equal scores ends."""
+    order = np.argsort(-scores, kind="stable")
+    return order, np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+
+
+def _average_precision(weights: np.ndarray, targets: np.ndarray, order: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """`sum_i (recall_i - recall_(i-1)) precision_i` over the distinct scores, for each resample of weighted rows."""
+    ranked = weights[:, order]
+    hits = np.cumsum(ranked * targets[order], axis=1)[:, ends]
+    seen = np.cumsum(ranked, axis=1)[:, ends]
+    precision = hits / np.maximum(seen, 1.0)
+    gained = np.diff(hits, axis=1, prepend=0.0)
+    return _ratio((gained * precision).sum(axis=1), hits[:, -1])
+
+
+def _f1(hit: np.ndarray, wrong: np.ndarray, missed: np.ndarray) -> np.ndarray:
+    return _ratio(2 * hit, 2 * hit + wrong + missed)
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """The quotient, and NaN where below is 0."""
+    return np.asarray(np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0))
+
+
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """The mean of what is defined; NaN where nothing is."""
+    defined = np.isfinite(values)
+    return _ratio(np.where(defined, values, 0.0).sum(axis=axis), defined.sum(axis=axis))
+
+
+def _surprise(likelihood: np.ndarray) -> np.ndarray:
+    """-log p, with p kept from 0 as scikit-learn keeps it."""
+    return np.asarray(-np.log(np.clip(likelihood, np.finfo(np.float64).eps, 1.0)))

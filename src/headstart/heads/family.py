@@ -1,0 +1,109 @@
+"""A family of heads: a recipe whose options may be left to cross-validation, and the path of candidates that it then offers."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from headstart.core.errors import UsageError
+from headstart.heads.fitted import Head, Linear
+from headstart.heads.recipe import HeadRecipe
+from headstart.heads.statistics import Study
+
+Solution = tuple[Float[np.ndarray, "r k"], Float[np.ndarray, "k"]]
+"""Weight and bias of a linear head in the z space, in coded targets."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One candidate, fitted once without each fold.
+
+    Attributes:
+        recipe: with every option set.
+        scores: (m, k) out-of-fold scores of the rows at m positions.
+    """
+
+    recipe: HeadRecipe
+    scores: Callable[[Int[np.ndarray, "m"]], Float[np.ndarray, "m k"]]
+
+
+class Family(HeadRecipe):
+    """A head recipe that shares one study with others. An option that is None is chosen by cross-validation.
+
+    Attributes:
+        name: the file's stem.
+        linear: whether the fitted head is `Linear`.
+        cost: rank by the time that fitting takes; among equally good candidates the smaller one ships.
+        patience: after so many worse candidates in a row the path is left; 0 walks all of it.
+    """
+
+    name: ClassVar[str]
+    linear: ClassVar[bool]
+    cost: ClassVar[int]
+    patience: ClassVar[int]
+
+    @abstractmethod
+    def objection(self, study: Study) -> str:
+        """Why `auto` should not try this family on these data, as a sentence; empty where it should."""
+
+    @abstractmethod
+    def path(self, study: Study) -> Iterator[Point]:
+        """The candidates, one after the other, each fitted without each fold.
+
+        Raises:
+            UsageError: an option has a value that it cannot have.
+        """
+
+    @abstractmethod
+    def solve(self, study: Study) -> Head:
+        """The head fitted on all rows; every option is set."""
+
+
+def linear_point(study: Study, *, recipe: HeadRecipe, solutions: Sequence[Solution]) -> Point:
+    """A candidate from the solutions without each fold.
+
+    A class that a fold's training rows lack gets the lowest score of each row there: finite, and never the decision.
+    """
+    import torch
+
+    lacking = [_lacking(study, number) for number in range(len(solutions))]
+
+    def scores(positions: np.ndarray) -> np.ndarray:
+        out = np.empty((len(positions), study.k))
+        for number, (weight, bias) in enumerate(solutions):
+            inside = np.flatnonzero(study.fold[positions] == number)
+            z = study.rows.take(positions[inside]).double()
+            own = (z @ torch.from_numpy(weight).to(z.device)).cpu().numpy() + bias
+            if lacking[number].any():
+                own[:, lacking[number]] = own[:, ~lacking[number]].min(axis=1, keepdims=True)
+            out[inside] = own
+        return out * study.unit + study.offset
+
+    return Point(recipe, scores)
+
+
+def linear_head(study: Study, solution: Solution) -> Linear:
+    """The fitted head of raw rows and decoded targets."""
+    weight, bias = study.rows.to_raw(solution[0] * study.unit, solution[1] * study.unit + study.offset)
+    return Linear(weight.astype(np.float32), bias.astype(np.float32), study.link)
+
+
+def positive(value: object, *, recipe: str, option: str) -> float:
+    """An option's value as a positive number.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise UsageError(f"{recipe} takes for {option!r} a positive number, and got {value!r}")
+    return float(value)
+
+
+def _lacking(study: Study, held_out: int) -> np.ndarray:
+    """Which classes the training rows outside a fold lack."""
+    if study.link != "softmax":
+        return np.zeros(study.k, dtype=bool)
+    return np.asarray((study.total.targets - study.parts[held_out].targets).cpu().numpy() < 0.5)

@@ -1,0 +1,151 @@
+"""Least squares with a penalty: closed form, the whole path of penalties from one eigendecomposition.
+
+Targets are one-hot classes, -1 and 1 for each label, or values. The penalty is in units of the mean eigenvalue of the centred Gram
+matrix, so it means the same for any backbone and any number of rows. On its own and without groups the penalty is chosen by exact
+leave-one-out error (ties by leave-one-out squared error); beside other heads, and where samples come in groups, by the folds.
+Source: Hastie, Tibshirani, Friedman, The Elements of Statistical Learning, sections 3.4.1 and 7.10.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from headstart.heads.family import Family, Point, Solution, linear_head, linear_point, positive
+from headstart.heads.fitted import Head
+from headstart.heads.rows import arithmetic
+from headstart.heads.selection import fit_alone
+from headstart.heads.statistics import Statistics, Study, make_study
+from headstart.tasks.task import Targets
+
+if TYPE_CHECKING:
+    import torch
+
+PENALTIES = tuple(10.0**exponent for exponent in range(-6, 4))
+
+UNEVEN = 5.0
+"""One-hot least squares forgets rare classes: `auto` leaves it out where the largest class is so many times the smallest."""
+
+
+@dataclass(frozen=True)
+class Ridge(Family):
+    """Ridge regression on coded targets.
+
+    Attributes:
+        penalty: times the mean eigenvalue of the centred Gram matrix; None: chosen within these rows.
+    """
+
+    penalty: float | None = None
+
+    name: ClassVar[str] = "ridge"
+    tasks: ClassVar[tuple[str, ...]] = ("single_label", "multi_label", "regression")
+    linear: ClassVar[bool] = True
+    cost: ClassVar[int] = 1
+    patience: ClassVar[int] = 0
+
+    def fit(self, x: Float[np.ndarray, "n d"], y: Targets, *, groups: np.ndarray | None = None, seed: int = 0) -> Head:
+        """Fit on raw rows; see the class for how the penalty is chosen."""
+        if self.penalty is not None or groups is not None:
+            return fit_alone(x, y, recipe=self, groups=groups, seed=seed)
+        study = make_study(x, y, seed=seed)
+        errors = leave_one_out(study, PENALTIES)
+        return replace(self, penalty=PENALTIES[min(range(len(PENALTIES)), key=lambda i: tuple(errors[i]))]).solve(study)
+
+    def objection(self, study: Study) -> str:
+        """Plain one-hot least squares is no candidate where classes are uneven."""
+        if study.link != "softmax":
+            return ""
+        counts = np.bincount(study.y.values)
+        ratio = counts.max() / counts.min()
+        return f"ridge was left out: the largest class is {ratio:.0f} times the smallest" if ratio > UNEVEN else ""
+
+    def path(self, study: Study) -> Iterator[Point]:
+        """All penalties from one eigendecomposition a fold."""
+        penalties = PENALTIES if self.penalty is None else (positive(self.penalty, recipe=self.name, option="penalty"),)
+        with arithmetic(study.decomposition_flops):
+            spectra = [Spectrum.of(study.training(number)) for number in range(len(study.parts))]
+        for penalty in penalties:
+            with arithmetic(study.solution_flops):
+                solutions = [spectrum.solution(penalty, study.d) for spectrum in spectra]
+            yield linear_point(study, recipe=replace(self, penalty=penalty), solutions=solutions)
+
+    def solve(self, study: Study) -> Head:
+        """The head on all rows."""
+        with arithmetic(study.decomposition_flops):
+            penalty = positive(self.penalty, recipe=self.name, option="penalty")
+            solution = Spectrum.of(study.training(None)).solution(penalty, study.d)
+        return linear_head(study, solution)
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues and eigenvectors of the centred Gram matrix, and the targets in them.
+
+    Attributes:
+        values: (r,) eigenvalues, at least 0.
+        vectors: (r, r) eigenvectors in columns.
+        targets: (r, k) centred cross products in the eigenvectors' coordinates.
+        mean: (r,) mean row.
+        level: (k,) mean coded target.
+    """
+
+    values: "torch.Tensor"
+    vectors: "torch.Tensor"
+    targets: "torch.Tensor"
+    mean: "torch.Tensor"
+    level: "torch.Tensor"
+
+    @classmethod
+    def of(cls, stats: Statistics) -> "Spectrum":
+        """Decompose once, for every penalty."""
+        import torch
+
+        mean, level = stats.rows / stats.n, stats.targets / stats.n
+        values, vectors = torch.linalg.eigh(stats.gram - stats.n * torch.outer(mean, mean))
+        cross = stats.cross - torch.outer(level, stats.rows)
+        return cls(values.clamp(min=0.0), vectors, vectors.T @ cross.T, mean, level)
+
+    def solution(self, penalty: float, d: int) -> Solution:
+        """Weight and bias at one penalty."""
+        weight = self.vectors @ (self.targets * self.inverse(penalty, d)[:, None])
+        return weight.cpu().numpy(), (self.level - self.mean @ weight).cpu().numpy()
+
+    def inverse(self, penalty: float, d: int) -> "torch.Tensor":
+        """1 / (eigenvalue + penalty), in units of the mean eigenvalue; rows without any spread give 0."""
+        level = float(self.values.sum()) / d
+        return 1.0 / (self.values + penalty * level) if level > 0 else self.values * 0.0
+
+
+def leave_one_out(study: Study, penalties: tuple[float, ...]) -> Float[np.ndarray, "p 2"]:
+    """Error and mean squared error of each row under the head that all other rows fit, for every penalty, without refitting.
+
+    The residual without row i is `(y - yhat) / (1 - h_i)` with `h = sum_j u_ij^2 / (e_j + penalty) + 1/n`. A penalty at which some
+    row alone decides its fit (1 - h below 1e-9) gets infinite errors. For values the error is the squared error itself.
+    """
+    with arithmetic(study.decomposition_flops):
+        spectrum = Spectrum.of(study.training(None))
+        sums = np.zeros((len(penalties), 2))
+        for part, z in study.rows.chunks():
+            u = (z.double() - spectrum.mean) @ spectrum.vectors
+            y = study.codes(part).double()
+            for i, penalty in enumerate(penalties):
+                inverse = spectrum.inverse(penalty, study.d)
+                free = 1.0 - (u * u) @ inverse - 1.0 / len(study.rows)
+                if float(free.min()) < 1e-9:
+                    sums[i] = np.inf
+                    continue
+                residual = (y - spectrum.level - u @ (spectrum.targets * inverse[:, None])) / free[:, None]
+                squared = float((residual**2).sum())
+                sums[i] += (_errors(y, y - residual, study.link) if study.link != "identity" else squared, squared)
+    return np.asarray(sums / len(study.rows))
+
+
+def _errors(y: "torch.Tensor", predicted: "torch.Tensor", link: str) -> float:
+    if link == "softmax":
+        return float((y.argmax(dim=1) != predicted.argmax(dim=1)).sum())
+    return float(((y > 0) != (predicted > 0)).double().mean(dim=1).sum())
+
+
+PLUGIN = Ridge()
