@@ -65,6 +65,17 @@ def test_a_directory_is_whole_or_not_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="this system has no such rights")
+def test_a_directory_has_the_usual_rights(tmp_path: Path) -> None:
+    with whole_directory(tmp_path / "target") as folder:
+        (folder / "private").touch(mode=0o600)
+        (folder / "assets").mkdir(mode=0o700)
+    (tmp_path / "usual").mkdir()
+    (tmp_path / "usual" / "file").touch()
+    for made, usual in (("target", "usual"), ("target/assets", "usual"), ("target/private", "usual/file")):
+        assert (tmp_path / made).stat().st_mode == (tmp_path / usual).stat().st_mode
+
+
 def test_a_file_is_whole(tmp_path: Path) -> None:
     write_whole(tmp_path / "f", b"1")
     write_whole(tmp_path / "f", b"22")

@@ -1,6 +1,7 @@
 """A model comes back from its directory as it was, and never stands where something else did."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from headstart.core.errors import DataError, ModelError
 from headstart.data.opening import texts_as_samples
 from headstart.features.extraction import embed
 from support.made import photos, reviews, sounds
+from support.networks import save_tiny
 
 TEXTS = ["a splendid and warm film", "dull , cold and grim", "ünïcödé 电影 🎬"]
 
@@ -69,16 +71,27 @@ def test_neighbours_come_back(tmp_path: Path) -> None:
     assert hs.predict(tmp_path / "model", TEXTS) == hs.predict(model, TEXTS)
 
 
-def test_several_layers_are_joined_and_come_back(tmp_path: Path) -> None:
-    one = open_backbone("toy:text")
-    model = hs.fit(reviews(tmp_path / "r.csv"), backbone=one)
+def test_rows_of_another_backbone_are_refused(fitted: hs.Model) -> None:
+    other = open_backbone(replace(BackboneRequest.parse("toy:text"), prepare={"max_tokens": 4}))
     with pytest.raises(DataError, match="made another way"):
-        model.probabilities(
-            embed(
-                open_backbone(replace(BackboneRequest.parse("toy:text"), prepare={"max_tokens": 4})),
-                texts_as_samples(TEXTS),
-            ).features
-        )
+        fitted.probabilities(embed(other, texts_as_samples(TEXTS)).features)
+
+
+def test_several_layers_are_joined_and_the_model_needs_its_folder_no_more(tmp_path: Path) -> None:
+    folder = save_tiny("bert", tmp_path)
+    request = replace(BackboneRequest.parse(f"transformers:{folder}"), layer="encoder.layer.0,encoder.layer.1")
+    model = hs.fit(reviews(tmp_path / "r.csv"), backbone=request)
+    assert len(model.backbone.specs) == 2
+    assert model.head.scores(np.zeros((1, sum(spec.dim for spec in model.backbone.specs)))).shape == (1, 2)
+    before = hs.predict(model, TEXTS)
+    with pytest.raises(ModelError, match="cannot be saved by reference"):
+        model.save(tmp_path / "by-reference", by_reference=True)
+    assert not (tmp_path / "by-reference").exists()
+    model.save(tmp_path / "model")
+    shutil.rmtree(folder)
+    again = hs.predict(tmp_path / "model", TEXTS)
+    for one, other in zip(before, again, strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
 
 
 def test_by_reference_it_holds_no_weights_and_checks_their_digest(fitted: hs.Model, tmp_path: Path) -> None:

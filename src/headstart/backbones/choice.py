@@ -103,6 +103,17 @@ def open_backbone(request: BackboneRequest | str) -> Backbone:
     return SOURCES.get(asked.source).open(asked)
 
 
+def open_reference(specs: tuple[BackboneSpec, ...]) -> Backbone:
+    """The backbone of the specs' name and layers as this machine has it, for its weights: what else decides a row, a model brings along.
+
+    Raises:
+        WeightsMissing: the weights are not here.
+        BackboneError: there is no such name or layer.
+    """
+    layer = ",".join(spec.layer for spec in specs)
+    return open_backbone(BackboneRequest(specs[0].source, specs[0].name, layer=layer))
+
+
 def rebuild_backbone(
     architecture: Architecture,
     specs: tuple[BackboneSpec, ...],

@@ -62,13 +62,8 @@ class Toy(Source):
     """The toy backbones `image`, `text` and `audio`."""
 
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
-        """One for each modality, always installed."""
-        return tuple(
-            CatalogueEntry(
-                f"toy:{name}", name, f"A fixed random function of {name}s, for tests", "Apache-2.0", 0, installed=True
-            )
-            for name in _INPUTS
-        )
+        """Nothing: toys are for tests and are not offered."""
+        return ()
 
     def open(self, request: BackboneRequest) -> Backbone:
         """The toy of that name; `prepare` may change its recipe.

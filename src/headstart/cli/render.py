@@ -153,7 +153,8 @@ def models(entries: Sequence[CatalogueEntry]) -> None:
     """What `headstart models` shows."""
     console = _console()
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    for heading in ("backbone", "for", "on this machine", "licence", "what it is"):
+    table.add_column("backbone", no_wrap=True)
+    for heading in ("for", "on this machine", "licence", "what it is"):
         table.add_column(heading, overflow="fold")
     for entry in entries:
         here = f"[green]yes[/], {_size(entry.size_bytes)}" if entry.installed else "[dim]no[/]"

@@ -30,7 +30,7 @@ def whole_directory(target: Path) -> Iterator[Path]:
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     try:
         yield staging
-        staging.chmod(0o755 & ~_umask())
+        _open_to_readers(staging)
         aside = None
         if target.exists():
             aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent)) / target.name
@@ -58,6 +58,13 @@ def write_whole(target: Path, content: bytes) -> None:
         Path(name).replace(target)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _open_to_readers(folder: Path) -> None:
+    """Give a folder and what is in it the rights that new files usually have; temporary ones are made for their owner alone."""
+    rights = 0o777 & ~_umask()
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(rights if path.is_dir() else rights & 0o666)
 
 
 def _umask() -> int:

@@ -9,8 +9,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
-from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest
-from headstart.backbones.choice import open_backbone, rebuild_backbone
+from headstart.backbones.backbone import Architecture, Backbone
+from headstart.backbones.choice import open_reference, rebuild_backbone
 from headstart.core.digests import of_tensors
 from headstart.core.errors import ModelError
 from headstart.core.spec import BackboneSpec
@@ -172,7 +172,7 @@ def _backbone(
         raise ModelError("the manifest's backbone names assets that the model does not hold")
 
     def tensors() -> Mapping[str, np.ndarray]:
-        found = _by_reference(specs) if described["by"] == "reference" else _by_value(source)
+        found = open_reference(specs).tensors() if described["by"] == "reference" else _by_value(source)
         if of_tensors(found) != specs[0].weights:
             raise ModelError(
                 f"the weights of {specs[0].title} here are not those that the model was fitted with: their digest differs"
@@ -189,12 +189,6 @@ def _by_value(source: Path) -> Mapping[str, np.ndarray]:
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path.name} is missing or is no safetensors file: {error}") from error
     return found
-
-
-def _by_reference(specs: tuple[BackboneSpec, ...]) -> Mapping[str, np.ndarray]:
-    """The weights of the backbone of that name on this machine; what else decides a row comes from the model."""
-    layer = ",".join(spec.layer for spec in specs)
-    return open_backbone(BackboneRequest(specs[0].source, specs[0].name, layer=layer)).tensors()
 
 
 def _probe(source: Path, manifest: Manifest, model: Model) -> None:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from headstart.core.errors import ModelError
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.choice import open_reference
+from headstart.core.digests import of_tensors
+from headstart.core.errors import HeadstartError, ModelError
 from headstart.core.files import whole_directory
 from headstart.heads.fitted import Head, Linear, Neighbours
 from headstart.model import listing, probe
@@ -46,9 +49,11 @@ def save(model: "Model", target: Path, *, by_reference: bool) -> Path:
     """Write a model directory: into a sibling first, then renamed.
 
     Raises:
-        ModelError: something that is no headstart model is at `target`.
+        ModelError: something that is no headstart model is at `target`, or by reference the backbone does not open by its name.
     """
     refuse_if_not_ours(target)
+    if by_reference:
+        _check_reference(model.backbone)
     with whole_directory(target) as folder:
         save_file(_head_tensors(model.head), folder / "head.safetensors")
         save_file({"digests": model.split.digests, "parts": model.split.parts}, folder / "split.safetensors")
@@ -69,6 +74,21 @@ def save(model: "Model", target: Path, *, by_reference: bool) -> Path:
         listed = dataclasses.replace(manifest, files=listing.digests(folder))
         (folder / NAME).write_bytes(listed.to_bytes())
     return target
+
+
+def _check_reference(backbone: Backbone) -> None:
+    """Refuse a reference that nobody could follow."""
+    spec = backbone.specs[0]
+    try:
+        named = open_reference(backbone.specs).tensors()
+    except HeadstartError as error:
+        raise ModelError(
+            f"this model cannot be saved by reference, because {spec.title} does not open by its name: {error}"
+        ) from error
+    if of_tensors(named) != spec.weights:
+        raise ModelError(
+            f"this model cannot be saved by reference, because its weights are not those of {spec.title}; save it by value"
+        )
 
 
 def _describe(model: "Model", *, by_reference: bool) -> Manifest:

@@ -1,0 +1,64 @@
+"""Write the README's table of results from benchmarks/results/quality.jsonl, so that no figure in it was ever typed.
+
+`python tools/results.py` writes it; `--check` only says whether the README holds the very table of the committed results.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "quality.jsonl"
+BEGIN, END = "<!-- results: tools/results.py -->\n", "<!-- end of results -->\n"
+
+# What a set is, in a reader's words; the bound of the benchmark decides which metric is shown.
+SETS = {
+    "ants_bees": "photos, 2 kinds of insects",
+    "blood_cells": "microscope crops, 3 kinds of cells, uneven",
+    "cifar10": "tiny photos, 10 classes",
+    "sst2": "film reviews, 2 sentiments",
+    "trec": "questions, 6 kinds",
+    "thucnews": "Chinese news titles, 10 topics",
+    "spoken_digits": "recordings, 10 spoken digits",
+}
+
+
+def table(lines: list[str]) -> str:
+    """The Markdown table of the figures in a benchmark's JSON lines."""
+    figures = {figure["figure"]: figure for figure in map(json.loads, lines)}
+    rows = [
+        "| data | what | evaluated | figure | headstart | scikit-learn | asked for |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, words in SETS.items():
+        if f"{name}/n" not in figures:
+            continue
+        metric = next(m for m in ("accuracy", "balanced_accuracy") if "at_least" in figures[f"{name}/{m}"])
+        main, n = figures[f"{name}/{metric}"], figures[f"{name}/n"]
+        loss = figures[f"{name}/log_loss"]
+        low, high = (figures[f"{name}/{metric}_{end}"]["value"] for end in ("low", "high"))
+        rows.append(
+            f"| `{name}` | {words} | {n['value']:,} {n['unit']} | {metric.replace('_', ' ')} "
+            f"| **{main['value']:.3f}** [{low:.3f}, {high:.3f}] | {main['peer']:.3f} | {main['at_least']:.3f} "
+            f"| **{loss['value']:.3f}** | {loss['peer']:.3f} |"
+        )
+    first = next(iter(figures.values()))
+    versions = ", ".join(f"{library} {version}" for library, version in first["versions"].items())
+    return "\n".join([*rows, "", f"{first['machine']}; {versions}."]) + "\n"
+
+
+def main() -> int:
+    """Write or check; 1 where the README differs."""
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    wanted = before + BEGIN + table(RESULTS.read_text(encoding="utf-8").splitlines()) + END + after
+    if "--check" in sys.argv[1:]:
+        return int(text != wanted)
+    readme.write_text(wanted, encoding="utf-8", newline="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
