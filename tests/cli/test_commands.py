@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.made import photos, reviews
+from support.weights import need_embedded
 
 
 def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -138,6 +139,10 @@ def test_models_lists_what_is_here(made: Path) -> None:
         (["predict", "photos", "x.png"], 1, "is no headstart model"),
         (["evaluate", "m1", "reviews.csv"], 1, "image"),
         (["frobnicate"], 2, "invalid choice"),
+        (["predict", "m1", "x.png", "--json", "--csv"], 2, "choose one"),
+        (["predict", "m1", "x.png", "--top", "0"], 2, "from 1"),
+        (["fit", "reviews.csv", "--seed", "-1"], 2, "from 0"),
+        (["fit", "reviews.csv", "--backbone", "toy:text", "--out", "reviews.csv/m"], 1, "reviews.csv"),
     ],
 )
 def test_what_is_refused_is_one_sentence_and_a_status(
@@ -150,20 +155,43 @@ def test_what_is_refused_is_one_sentence_and_a_status(
     assert done.stdout == ""
 
 
-@pytest.mark.skipif(os.name == "nt", reason="this system has no SIGINT for other processes")
-def test_ctrl_c_leaves_no_half_written_directory_and_loses_nothing(tmp_path: Path) -> None:
-    photos(tmp_path / "photos", n=400, parts=("",), size=200)
+def test_what_a_label_or_a_name_holds_moves_no_cursor(tmp_path: Path) -> None:
+    labels = ("[bold]b[/]", "\x1b[31mred:smile:")
+    rows = "".join(f"{'up' if i % 2 else 'down'} {i},{labels[i % 2]}\n" for i in range(30))
+    (tmp_path / "odd.csv").write_text("text,label\n" + rows, encoding="utf-8")
+    done = run("fit", tmp_path / "odd.csv", "--backbone", "toy:text")
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert ":smile:" in done.stdout
+    assert "[bold]b[/]" in done.stdout
+
+
+def test_standard_output_that_is_closed_or_takes_ascii_only(made: Path) -> None:
     command = [
         sys.executable,
         "-m",
         "headstart.cli.main",
-        "fit",
-        str(tmp_path / "photos"),
-        "--backbone",
-        "toy:image",
-        "--out",
-        str(tmp_path / "model"),
+        "predict",
+        str(made / "m2"),
+        "ein schöner Film 电影",
+        "--json",
     ]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode("utf-8"))["input"]
+    if os.name == "posix":
+        closed = subprocess.run(["sh", "-c", '"$0" "$@" >&-', *command], capture_output=True, timeout=120, check=False)
+        assert closed.returncode == 0, closed.stderr
+        assert b"Traceback" not in closed.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no SIGINT for other processes")
+def test_ctrl_c_leaves_no_half_written_directory_and_loses_nothing(tmp_path: Path) -> None:
+    need_embedded("image")
+    photos(tmp_path / "photos", n=200, parts=("",))
+    arguments = ["fit", str(tmp_path / "photos"), "--out", str(tmp_path / "model")]
+    command = [sys.executable, "-m", "headstart.cli.main", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     features = Path(os.environ["HEADSTART_CACHE"]) / "features"
@@ -175,9 +203,9 @@ def test_ctrl_c_leaves_no_half_written_directory_and_loses_nothing(tmp_path: Pat
     assert "interrupted" in errors
     assert "Traceback" not in errors
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
-    again = json.loads(run("fit", tmp_path / "photos", "--backbone", "toy:image", "--json").stdout)
-    assert again["cached"] > 0
-    assert again["cached"] + again["extracted"] == 800
+    again = json.loads(run("fit", tmp_path / "photos", "--json").stdout)
+    assert 0 < again["cached"] < 400
+    assert again["cached"] + again["extracted"] == 400
 
 
 def _committed(features: Path) -> int:

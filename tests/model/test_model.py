@@ -166,3 +166,56 @@ def test_predictions_come_in_order_with_errors_in_their_place(tmp_path: Path) ->
     assert answers[0]["probability"] == max(answers[0]["probabilities"].values())
     assert sum(answers[0]["probabilities"].values()) == pytest.approx(1)
     assert {answers[0][key] for key in ("set", "outlier", "abstain")} == {None}
+
+
+def test_the_lines_of_the_issue(tmp_path: Path) -> None:
+    data = photos(tmp_path / "photos")
+    model = hs.fit(str(data), backbone="toy:image")
+    files = [str(data / "val" / "red" / "0.png"), str(data / "val" / "blue" / "0.png")]
+    assert [answer["label"] for answer in model.predict(files)] == ["red", "blue"]
+    model.save(tmp_path / "ants")
+    assert hs.load(tmp_path / "ants").predict(files) == model.predict(files)
+    assert hs.load(tmp_path / "ants").evaluate(str(data / "val")).metrics == model.report.metrics
+
+
+def test_files_named_twice_empty_or_missing_are_answered_in_their_place(tmp_path: Path) -> None:
+    data = photos(tmp_path / "d", parts=("",))
+    model = hs.fit(data, backbone="toy:image")
+    red, blue = data / "red" / "0.png", data / "blue" / "0.png"
+    (tmp_path / "empty.png").write_bytes(b"")
+    answers = model.predict([red, tmp_path / "empty.png", red, tmp_path / "missing.png", blue])
+    assert [answer.get("label") for answer in answers] == ["red", None, "red", None, "blue"]
+    assert "0 bytes" in answers[1]["error"]
+    assert "cannot be read" in answers[3]["error"]
+    (alone,) = model.predict([tmp_path / "empty.png"])
+    assert "0 bytes" in alone["error"]
+
+
+def test_a_model_fitted_with_groups_needs_none_later(tmp_path: Path) -> None:
+    with (tmp_path / "grouped.csv").open("w", encoding="utf-8", newline="") as file:
+        file.write(
+            "text,label,who\n"
+            + "".join(f"{'yes fine' if i % 2 else 'no bad'} {i},{i % 2},p{i % 7}\n" for i in range(60))
+        )
+    reading = hs.ReadOptions(group="who", target="label")
+    model = hs.fit(tmp_path / "grouped.csv", backbone="toy:text", options=hs.FitOptions(reading=reading))
+    (tmp_path / "other.csv").write_text("text,label\nyes fine 100,1\nno bad 101,0\n", encoding="utf-8")
+    assert model.evaluate(tmp_path / "other.csv").n == 2
+    assert len(model.predict(tmp_path / "other.csv")) == 2
+
+
+def test_fitted_on_a_table_of_paths_it_evaluates_class_folders(tmp_path: Path) -> None:
+    data = photos(tmp_path / "d", parts=("",))
+    rows = [f"{path.relative_to(tmp_path).as_posix()},{path.parent.name}" for path in sorted(data.rglob("*.png"))]
+    (tmp_path / "list.csv").write_text("bild,art\n" + "\n".join(rows), encoding="utf-8")
+    reading = hs.ReadOptions(input="bild", target="art")
+    model = hs.fit(tmp_path / "list.csv", backbone="toy:image", options=hs.FitOptions(reading=reading))
+    report = model.evaluate(photos(tmp_path / "new", parts=("",), seed=5))
+    assert report.n == 24
+    assert report.metrics["accuracy"].value > 0.9
+
+
+def test_texts_that_were_cut_are_told_of_by_evaluate(tmp_path: Path) -> None:
+    model = hs.fit(reviews(tmp_path / "r.csv"), backbone="toy:text")
+    (tmp_path / "long.csv").write_text("text,label\n" + "good " * 9000 + ",good\nshort,bad\n", encoding="utf-8")
+    assert any("1 texts are longer" in warning for warning in model.evaluate(tmp_path / "long.csv").warnings)

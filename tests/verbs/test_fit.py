@@ -10,8 +10,8 @@ import pytest
 import headstart as hs
 from headstart.core.errors import DataError, FitError, HeadstartError, UsageError
 from headstart.data.samples import Samples
+from headstart.data.splits import join_groups
 from headstart.model.reports import OUT_OF_FOLD
-from headstart.verbs.fit import _fold_groups
 from support.made import photos, reviews, sounds
 
 
@@ -92,12 +92,12 @@ def test_copies_of_training_samples_in_the_test_part_are_counted(tmp_path: Path)
 def test_groups_and_copies_stay_on_one_side_of_a_fold() -> None:
     digests = np.array([[0] * 16, [1] * 16, [0] * 16, [2] * 16, [3] * 16], np.uint8)
     groups = np.array(["a", "b", "c", "c", None], object)
-    merged = _fold_groups(groups, digests)
+    merged = join_groups(groups, digests)
     assert merged is not None
     assert merged[0] == merged[2] == merged[3]
     assert len({merged[0], merged[1], merged[4]}) == 3
-    assert _fold_groups(None, digests[[0, 1, 3]]) is None
-    copies = _fold_groups(None, digests)
+    assert join_groups(None, digests[[0, 1, 3]]) is None
+    copies = join_groups(None, digests)
     assert copies is not None
     assert copies[0] == copies[2]
 
@@ -233,3 +233,60 @@ def test_samples_from_python(tmp_path: Path) -> None:
     unlabelled = replace(samples, table=samples.table.drop_columns(["target"]))
     with pytest.raises(DataError, match="no labels"):
         hs.fit(unlabelled, backbone="toy:text")
+
+
+def test_hold_out_keeps_copies_on_one_side(tmp_path: Path) -> None:
+    with (tmp_path / "twice.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for i in range(80):
+            writer.writerow([f"text number {i // 2} {'up' if i // 2 % 2 else 'down'}", "ab"[i // 2 % 2]])
+    report = hs.fit(tmp_path / "twice.csv", backbone="toy:text", options=hs.FitOptions(hold_out=0.25)).report
+    assert report.n["test"] == 20
+    assert not any("very content" in warning for warning in report.warnings)
+
+
+def test_groups_that_are_the_labels_are_refused(tmp_path: Path) -> None:
+    reading = hs.ReadOptions(group="parent")
+    with pytest.raises(DataError, match=r"each label of .* lies in one group only"):
+        hs.fit(photos(tmp_path / "p", parts=("",)), backbone="toy:image", options=hs.FitOptions(reading=reading))
+
+
+def test_data_of_another_modality_than_asked_for(tmp_path: Path) -> None:
+    reading = hs.ReadOptions(modality="audio")
+    with pytest.raises(DataError, match="audio"):
+        hs.fit(reviews(tmp_path / "r.csv"), backbone="toy:text", options=hs.FitOptions(reading=reading))
+
+
+def test_a_feature_store_inside_the_data_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = photos(tmp_path / "p", parts=("",))
+    monkeypatch.setenv("HEADSTART_CACHE", str(data / "cache"))
+    with pytest.raises(DataError, match="never written to: set HEADSTART_CACHE elsewhere"):
+        hs.fit(data, backbone="toy:image")
+    assert not (data / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("head", "sentence"),
+    [
+        ("ridge(penalty=-1)", "positive number"),
+        ("lda", "the task is regression"),
+        ("", "is no recipe"),
+        ("knn(neighbours=0)", "positive"),
+    ],
+)
+def test_a_head_that_does_not_fit_is_refused_before_anything_is_extracted(
+    head: str, sentence: str, tmp_path: Path, own_cache: Path
+) -> None:
+    with (tmp_path / "n.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["text", "stars"], *([f"text {i}", i / 7] for i in range(30))])
+    reading = hs.ReadOptions(target="stars", task="regression" if head == "lda" else None)
+    with pytest.raises(UsageError, match=sentence):
+        hs.fit(tmp_path / "n.csv", backbone="toy:text", options=hs.FitOptions(head=head, reading=reading))
+    assert not (own_cache / "features").exists()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range(seed: int, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="seed"):
+        hs.fit(reviews(tmp_path / "r.csv"), backbone="toy:text", options=hs.FitOptions(seed=seed))

@@ -45,6 +45,8 @@ def fit(options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """`headstart predict`."""
+    if options.json and options.csv:
+        raise UsageError("--json and --csv are two forms of one answer; choose one")
     with Watch(quiet=options.quiet) as progress:
         model = _load(options.model, progress)
         answers = predict_verb(model, _items(model, options.inputs), progress=progress)
@@ -155,7 +157,7 @@ def _items(model: Model, inputs: list[str]) -> list[str | Path] | Path:
 
 def _exists(text: str) -> bool:
     try:
-        return Path(text).exists()
+        return bool(text.strip()) and Path(text).exists()
     except (OSError, ValueError):
         return False
 

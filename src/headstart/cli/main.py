@@ -14,28 +14,49 @@ exit status: 0 done; 1 refused, with one sentence that says why; 2 wrong usage; 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    if options.offline:
-        os.environ["HEADSTART_OFFLINE"] = "1"
-    from headstart.cli import commands
-    from headstart.core.errors import HeadstartError, UsageError
-
     try:
-        return int(getattr(commands, options.verb)(options))
-    except UsageError as error:
-        return _say(parser.prog, str(error), EXIT_USAGE)
-    except HeadstartError as error:
-        return _say(parser.prog, str(error), EXIT_REFUSED)
+        _steady_streams()
+        options = build_parser().parse_args(arguments)
+        if options.offline:
+            os.environ["HEADSTART_OFFLINE"] = "1"
+        return _run(options)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_REFUSED
     except KeyboardInterrupt:
         return _say(
-            parser.prog,
-            "interrupted; what was extracted is kept, and the same command goes on from there",
-            EXIT_INTERRUPTED,
+            "interrupted; what was extracted is kept, and the same command goes on from there", EXIT_INTERRUPTED
         )
+
+
+def _run(options: argparse.Namespace) -> int:
+    from headstart.core.errors import HeadstartError, UsageError
+
+    try:
+        from headstart.cli import commands
+
+        status = int(getattr(commands, options.verb)(options))
+        sys.stdout.flush()
+    except UsageError as error:
+        return _say(str(error), EXIT_USAGE)
+    except HeadstartError as error:
+        return _say(str(error), EXIT_REFUSED)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        return _say(f"the system refused ({error.strerror or error}){place}", EXIT_REFUSED)
+    return status
+
+
+def _steady_streams() -> None:
+    """Standard streams that are there, also where they were closed, and that take any Unicode, also into a pipe."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  (open as long as the process is)
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding=stream.encoding if stream.isatty() else "utf-8", errors="replace")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -100,7 +121,7 @@ def _add_fit(verbs: _Verbs) -> None:  # type: ignore[valid-type]
     )
     model.add_argument("--head", default="auto", help="auto, logistic, ridge, lda, prototype, knn, or one with options such as "
                        "'ridge(penalty=0.1)' (default: auto)")  # fmt: skip
-    model.add_argument("--seed", type=int, default=0, help="decides the folds and what is held out (default: 0)")
+    model.add_argument("--seed", type=_seed, default=0, help="decides the folds and what is held out (default: 0)")
     model.add_argument(
         "--by-reference", action="store_true", help="store the backbone's name and digest instead of its weights"
     )
@@ -115,9 +136,10 @@ def _add_predict(verbs: _Verbs) -> None:  # type: ignore[valid-type]
         metavar="INPUT",
         help="files, a folder or a table; for a text model also the text itself, in quotes",
     )
-    form = predict.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="a CSV table on standard output")
-    predict.add_argument("--top", type=int, default=3, metavar="N", help="labels to show for each input (default: 3)")
+    predict.add_argument("--csv", action="store_true", help="a CSV table on standard output, and nothing else there")
+    predict.add_argument(
+        "--top", type=_count, default=3, metavar="N", help="labels to show for each input (default: 3)"
+    )
 
 
 def _add_evaluate(verbs: _Verbs) -> None:  # type: ignore[valid-type]
@@ -160,8 +182,20 @@ def _share(text: str) -> float:
     return value
 
 
-def _say(program: str, sentence: str, status: int) -> int:
-    print(f"{program}: {sentence}", file=sys.stderr)  # noqa: T201
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"a whole number from 0 to 2**32 - 1, and got {text!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1, and got {text!r}")
+    return int(text)
+
+
+def _say(sentence: str, status: int) -> int:
+    print(f"headstart: {sentence}", file=sys.stderr)  # noqa: T201
     return status
 
 

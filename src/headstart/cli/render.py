@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from headstart.backbones.backbone import CatalogueEntry
@@ -98,6 +98,8 @@ def evaluation(report: EvaluationReport, *, source: str) -> None:
         console.print(f"[dim]·[/] {report.left_out:,} samples are left out because the model was fitted on them")
     _figures(console, {"value": report.metrics})
     _skipped(console, report.skipped)
+    for warning in report.warnings:
+        console.print(f"[yellow]![/] {escape(warning)}")
 
 
 def _figures(console: Console, columns: Mapping[str, Mapping[str, Estimate]]) -> None:
@@ -189,11 +191,17 @@ def _size(size: int | None) -> str:
     return "" if size is None else f"{size / 1e6:,.0f} MB"
 
 
+def escape(text: str) -> str:
+    """A text of the data as it may stand in the terminal: no markup, and nothing that moves the cursor or changes colours."""
+    return escape_markup("".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in text))
+
+
 def _short(text: str) -> str:
+    """At most 80 characters in one line. What tells paths apart stands at their end, so the middle goes."""
     one_line = " ".join(text.split())
-    return one_line if len(one_line) <= 80 else one_line[:77] + "..."
+    return one_line if len(one_line) <= 80 else f"{one_line[:30]} ... {one_line[-45:]}"
 
 
 def _console() -> Console:
     # Into a file or a pipe, where there is no width to fit, lines are as wide as a wide terminal.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)

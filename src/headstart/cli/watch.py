@@ -52,7 +52,11 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        for task in self._bars.tasks:
+            if task.total == 1:  # a step that failed says so in a sentence; its line says nothing
+                self._bars.remove_task(task.id)
+        if self._bars.live.is_started:
+            self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Draw `done` of `total`, once the stage has lasted a moment."""

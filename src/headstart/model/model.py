@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from jaxtyping import Float
 
 from headstart.backbones.backbone import Backbone
@@ -16,6 +17,7 @@ from headstart.data.reading import ReadOptions
 from headstart.data.samples import Samples
 from headstart.features.extraction import Extraction, embed, extract
 from headstart.heads.fitted import Head
+from headstart.model.items import Items, to_evaluate, to_predict
 from headstart.model.reports import EvaluationReport, FitReport
 from headstart.model.saving import save
 from headstart.model.split_record import SplitRecord
@@ -69,11 +71,20 @@ class Model:
             raise DataError(f"this model scores rows of {self.report.backbone}, and got rows of {got} made another way")
         return TASKS.get(self.task).predict(self.head.scores(join(several)), self.temperature)
 
-    def predict(self, samples: Samples, *, progress: Progress = silent) -> list[dict[str, Any]]:
-        """One prediction for each sample, in order, as docs/json.md states it; `{"input", "error"}` where a sample cannot be read.
+    def predict(self, items: Items, *, progress: Progress = silent) -> list[dict[str, Any]]:
+        """One prediction for each item, in order, as docs/json.md states it; `{"input", "error"}` for one that cannot be read.
 
-        Nothing is looked up in the feature store and nothing is kept there. `headstart.predict` takes files, folders and texts.
+        Nothing is looked up in the feature store and nothing is kept there.
+
+        Args:
+            items: files, a folder or a table, labelled or not, or `Samples`. For a text model a `str` is the text itself and a `Path`
+                is a file. What the reader of a folder or table left out comes last.
+            progress: stage `extract`, in samples.
+
+        Raises:
+            DataError: the items are of another modality, or a folder or table cannot be used.
         """
+        samples = to_predict(items, modality=self.modality, reading=self.reading)
         self._check_modality(samples)
         extraction = embed(self.backbone, samples, progress=progress)
         task = TASKS.get(self.task)
@@ -83,23 +94,36 @@ class Model:
         for row, position in enumerate(extraction.kept):
             answers[position] = {"input": ids[position], **task.prediction(predicted[row], self.labels)}
         reasons = {each.input: each.reason for each in extraction.skipped}
-        return [answer or {"input": ids[i], "error": reasons[ids[i]]} for i, answer in enumerate(answers)]
+        answers = [answer or {"input": ids[i], "error": reasons[ids[i]]} for i, answer in enumerate(answers)]
+        return answers + [{"input": each.input, "error": each.reason} for each in samples.skipped]
 
-    def evaluate(self, samples: Samples, *, part: str = "", progress: Progress = silent) -> EvaluationReport:
-        """Metrics on labelled samples that the model was not fitted on.
+    def evaluate(
+        self, data: Items, *, part: str | None = None, target: str | None = None, progress: Progress = silent
+    ) -> EvaluationReport:
+        """Metrics, with their intervals, on labelled samples that the model was not fitted on.
 
         Samples whose content the head was fitted on are left out, and counted, where any others remain; samples of the split that
         the fit itself evaluated stay in, so that the figures are the fit's.
 
+        Args:
+            data: labelled data, laid out like the training data or one part of it, or `Samples`.
+            part: `train`, `val` or `test`; None: `test` where there is one, else `val`, else everything.
+            target: the column with the labels, where it is called otherwise than in the training data.
+            progress: stages `read` and `extract`, in samples.
+
         Raises:
             DataError: the samples have no target, are of another modality, or have labels that the model does not know.
         """
+        began = time.perf_counter()
+        samples = to_evaluate(data, modality=self.modality, reading=self.reading, target=target)
         self._check_modality(samples)
+        chosen_part = part or next((name for name in ("test", "val") if name in samples.parts), "")
+        samples = samples.part(chosen_part) if chosen_part else samples
         if not samples.has_target:
             raise DataError(
                 f"{samples.source} has no labels to compare with; use predict, or name the column with --target"
             )
-        began = time.perf_counter()
+        samples = replace(samples, table=samples.table.filter(pc.is_valid(samples.table.column("target"))))
         extraction = extract(samples, self.backbone, progress=progress)
         kept = extraction.kept
         fitted_on = self.split.fitted_on(extraction.features[0].digests)
@@ -110,15 +134,15 @@ class Model:
         task = TASKS.get(self.task)
         targets = task.encode(samples.take(kept[chosen]).table.column("target"), self.labels or None)
         scores = self.head.scores(join(extraction.features)[chosen])
-        metrics = task.metrics(targets, task.predict(scores, self.temperature))
         return EvaluationReport(
             n=len(chosen),
-            part=part,
-            metrics=metrics,
+            part=chosen_part,
+            metrics=task.metrics(targets, task.predict(scores, self.temperature)),
             skipped=samples.skipped + extraction.skipped,
             left_out=len(kept) - len(chosen),
             in_sample=in_sample,
-            notes=samples.notes,
+            notes=samples.notes + extraction.notes,
+            warnings=truncation(extraction),
             seconds={**extraction.seconds, "total": time.perf_counter() - began},
         )
 
@@ -146,6 +170,16 @@ class Model:
 def join(features: tuple[Features, ...]) -> Float[np.ndarray, "n d"]:
     """Rows of several layers side by side; the rows themselves where there is one."""
     return features[0].values if len(features) == 1 else np.concatenate([each.values for each in features], axis=1)
+
+
+def truncation(extraction: Extraction) -> tuple[str, ...]:
+    """The sentence for texts that were cut at the backbone's limit, where there are any."""
+    count = int(extraction.facts.get("truncated", 0))
+    if not count:
+        return ()
+    return (
+        f"{count:,} texts are longer than the backbone reads and were cut at its limit; a fit with --long windows reads all of them",
+    )
 
 
 def _reasons(extraction: Extraction) -> str:

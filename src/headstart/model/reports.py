@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headstart.core.errors import ModelError, Skipped
+from headstart.data.samples import PARTS
 from headstart.evaluation.intervals import Estimate
+from headstart.model import json_types as kinds
 
 OUT_OF_FOLD = "train, out of fold"
 
@@ -85,28 +87,53 @@ class FitReport:
         expected = set(cls.__dataclass_fields__) | {"model"}
         if not isinstance(value, dict) or set(value) != expected:
             raise ModelError(f"the manifest's fit has the keys {', '.join(sorted(expected))}; this one differs")
-        try:
-            return cls(
-                task=str(value["task"]),
-                backbone=str(value["backbone"]),
-                above=tuple(value["above"]),
-                engine=str(value["engine"]),
-                head=str(value["head"]),
-                n=dict(value["n"]),
-                classes=dict(value["classes"]),
-                seconds=dict(value["seconds"]),
-                evaluated_on=str(value["evaluated_on"]),
-                candidates=tuple(value["candidates"]),
-                notes=tuple(value["notes"]),
-                warnings=tuple(value["warnings"]),
-                extracted=int(value["extracted"]),
-                cached=int(value["cached"]),
-                skipped=(),
-                metrics={name: Estimate(**figure) for name, figure in value["metrics"].items()},
-                out_of_fold={name: Estimate(**figure) for name, figure in value["out_of_fold"].items()},
+        wrong = kinds.wrong_keys(value, _KINDS)
+        if wrong:
+            raise ModelError(
+                f"the manifest's fit cannot be read: {', '.join(wrong)} hold something else than a fit writes"
             )
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ModelError(f"the manifest's fit cannot be read: {error}") from error
+        return cls(
+            task=value["task"],
+            backbone=value["backbone"],
+            above=tuple(value["above"]),
+            engine=value["engine"],
+            head=value["head"],
+            n=dict(value["n"]),
+            classes=dict(value["classes"]),
+            seconds=dict(value["seconds"]),
+            evaluated_on=value["evaluated_on"],
+            candidates=tuple(value["candidates"]),
+            notes=tuple(value["notes"]),
+            warnings=tuple(value["warnings"]),
+            extracted=value["extracted"],
+            cached=value["cached"],
+            skipped=(),
+            metrics={name: Estimate(**figure) for name, figure in value["metrics"].items()},
+            out_of_fold={name: Estimate(**figure) for name, figure in value["out_of_fold"].items()},
+        )
+
+
+_FIGURES = kinds.map_of(kinds.record(("value", "low", "high"), kinds.is_number))
+_KINDS: dict[str, kinds.Kind] = {
+    "model": kinds.is_null,
+    "task": kinds.is_text,
+    "backbone": kinds.is_text,
+    "above": kinds.list_of(kinds.is_text),
+    "engine": kinds.is_text,
+    "head": kinds.is_text,
+    "n": kinds.record(PARTS, kinds.is_count),
+    "classes": kinds.map_of(kinds.is_count),
+    "extracted": kinds.is_count,
+    "cached": kinds.is_count,
+    "skipped": lambda value: value == [],
+    "seconds": kinds.map_of(kinds.is_number),
+    "evaluated_on": kinds.is_text,
+    "metrics": _FIGURES,
+    "out_of_fold": _FIGURES,
+    "candidates": kinds.list_of(kinds.map_of(kinds.either(kinds.is_null, kinds.is_text, kinds.is_number))),
+    "notes": kinds.list_of(kinds.is_text),
+    "warnings": kinds.list_of(kinds.is_text),
+}
 
 
 @dataclass(frozen=True)
@@ -121,6 +148,7 @@ class EvaluationReport:
         left_out: samples of the data that the model was fitted on, and that the figures therefore leave out.
         in_sample: whether all samples were ones that the model was fitted on, so that the figures are no evidence.
         notes: how the data was understood, one sentence each.
+        warnings: what a person should read before trusting the figures.
         seconds: what took how long.
     """
 
@@ -131,6 +159,7 @@ class EvaluationReport:
     left_out: int
     in_sample: bool
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -143,6 +172,7 @@ class EvaluationReport:
             "left_out": self.left_out,
             "in_sample": self.in_sample,
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
             "seconds": dict(self.seconds),
         }
 

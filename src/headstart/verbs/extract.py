@@ -19,6 +19,7 @@ def extract(
     *,
     backbone: str | BackboneRequest | Backbone | None = None,
     reading: ReadOptions = ReadOptions(labelled=False),
+    offline: bool = False,
     progress: Progress = silent,
 ) -> Extraction:
     """Rows of all samples that can be read, through the feature store.
@@ -27,11 +28,14 @@ def extract(
         data: a folder, a list of files, a table, or `Samples`.
         backbone: as for `fit`.
         reading: how the data is read.
+        offline: open no socket.
         progress: stages `read` and `extract`, in samples.
     """
     samples = data if isinstance(data, Samples) else open_samples(data, options=reading)
-    asked = backbone if backbone is not None else default_backbone(samples.modality, offline=False).backbone
+    asked = backbone if backbone is not None else default_backbone(samples.modality, offline=offline).backbone
     if isinstance(asked, str):
         asked = BackboneRequest.parse(asked)
-    opened = open_backbone(replace(asked)) if isinstance(asked, BackboneRequest) else asked
+    opened = (
+        open_backbone(replace(asked, offline=asked.offline or offline)) if isinstance(asked, BackboneRequest) else asked
+    )
     return extract_rows(samples, opened, progress=progress)

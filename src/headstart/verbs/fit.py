@@ -13,23 +13,28 @@ import pyarrow.compute as pc
 
 from headstart.backbones.backbone import Backbone, BackboneRequest
 from headstart.backbones.choice import default_backbone, open_backbone, tokenizer_warning
-from headstart.core.errors import DataError, FitError
+from headstart.core.errors import DataError, FitError, UsageError
+from headstart.core.files import cache_root
 from headstart.core.progress import Progress, silent
 from headstart.data.opening import open_samples
 from headstart.data.reading import ReadOptions
 from headstart.data.samples import Samples
-from headstart.data.splits import check_groups, check_label_sets, folds, hold_out
+from headstart.data.splits import check_group_labels, check_groups, check_label_sets, folds, hold_out, join_groups
 from headstart.evaluation.intervals import Estimate
 from headstart.features.extraction import Extraction, extract
+from headstart.features.hashing import digest_samples
 from headstart.heads.selection import Candidate, Selection, select
+from headstart.heads.selection import check as check_recipe
 from headstart.heads.selection import parse as parse_recipe
-from headstart.model.model import Model, join
+from headstart.model.model import Model, join, truncation
 from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.split_record import SplitRecord
 from headstart.tasks import TASKS
 from headstart.tasks.task import Targets, Task
 
 ENGINE = "eager"
+# Labels past which names that are all numbers look like quantities.
+_MANY_LABELS = 20
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,11 @@ def fit(
     Raises:
         DataError: the data cannot be used; FitError: no head can be fitted; WeightsMissing: no backbone is on this machine.
     """
-    options = _with_shorthands(options, backbone, target)
+    options = _settled(options, backbone, target)
     recipe = parse_recipe(options.head)
     began = time.perf_counter()
     prepared = _prepare(data, options)
+    check_recipe(recipe, prepared.task.name)
     progress("open", 0, 1)
     chosen, above = _choose(prepared.samples.modality, options)
     progress("open", 1, 1)
@@ -115,9 +121,14 @@ def fit(
     )
 
 
-def _with_shorthands(
-    options: FitOptions, backbone: str | BackboneRequest | Backbone | None, target: str | None
-) -> FitOptions:
+def _settled(options: FitOptions, backbone: str | BackboneRequest | Backbone | None, target: str | None) -> FitOptions:
+    """The options with the shorthands put in.
+
+    Raises:
+        UsageError: the seed is none that a generator takes.
+    """
+    if not 0 <= options.seed < 2**32:
+        raise UsageError(f"a seed is a whole number from 0 to 2**32 - 1, and got {options.seed}")
     reading = options.reading if target is None else replace(options.reading, target=target)
     return replace(options, backbone=options.backbone if backbone is None else backbone, reading=reading)
 
@@ -148,6 +159,7 @@ class _Rows:
 def _prepare(data: Any, options: FitOptions) -> _Data:
     """Read the data, split it where asked, and settle the task."""
     samples = open_samples(data, options=options.reading)
+    _check_source(samples, options)
     if not samples.has_target:
         raise DataError(
             f"{samples.source} has no labels: fit needs a folder of class folders, or a table with a column of labels (--target NAME)"
@@ -160,9 +172,7 @@ def _prepare(data: Any, options: FitOptions) -> _Data:
         )
     notes = samples.notes
     if options.hold_out:
-        if samples.parts and samples.parts != ("train",):
-            raise DataError(f"{samples.source} is split already ({', '.join(samples.parts)}); leave --hold-out away")
-        samples = hold_out(samples, fraction=options.hold_out, part="test", seed=options.seed, task=task.name)
+        samples = _held_out(samples, task, options)
         notes = samples.notes
     if not samples.parts:
         samples = samples.with_column("split", pa.array(["train"] * len(samples), pa.string()))
@@ -178,9 +188,52 @@ def _prepare(data: Any, options: FitOptions) -> _Data:
         if part not in {"train", evaluated}
     }
     used = replace(samples, table=samples.table.filter(labelled))
-    doubts = check_groups(used)
+    classes = task.encode(used.part("train").table.column("target"), None)
+    if classes.labels and len(classes.labels) < 2:
+        raise FitError(
+            f"at least two labels are needed to tell apart, and {samples.source} has {classes.labels[0]!r} only"
+        )
+    doubts = check_groups(used) + check_group_labels(used.part("train")) + _numbers(classes)
     notes = tuple(note for note in notes if note not in doubts)
     return _Data(used, evaluated, task, replace(options.reading, task=task.name), notes, doubts, counts)
+
+
+def _check_source(samples: Samples, options: FitOptions) -> None:
+    """Refuse data of another modality than asked for, and a feature store that would be written into the data."""
+    asked = options.reading.modality
+    if asked is not None and samples.modality != asked:
+        raise DataError(f"{samples.source} holds {samples.modality}, and {asked} was asked for: leave --modality away")
+    folder, cache = Path(samples.source).absolute(), cache_root().absolute()
+    if folder.is_dir() and folder in [cache, *cache.parents]:
+        raise DataError(
+            f"the feature store {cache} lies inside the data {folder}, which is never written to: set HEADSTART_CACHE elsewhere"
+        )
+
+
+def _numbers(targets: Targets) -> tuple[str, ...]:
+    """A doubt about many labels that are all numbers: they may be quantities."""
+    if len(targets.labels) <= _MANY_LABELS or not all(_is_number(label) for label in targets.labels):
+        return ()
+    return (
+        f"all {len(targets.labels)} labels are numbers and were taken as names; if they are quantities, say --task regression",
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def _held_out(samples: Samples, task: Task, options: FitOptions) -> Samples:
+    """The samples with a part `test`; samples of equal content, or of one group, are on one side."""
+    if samples.parts and samples.parts != ("train",):
+        raise DataError(f"{samples.source} is split already ({', '.join(samples.parts)}); leave --hold-out away")
+    joined = join_groups(samples.groups, digest_samples(samples)[0])
+    grouped = samples if joined is None else samples.with_column("group", pa.array(joined.astype(str)))
+    split = hold_out(grouped, fraction=options.hold_out, part="test", seed=options.seed, task=task.name)
+    return replace(samples.with_column("split", split.table.column("split")), notes=split.notes)
 
 
 def _guess_task(samples: Samples) -> str:
@@ -226,36 +279,13 @@ def _rows(data: _Data, extraction: Extraction) -> _Rows:
     return _Rows(
         x_train=x[in_train],
         train=train,
-        groups=_fold_groups(None if groups is None else groups[in_train], digests[in_train]),
+        groups=join_groups(None if groups is None else groups[in_train], digests[in_train]),
         x_held=x[in_held] if held is not None else None,
         held=held,
         split=record,
         task=data.task,
         shared=int(record.in_train(digests[in_held]).sum()) if held is not None else 0,
     )
-
-
-def _fold_groups(groups: np.ndarray | None, digests: np.ndarray) -> np.ndarray | None:
-    """What must stay on one side of a fold: the given groups, and samples of equal content. None where every sample stands alone."""
-    _, content = np.unique(digests, axis=0, return_inverse=True)
-    content = content.ravel()
-    if groups is None:
-        return content if len(np.unique(content)) < len(content) else None
-    named = np.array(
-        [f"g{name}" if name is not None else f"c{key}" for name, key in zip(groups, content, strict=True)], object
-    )
-    first: dict[int, str] = {}
-    merged: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while merged.get(name, name) != name:
-            name = merged[name]
-        return name
-
-    for name, key in zip(named, content.tolist(), strict=True):
-        a, b = root(first.setdefault(key, name)), root(name)
-        merged[b] = a
-    return np.array([root(name) for name in named], dtype=object)
 
 
 def _report(data: _Data, rows: _Rows, extraction: Extraction, selection: Selection, backbone: Backbone) -> FitReport:
@@ -308,15 +338,12 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
 
 def _warnings(data: _Data, rows: _Rows, extraction: Extraction, backbone: Backbone) -> tuple[str, ...]:
     found = [*backbone.warnings, *data.doubts]
-    facts = {name: int(extraction.facts.get(name, 0)) for name in ("tokens", "unknown", "single", "truncated")}
+    facts = {name: int(extraction.facts.get(name, 0)) for name in ("tokens", "unknown", "single")}
     if facts["tokens"] and (
         sentence := tokenizer_warning(tokens=facts["tokens"], unknown=facts["unknown"], single=facts["single"])
     ):
         found.append(sentence)
-    if facts["truncated"]:
-        found.append(
-            f"{facts['truncated']:,} texts are longer than the backbone reads and were cut at its limit; --long windows reads all of them"
-        )
+    found += truncation(extraction)
     if rows.shared:
         found.append(
             f"{rows.shared:,} samples of {data.evaluated} have the very content of a training sample; "
