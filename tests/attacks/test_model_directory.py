@@ -55,6 +55,11 @@ def relist(model: Path) -> None:
     edit(model, change)
 
 
+def _spec(manifest: dict[str, Any], **changes: str) -> dict[str, Any]:
+    """The first spec, changed."""
+    return {**manifest["backbone"]["specs"][0], **changes}
+
+
 def refused(model: Path, sentence: str) -> None:
     with pytest.raises(ModelError, match=sentence):
         hs.load(model)
@@ -78,6 +83,10 @@ def test_no_manifest(model: Path) -> None:
         (b"[]", "one JSON object"),
         (b'{"format": 0, "format": 0}', "twice"),
         (b'{"format": NaN}', "no JSON number"),
+        (b'{"temperature": 1e999}', "too large"),
+        (b'{"temperature": -1e999}', "too large"),
+        (b'{"temperature": ' + b"9" * 400 + b"}", "too large"),
+        (b'{"temperature": ' + b"9" * 9000 + b"}", "too large"),
         (b"\xff\xfe", "not the JSON"),
         (b"[" * 100_000, "not the JSON"),
         (b'{"format": 0, "kind": "features+head"}', "lacks the keys"),
@@ -96,30 +105,101 @@ def test_a_manifest_that_is_none(model: Path, content: bytes, sentence: str) -> 
         (lambda m: m.update(kind="pickle"), "kind"),
         (lambda m: m.update(extra=1), "unknown keys"),
         (lambda m: m.pop("temperature"), "lacks the keys"),
-        (lambda m: m.update(temperature=0), "wrong type"),
+        (lambda m: m.update(temperature=0), "temperature has to be above 0"),
+        (lambda m: m.update(temperature=-0.5), "temperature has to be above 0"),
+        (lambda m: m.update(temperature=10**400), "too large"),
+        (lambda m: m.update(temperature=True), "wrong type for temperature"),
+        (lambda m: m.update(temperature=None), "wrong type for temperature"),
         (lambda m: m.update(temperature="1"), "wrong type"),
         (lambda m: m.update(labels=["a", 1]), "wrong type"),
         (lambda m: m.update(task="../../os"), "task"),
         (lambda m: m.update(task="regression"), "task"),
-        (lambda m: m.update(labels=["good"]), "manifest makes it"),
-        (lambda m: m.update(prior=[1.0]), "prior"),
+        (lambda m: m.update(labels=["good"]), "at least 2 labels"),
+        (lambda m: m.update(labels=[]), "at least 2 labels"),
+        (lambda m: m.update(labels=["good", "good"]), "distinct names"),
+        (lambda m: m.update(labels=["good", ""]), "distinct names"),
+        (lambda m: m.update(labels=["good", "\ud800"]), "not the JSON"),
+        (lambda m: m.update(labels=["bad", "good", "ugly"], prior=None), "manifest makes it"),
+        (lambda m: m["head"].update(link="identity"), "predicts numbers"),
+        (lambda m: (m["head"].update(link="identity"), m.update(labels=[])), "prior has another length"),
+        (lambda m: (m["head"].update(link="identity"), m.update(labels=[], prior=[])), "prior has another length"),
+        (lambda m: m.update(prior=[1.0]), "prior has another length"),
+        (lambda m: m.update(prior=[1.5, -0.5]), "shares from 0 to 1"),
+        (lambda m: m.update(prior=[0.5, 0.4999]), "add up to 1"),
+        (lambda m: m.update(prior=[10**400, 0]), "too large"),
+        (lambda m: m.update(prior=[True, False]), "wrong type for prior"),
+        (lambda m: m.update(inputs=[]), "one input"),
+        (lambda m: m.update(inputs=m["inputs"] * 2), "one input"),
+        (lambda m: m["inputs"][0].update(modality="smell"), "one input"),
+        (lambda m: m["inputs"][0].update(modality="image"), "specs are of another modality"),
+        (lambda m: m["inputs"][0].update(more="x"), "wrong type for inputs"),
+        (lambda m: m["inputs"][0].pop("name"), "wrong type for inputs"),
+        (lambda m: m["licences"][0].pop("of"), "wrong type for licences"),
         (lambda m: m.update(rule="eval"), "decision rule"),
         (lambda m: m.update(conformal={"q": 1}), "judge"),
         (lambda m: m["head"].update(kind="pickle"), "neither linear nor neighbours"),
         (lambda m: m["head"].update(link="exec"), "link"),
         (lambda m: m["head"].update(more=1), "neither linear nor neighbours"),
+        (lambda m: m["head"].update(kind=["linear"]), "neither linear nor neighbours"),
+        (lambda m: m["head"].update(link=["softmax"]), "link"),
         (lambda m: m["backbone"].update(by="url"), "backbone has the keys"),
+        (lambda m: m["backbone"].update(by=["value"]), "backbone has the keys"),
+        (lambda m: m["backbone"].update(by=None), "backbone has the keys"),
+        (lambda m: m["backbone"].update(specs=[*m["backbone"]["specs"], _spec(m, modality="image")]), "modality"),
+        (lambda m: m["backbone"].update(specs=[_spec(m, modality="image")]), "modality"),
+        (
+            lambda m: m["backbone"].update(specs=[*m["backbone"]["specs"], _spec(m, weights="0" * 32)]),
+            "several backbones",
+        ),
+        (lambda m: m["backbone"].update(specs=[_spec(m, prepare="text(")]), "cannot be built as the manifest"),
+        (
+            lambda m: m["backbone"].update(specs=[_spec(m, prepare="text(max_tokens='x')")]),
+            "cannot be built as the man",
+        ),
         (lambda m: m["backbone"]["specs"][0].pop("dim"), "backbone spec"),
         (lambda m: m["backbone"]["specs"][0].update(dim="8"), "wrong type"),
         (lambda m: m["backbone"]["specs"][0].update(dim=7), "manifest makes it"),
         (lambda m: m["backbone"].update(specs=[]), "no spec"),
         (lambda m: m["backbone"].update(assets=["../manifest.json"]), "assets"),
-        (lambda m: m["backbone"].update(assets=7), "assets"),
+        (lambda m: m["backbone"].update(assets=7), "list of plain file names"),
+        (lambda m: m["backbone"].update(assets=[7]), "list of plain file names"),
+        (lambda m: m["backbone"].update(assets=["a/b"]), "list of plain file names"),
+        (lambda m: m["backbone"].update(assets=[".."]), "list of plain file names"),
+        (lambda m: m["backbone"].update(assets=["absent.json"]), "assets that the model does not hold"),
+        (lambda m: m["backbone"]["architecture"].update(options={"size": 3}), "options that it does not take"),
+        (lambda m: m["backbone"]["architecture"].update(options=[]), "architecture"),
+        (lambda m: m["backbone"]["architecture"].update(name="image"), "not that of its specs"),
         (lambda m: m["backbone"]["architecture"].update(extra=1), "architecture"),
         (lambda m: m["backbone"]["architecture"].update(name=1), "architecture"),
         (lambda m: m["fit"].pop("metrics"), "fit has the keys"),
         (lambda m: m["fit"].update(metrics={"accuracy": 1}), "fit cannot be read"),
+        (
+            lambda m: m["fit"].update(metrics={"accuracy": {"value": "1", "low": 0, "high": 1}}),
+            "metrics hold something",
+        ),
+        (lambda m: m["fit"].update(out_of_fold=[]), "out_of_fold hold something"),
+        (lambda m: m["fit"].update(n=[1, 2, 3]), "n hold something"),
+        (lambda m: m["fit"].update(n={"train": 30}), "n hold something"),
+        (lambda m: m["fit"]["n"].update(train="30"), "n hold something"),
+        (lambda m: m["fit"]["n"].update(train=-1), "n hold something"),
+        (lambda m: m["fit"]["n"].update(train=True), "n hold something"),
+        (lambda m: m["fit"]["classes"].update(good=0.5), "classes hold something"),
+        (lambda m: m["fit"].update(candidates="ridge"), "candidates hold something"),
+        (lambda m: m["fit"].update(candidates=["ridge"]), "candidates hold something"),
+        (lambda m: m["fit"]["candidates"][0].update(recipe={"a": 1}), "candidates hold something"),
+        (lambda m: m["fit"].update(notes="abc"), "notes hold something"),
+        (lambda m: m["fit"].update(notes=[1]), "notes hold something"),
+        (lambda m: m["fit"].update(warnings=[None]), "warnings hold something"),
+        (lambda m: m["fit"].update(warnings={}), "warnings hold something"),
+        (lambda m: m["fit"].update(task=None), "task hold something"),
+        (lambda m: m["fit"].update(extracted="7"), "extracted hold something"),
+        (lambda m: m["fit"].update(seconds={"total": "long"}), "seconds hold something"),
+        (lambda m: m["fit"].update(skipped=[{"input": "a", "reason": "b"}]), "skipped hold something"),
         (lambda m: m["reading"].update(more=None), "reading options"),
+        (lambda m: m["reading"].pop("group"), "reading options"),
+        (lambda m: m["reading"].update(target=True), "wrong type for target"),
+        (lambda m: m["reading"].update(labelled=None), "wrong type for labelled"),
+        (lambda m: m["reading"].update(labelled="yes", group=3), "wrong type for group, labelled"),
         (lambda m: m["files"].update({"../outside": "0"}), "no headstart model may hold"),
         (lambda m: m["files"].update({"/etc/passwd": "0"}), "no headstart model may hold"),
         (lambda m: m["files"].update({"assets/../../x": "0"}), "no headstart model may hold"),
@@ -139,8 +219,7 @@ def test_an_unknown_source_is_never_imported(model: Path, tmp_path: Path, monkey
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in ("planted", "os", "..planted", "headstart.core", "backbone"):
         edit(model, lambda m, name=name: m["backbone"]["architecture"].update(source=name))  # type: ignore[misc]
-        with pytest.raises(hs.HeadstartError):
-            hs.load(model)
+        refused(model, "source|specs|backbone")
     assert not (tmp_path / "ran").exists()
 
 
@@ -175,7 +254,7 @@ def test_swapped_tensors(model: Path) -> None:
     refused(model, "manifest makes it")
 
 
-@pytest.mark.parametrize("name", ["more", "less", "double", "infinite"])
+@pytest.mark.parametrize("name", ["more", "less", "double", "single", "infinite"])
 def test_other_tensors(model: Path, name: str) -> None:
     tensors = load_file(model / "head.safetensors")
     if name == "more":
@@ -183,7 +262,9 @@ def test_other_tensors(model: Path, name: str) -> None:
     elif name == "less":
         del tensors["bias"]
     elif name == "double":
-        tensors["bias"] = tensors["bias"].astype(np.float64)
+        tensors["weight"] = tensors["weight"].astype(np.float64)
+    elif name == "single":
+        tensors["bias"] = tensors["bias"].astype(np.float32)
     else:
         tensors["bias"][0] = np.inf
     save_file(tensors, model / "head.safetensors")
@@ -229,3 +310,114 @@ def test_rows_that_drifted(model: Path) -> None:
     edit(model, lambda m: m["libraries"].update(numpy="0.0.1"))
     relist(model)
     refused(model, "other rows here .* numpy 0.0.1")
+
+
+def test_neighbours_that_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    fitted = hs.fit(reviews(tmp_path / "r.csv"), backbone="toy:text", options=hs.FitOptions(head="knn"))
+    model = fitted.save(tmp_path / "model")
+    kept = (model / "manifest.json").read_bytes()
+    invalid = "no valid number of neighbours or sharpness"
+    for change, sentence in (
+        ({"k": 31}, "asks 31 neighbours, and has 30 rows"),
+        ({"k": 0}, invalid),
+        ({"k": -1}, invalid),
+        ({"k": 2.0}, invalid),
+        ({"k": True}, invalid),
+        ({"sharpness": None}, invalid),
+        ({"sharpness": True}, invalid),
+        ({"sharpness": 10**400}, "too large"),
+        ({"sharpness": float("inf")}, "no JSON number"),
+    ):
+        edit(model, lambda m, change=change: m["head"].update(change))  # type: ignore[misc]
+        refused(model, sentence)
+        (model / "manifest.json").write_bytes(kept)
+    assert hs.load(model).labels == ("bad", "good")
+    tensors = load_file(model / "head.safetensors")
+    for name, value in (("votes", -1.0), ("rows", 1e30)):
+        save_file(tensors | {name: np.full_like(tensors[name], value)}, model / "head.safetensors")
+        relist(model)
+        refused(model, "longer than 1, or votes that are no shares")
+
+
+@pytest.mark.parametrize("name", ["unsorted", "twice", "no part", "unknown part", "fewer parts"])
+def test_a_split_that_lies(model: Path, name: str) -> None:
+    tensors = load_file(model / "split.safetensors")
+    if name == "unsorted":
+        tensors["digests"] = np.ascontiguousarray(tensors["digests"][::-1])
+    elif name == "twice":
+        tensors["digests"][1] = tensors["digests"][0]
+    elif name == "fewer parts":
+        tensors["parts"] = tensors["parts"][:-1].copy()
+    else:
+        tensors["parts"][0] = 0 if name == "no part" else 8
+    save_file(tensors, model / "split.safetensors")
+    relist(model)
+    refused(model, "distinct sorted digests")
+
+
+def test_a_probe_that_does_not_fit_the_backbone(model: Path) -> None:
+    tensors = load_file(model / "probe.safetensors")
+    tensors["values"] = np.zeros((8,), np.float32)
+    save_file(tensors, model / "probe.safetensors")
+    edit(model, lambda m: m["libraries"].update(numpy="0.0.1"))
+    relist(model)
+    refused(model, "inputs that the backbone takes")
+
+
+def test_a_manifest_that_is_too_large_is_not_read(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (model / "manifest.json").open("r+b") as file:
+        file.truncate((64 << 20) + 1)
+    read: list[Path] = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or b"")
+    refused(model, "larger than 64 MiB")
+    assert not read
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_manifest_that_is_a_pipe_is_not_waited_for(model: Path) -> None:
+    (model / "manifest.json").unlink()
+    os.mkfifo(model / "manifest.json")
+    refused(model, "is no regular file")
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="this system makes no links without rights")
+def test_a_manifest_that_is_a_link_is_not_followed(model: Path, tmp_path: Path) -> None:
+    (model / "manifest.json").rename(tmp_path / "elsewhere")
+    (model / "manifest.json").symlink_to(tmp_path / "elsewhere")
+    refused(model, "is no regular file")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "head.safetensors", "assets/tokenizer.json"])
+def test_a_file_that_may_not_be_read_is_named(model: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests may run with rights that read everything, so the system's refusal is played."""
+    real = Path.open
+
+    def shut(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == model / name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", shut)
+    refused(model, rf"{Path(name).name} cannot be read: Permission denied")
+
+
+def test_a_folder_that_may_not_be_listed_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def shut(path: Any) -> Any:
+        if str(path).endswith("assets"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", shut)
+    refused(model, "assets cannot be read: Permission denied")
+
+
+def test_a_directory_that_is_not_there(model: Path) -> None:
+    refused(model.with_name("modle"), r"there is no directory .*modle\. Did you mean 'model'\?")
+    refused(model / "deeper" / "still", r"there is no directory .*still\.$")
+    refused(model / "README.md", "is a file, and a model is a directory")
+    (model.parent / "photos").mkdir()
+    refused(model.parent / "photos", "photos is no headstart model: it has no manifest.json")
+    refused(model.parent / ("x" * 300), "cannot be read")

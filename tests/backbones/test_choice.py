@@ -30,6 +30,7 @@ def test_the_default_is_the_first_on_the_machine(modality: str, tmp_path: Path) 
     snapshot = tmp_path / f"models--{repo.replace('/', '--')}" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (snapshot / "model.safetensors").write_bytes(b"0" * 10)
+    (snapshot / "config.json").write_text("{}", encoding="utf-8")
     assert default_backbone(modality) == choice.Choice(DEFAULTS[modality][0], ())
 
 
@@ -87,3 +88,12 @@ def test_a_handful_of_tokens_is_no_evidence() -> None:
     assert tokenizer_warning(tokens=10, unknown=10, single=0) is None
     assert tokenizer_warning(tokens=1000, unknown=200, single=290) is None
     assert tokenizer_warning(tokens=1000, unknown=500, single=10)
+
+
+def test_the_recommended_backbone_is_not_recommended_to_itself() -> None:
+    for backbone in (
+        "transformers:intfloat/multilingual-e5-base",
+        "transformers:multilingual-e5-base at encoder.layer.8",
+    ):
+        assert tokenizer_warning(tokens=1000, unknown=900, single=0, backbone=backbone) is None
+    assert tokenizer_warning(tokens=1000, unknown=900, single=0, backbone="embedded:minilm-l6")

@@ -58,3 +58,32 @@ def test_a_name_that_timm_lost_is_a_model_error(tmp_path: Path) -> None:
     other = Architecture("timm", "test_resnet", {"model": "test_vit"}, "")
     with pytest.raises(ModelError, match="names another model"):
         rebuild_backbone(other, backbone.specs, assets={}, tensors=backbone.tensors)
+
+
+def test_a_network_of_branches_gives_its_own_output_and_no_other(tmp_path: Path) -> None:
+    import timm
+
+    weights = save_tiny("crossvit_9_240", tmp_path)
+    backbone = open_backbone(BackboneRequest("timm", "crossvit_9_240", weights=weights))
+    net = timm.create_model("crossvit_9_240", pretrained=False, num_classes=0).eval()
+    net.load_state_dict({name: torch.from_numpy(array) for name, array in backbone.tensors().items()})
+    batch = backbone.preparation.probes(1, 0)
+    with torch.inference_mode():
+        wanted = net(backbone.module.feed.pixels(torch.from_numpy(batch.values)))  # type: ignore[attr-defined]
+    np.testing.assert_allclose(backbone.embed(batch)[0], wanted.numpy(), atol=1e-5)
+    with pytest.raises(BackboneError, match="returns several tensors, which only pooling 'model' reads"):
+        open_backbone(BackboneRequest("timm", "crossvit_9_240", weights=weights, pooling="mean"))
+    with pytest.raises(BackboneError, match="gives list, and rows are read from tensors"):
+        open_backbone(BackboneRequest("timm", "crossvit_9_240", weights=weights, layer="blocks.0"))
+
+
+def test_the_class_token_of_a_masked_autoencoder_is_left_out() -> None:
+    from headstart.backbones import timm as source
+    from headstart.data.modalities import preparation
+
+    prepared = preparation("image(size=224)", {})
+    poolings = [
+        source._network({"model": f"vit_base_patch16_224.{tag}"}, prepared, "").default_pooling
+        for tag in ("mae", "augreg_in1k")
+    ]
+    assert poolings == ["mean", "cls+mean"]

@@ -1,7 +1,11 @@
 """A person's own module: an object, an entry point, a checkpoint, and the way back."""
 
+import importlib.util
+import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ from torch import nn
 
 from headstart.backbones.backbone import Backbone, BackboneRequest
 from headstart.backbones.choice import catalogue, open_backbone, rebuild_backbone
+from headstart.core import registry
 from headstart.core.errors import BackboneError, ModelError, UsageError
 from support.networks import TOKENS, Attention, Convolutional, Recurrent, write_tokenizer
 
@@ -33,7 +38,7 @@ def _made_wrongly() -> nn.Module:
 
 
 @pytest.fixture
-def entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+def entry_points(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     found = metadata.entry_points
     points = {
         name: metadata.EntryPoint(name, f"{__name__}:{function.__name__}", "headstart.modules")
@@ -46,6 +51,9 @@ def entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
         "entry_points",
         lambda **query: list(points.values()) if query.get("group") == "headstart.modules" else found(**query),
     )
+    registry.entry_points.cache_clear()
+    yield
+    registry.entry_points.cache_clear()
 
 
 def test_the_person_s_module_is_left_as_it_is() -> None:
@@ -65,7 +73,9 @@ def test_rebuilding_needs_the_module() -> None:
     probes = backbone.preparation.probes(2, 0)
     again = _rebuilt(backbone, Convolutional())
     np.testing.assert_array_equal(again.embed(probes)[0], backbone.embed(probes)[0])
-    with pytest.raises(ModelError, match="do not fit torch:mine"):
+    with pytest.raises(
+        ModelError, match=r"torch:mine is not the one that the model was fitted with: it differs in its layers"
+    ):
         _rebuilt(backbone, nn.Conv2d(3, 4, 3))
 
 
@@ -165,3 +175,100 @@ def test_modules_that_are_no_backbones() -> None:
         open_backbone(BackboneRequest("torch", "t", module=_Transposed(), prepare=_IMAGE))
     with pytest.raises(BackboneError, match="'unused' is not used when _Skipping makes rows"):
         open_backbone(BackboneRequest("torch", "s", module=_Skipping(), layer="unused", prepare=_IMAGE))
+
+
+_SOURCE = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, scale=1.0, stride=2, activation=nn.ReLU):
+        super().__init__()
+        self.scale = scale
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3, stride=stride), activation())
+
+    def forward(self, pixels):
+        return self.layers(pixels) * self.scale
+"""
+
+
+def _loaded(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The class `Net` of a module `nets` with this text, as a person's own file would have it."""
+    folder.mkdir()
+    (folder / "nets.py").write_text(text, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("nets", folder / "nets.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "nets", module)
+    spec.loader.exec_module(module)
+    return module.Net
+
+
+def _executed(text: str) -> Any:
+    """The class `Net` without any file."""
+    names: dict[str, Any] = {"__name__": "nets"}
+    exec(text, names)
+    return names["Net"]
+
+
+@pytest.mark.parametrize("how", ["file", "no file"])
+def test_equal_tensors_in_another_module_are_another_backbone(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(number: int, text: str = _SOURCE, **options: Any) -> Backbone:
+        made = _loaded(text, tmp_path / str(number), monkeypatch) if how == "file" else _executed(text)
+        torch.manual_seed(0)
+        return open_backbone(BackboneRequest("torch", "mine", module=made(**options), prepare=_IMAGE))
+
+    backbone = opened(0)
+    assert len(backbone.specs[0].architecture) == 32
+    assert opened(1).specs == backbone.specs
+    others = {
+        "its text": opened(2, _SOURCE.replace("(pixels) *", "(pixels) +")),
+        "its settings": opened(3, scale=2.0),
+        "its stride": opened(4, stride=1),
+        "its activation": opened(5, activation=nn.Tanh),
+    }
+    for what, other in others.items():
+        assert other.specs[0].weights == backbone.specs[0].weights, what
+        assert other.specs[0].fingerprint != backbone.specs[0].fingerprint, what
+    sentence = "is not the one that the model was fitted with: it differs in "
+    with pytest.raises(ModelError, match=sentence + r"the text of nets\.Net;"):
+        _rebuilt(others["its text"], _executed(_SOURCE)() if how == "no file" else opened(6).module.feed.net)  # type: ignore[attr-defined]
+    with pytest.raises(ModelError, match=sentence + "the settings of the whole;"):
+        _rebuilt(opened(7, scale=2.0), opened(8).module.feed.net)  # type: ignore[attr-defined]
+
+
+class _Heads(nn.Module):
+    """Attention, whose number of heads `repr` does not show."""
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, heads, batch_first=True)
+        self.grow = nn.Conv2d(3, 4, 8, stride=8)
+        self.register_buffer("scale", torch.full((1,), float(heads)), persistent=False)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        tokens = self.grow(pixels).flatten(2).transpose(1, 2)
+        return self.attention(tokens, tokens, tokens)[0]
+
+
+def test_what_repr_does_not_show_is_part_of_the_identity() -> None:
+    found = []
+    for heads in (1, 2):
+        torch.manual_seed(0)
+        found.append(open_backbone(BackboneRequest("torch", "h", module=_Heads(heads), prepare=_IMAGE)).specs[0])
+    assert found[0].weights == found[1].weights
+    assert found[0].architecture != found[1].architecture
+
+
+class _Branches(nn.Module):
+    """Two outputs of equal standing."""
+
+    def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        return [pixels.mean(dim=(2, 3)), pixels.amax(dim=(2, 3))]
+
+
+def test_several_outputs_are_no_rows() -> None:
+    with pytest.raises(BackboneError, match="_Branches returns list, and a backbone's module returns a tensor"):
+        open_backbone(BackboneRequest("torch", "b", module=_Branches(), prepare=_IMAGE))

@@ -11,7 +11,7 @@ import torch
 from headstart.backbones import pretrained_folder
 from headstart.backbones.backbone import Backbone, BackboneRequest
 from headstart.backbones.choice import open_backbone
-from headstart.core.errors import BackboneError, ModelError, WeightsMissing
+from headstart.core.errors import BackboneError, ModelError, UsageError, WeightsMissing
 from headstart.data.preparation import Batch
 from support.networks import save_tiny, write_tokenizer
 
@@ -310,3 +310,105 @@ def test_tampered_tensors_do_not_rebuild(tmp_path: Path) -> None:
                 assets=backbone.preparation.assets,
                 tensors=lambda change=change: saved | change,
             )
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "key", "value"),
+    [
+        ("bert", "config", "hidden_act", "relu"),
+        ("bert", "config", "num_attention_heads", 4),
+        ("wav2vec2", "preprocessor_config", "do_normalize", False),
+        ("ast", "preprocessor_config", "mean", -3.0),
+        ("ast", "preprocessor_config", "std", 3.0),
+        ("whisper", "config", "encoder_attention_heads", 4),
+    ],
+)
+def test_an_edited_configuration_is_another_backbone(
+    kind: str, file: str, key: str, value: object, tmp_path: Path
+) -> None:
+    folder = save_tiny(kind, tmp_path)
+    before = _open(folder)
+    path = folder / f"{file}.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {key: value}), encoding="utf-8")
+    after = _open(folder)
+    probes = before.preparation.probes(2, 0)
+    assert not np.allclose(before.embed(probes)[0], after.embed(probes)[0], atol=1e-6)
+    assert after.specs[0].weights == before.specs[0].weights
+    assert after.specs[0].fingerprint != before.specs[0].fingerprint
+
+
+def test_a_local_folder_of_e5_has_its_prompt(tmp_path: Path) -> None:
+    folder = save_tiny("bert", tmp_path).rename(tmp_path / "multilingual-e5-base")
+    backbone = _open(folder)
+    assert "prefix='query: '" in backbone.specs[0].prepare
+    assert "lacks modules.json" in backbone.warnings[0]
+    assert not _open(folder, pooling="mean").warnings
+
+
+def test_an_image_s_preparation_is_not_guessed(tmp_path: Path) -> None:
+    folder = save_tiny("vit", tmp_path)
+    saved = _open(folder).specs
+    content = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(
+        BackboneError, match=r"has no preprocessor_config\.json.*give size, mean, std, interpolation in"
+    ):
+        _open(folder)
+    with pytest.raises(BackboneError, match=r"give mean, std in prepare"):
+        _open(folder, prepare={"size": 32, "interpolation": "bilinear"})
+    given = {"size": 32, "mean": (0.5,) * 3, "std": (0.25,) * 3, "interpolation": "bilinear"}
+    assert _open(folder, prepare=given).specs[0].prepare == saved[0].prepare
+    newer = {"image_processor": content, "processor_class": "P"}
+    (folder / "processor_config.json").write_text(json.dumps(newer), encoding="utf-8")
+    assert _open(folder).specs == saved
+
+
+@pytest.mark.parametrize(
+    ("kind", "prepare", "sentence"),
+    [
+        ("bert", {"max_tokens": 513}, "reads at most 512 tokens, and got max_tokens=513: give max_tokens=512 or less"),
+        ("roberta", {"max_tokens": 511}, "reads at most 510 tokens"),
+        ("whisper", {"window": 40.0}, "reads at most 30 seconds, and got window=40: give window=30 or less"),
+    ],
+)
+def test_a_network_is_not_asked_for_more_than_it_can_read(
+    kind: str, prepare: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    folder = save_tiny(kind, tmp_path)
+    with pytest.raises(UsageError, match=sentence):
+        _open(folder, prepare=prepare)
+
+
+def test_clip_s_tokens_are_read_behind_its_last_norm(tmp_path: Path) -> None:
+    backbone = _open(save_tiny("clip", tmp_path))
+    assert backbone.specs[0].pooling == "cls+mean"
+    pooled = _open(tmp_path / "clip", pooling="model")
+    probes = backbone.preparation.probes(2, 0)
+    np.testing.assert_allclose(backbone.embed(probes)[0][:, :32], pooled.embed(probes)[0], atol=1e-5)
+
+
+def test_a_causal_network_is_read_at_its_last_token(tmp_path: Path) -> None:
+    backbone = _open(save_tiny("gpt2", tmp_path))
+    assert backbone.specs[0].pooling == "last"
+    alone, beside = (backbone.embed(_batch(backbone, *texts))[0][0] for texts in (_TEXTS[:1], _TEXTS))
+    np.testing.assert_allclose(beside, alone, atol=1e-5)
+
+
+def test_the_pooler_is_kept_where_any_layer_asks_for_it(tmp_path: Path) -> None:
+    backbone = _open(save_tiny("bert", tmp_path), layer="-2,", pooling="mean,model")
+    assert [spec.pooling for spec in backbone.specs] == ["mean", "model"]
+    assert any(name.startswith("pooler.") for name in backbone.tensors())
+
+
+def test_opening_runs_few_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headstart.backbones.feeds import VisionFeed
+
+    seen: list[int] = []
+    forward = VisionFeed.forward
+    monkeypatch.setattr(
+        VisionFeed,
+        "forward",
+        lambda self, values, lengths: (seen.append(len(values)), forward(self, values, lengths))[1],
+    )
+    _open(save_tiny("vit", tmp_path))
+    assert seen == [2]

@@ -1,5 +1,6 @@
 """Weights on disk: tensors only, strict, offline without a socket."""
 
+import json
 import pickle  # noqa: TID251  (the attack that this file is about)
 import socket
 from pathlib import Path
@@ -156,3 +157,79 @@ def test_the_digest_is_of_the_tensors_not_of_the_file(tmp_path: Path) -> None:
     assert weights.digest(other) == weights.digest(net)
     assert set(weights.arrays(net)) == {"weight", "bias"}
     assert np.shares_memory(weights.arrays(net)["weight"], net.weight.detach().numpy())
+
+
+def _snapshot(cache: Path, repo: str, made: Path) -> Path:
+    snapshot = cache / f"models--{repo.replace('/', '--')}" / "snapshots" / "abc"
+    snapshot.parent.mkdir(parents=True)
+    made.rename(snapshot)
+    return snapshot
+
+
+def test_a_part_of_a_model_does_not_count_as_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    snapshot = _snapshot(tmp_path, "someone/some", save_tiny("bert", tmp_path / "made"))
+    assert hub.cached("someone/some") == snapshot
+    (snapshot / "model.safetensors").rename(snapshot / "model-00001-of-00002.safetensors")
+    names = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (snapshot / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}), encoding="utf-8")
+    assert hub.cached("someone/some") is None
+    with pytest.raises(WeightsMissing, match="offline mode opens no connection"):
+        open_backbone(BackboneRequest("transformers", "someone/some", offline=True))
+    save_file({"b": torch.zeros(1)}, snapshot / "model-00002-of-00002.safetensors")
+    assert hub.cached("someone/some") == snapshot
+    (snapshot / "config.json").unlink()
+    assert hub.cached("someone/some") is None
+    assert hub.cached("someone/some", config=False) == snapshot
+
+
+def test_online_the_hub_completes_a_cache_that_another_program_filled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A cache of plain transformers has no modules.json: BGE would be read by the mean instead of its class token."""
+    import huggingface_hub
+
+    for name in ("HEADSTART_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    snapshot = _snapshot(tmp_path, "BAAI/bge-base-en-v1.5", save_tiny("bert", tmp_path / "made"))
+
+    def completed(repo: str, **options: object) -> str:
+        assert repo == "BAAI/bge-base-en-v1.5"
+        assert "*.json" in options["allow_patterns"]  # type: ignore[operator]
+        modules = [{"path": "", "type": "a.Transformer"}, {"path": "1_Pooling", "type": "a.Pooling"}]
+        (snapshot / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+        (snapshot / "1_Pooling").mkdir()
+        (snapshot / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}', encoding="utf-8")
+        return str(snapshot)
+
+    def broken(repo: str, **options: object) -> str:
+        raise OSError("no connection")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
+    backbone = open_backbone("transformers:BAAI/bge-base-en-v1.5")
+    assert backbone.specs[0].pooling == "mean"
+    assert "lacks modules.json, which says how it pools: its rows are pooled by mean" in backbone.warnings[0]
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", completed)
+    backbone = open_backbone("transformers:BAAI/bge-base-en-v1.5")
+    assert (backbone.specs[0].pooling, backbone.warnings) == ("cls", ())
+
+
+def test_tf32_is_off_around_a_pass_on_cuda_and_back_after_it() -> None:
+    from headstart.backbones.network import full_precision
+
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    names = ("conv", "rnn") if hasattr(cudnn, "conv") else ()
+    switches = [(each, "fp32_precision") for each in (cuda.matmul, *(getattr(cudnn, name) for name in names))]
+    switches = switches if names else [(cuda.matmul, "allow_tf32"), (cudnn, "allow_tf32")]
+
+    def state() -> list[object]:
+        return [getattr(owner, name) for owner, name in switches]
+
+    before = state()
+    with full_precision(torch.device("cpu")):
+        assert state() == before
+    with full_precision(torch.device("cuda")):
+        assert set(state()) <= {"ieee", False}
+    assert state() == before
+    assert set(before) - {"ieee", False}, "convolutions run in TF32 where nobody says otherwise"

@@ -149,7 +149,7 @@ def test_one_sample_in_a_class_is_read(tmp_path: Path) -> None:
 
 def test_a_zero_byte_file(tmp_path: Path) -> None:
     (photos(tmp_path) / "bees" / "empty.png").write_bytes(b"")
-    assert only_skipped(tmp_path) == ("bees/empty.png", "is an empty file: it has no bytes")
+    assert only_skipped(tmp_path) == ("bees/empty.png", "is an empty file (0 bytes): replace it or take it out")
     for one in (IMAGE, AUDIO):
         with pytest.raises(SampleError, match="is an empty file"):
             one.prepare(b"")
@@ -248,7 +248,7 @@ def test_links_to_files_and_folders_outside_are_followed(links: Path, tmp_path: 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(photos(tmp_path) / "bees" / "pipe.png")
-    assert only_skipped(tmp_path) == ("bees/pipe.png", "is no regular file")
+    assert only_skipped(tmp_path) == ("bees/pipe.png", "is no regular file; give a file of the disk")
 
 
 def test_a_missing_path_names_what_is_near(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from headstart.core.errors import DataError, UsageError
@@ -211,3 +212,12 @@ def test_a_label_of_test_that_train_lacks_is_refused(tmp_path: Path) -> None:
         DataError, match=r"the part test of .* has the label 'Ants', which the part train lacks: .* Did you mean 'ants'"
     ):
         open_samples(root)
+
+
+def test_class_folders_named_by_many_numbers_are_still_classes(tmp_path: Path) -> None:
+    for number in range(60):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "a.txt").write_text(f"text {number}", encoding="utf-8")
+    found = open_samples(tmp_path)
+    assert pa.types.is_string(found.table.column("target").type)
+    assert len(set(found.table.column("target").to_pylist())) == 60

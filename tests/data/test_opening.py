@@ -33,7 +33,7 @@ def test_one_file_and_several(photos: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert samples.ids == ["1.png", "deep/3.png"]
     assert samples.path(1) == photos / "deep" / "3.png"
     assert [(one.input, one.reason) for one in samples.skipped] == [
-        ("gone.png", "is missing: there is no such file"),
+        ("gone.png", "is missing: there is no such file; correct its path or take it out"),
         ("1.png", "is listed more than once: it is read once"),
     ]
 

@@ -124,9 +124,9 @@ def test_hold_out_refuses() -> None:
         hold_out(made, fraction=0.2, part="test", seed=0, task="single_label")
     with pytest.raises(DataError, match="lies between 0 and 1, and got 2"):
         hold_out(made, fraction=2, part="val", seed=0, task="single_label")
-    with pytest.raises(DataError, match="made has too few samples in train, 1, to set 20% of them aside"):
+    with pytest.raises(DataError, match=r"made has too few samples in train, 1, to set a share of 0\.2 aside"):
         hold_out(made, fraction=0.2, part="val", seed=0, task="single_label")
-    with pytest.raises(FitError, match="all samples are of one group"):
+    with pytest.raises(DataError, match="no group of made can be set aside"):
         hold_out(samples(["a", "b"] * 3, group=["g"] * 6), fraction=0.2, part="val", seed=0, task="single_label")
 
 
@@ -147,3 +147,29 @@ def test_shared_groups() -> None:
     assert check_groups(samples(["a", "b"], split=["train", "test"], group=["x", "y"])) == ()
     (note,) = check_groups(samples(["a", "b"], split=["train", "test"], group=["x", "x"]))
     assert note == "1 groups, such as x, are in both train and test: figures on test are too good"
+
+
+def test_a_held_out_share_of_groups_is_met_and_no_class_leaves_train() -> None:
+    labels = [label for label in "abcd" for _ in range(25)]
+    groups = [f"{label}{row // 5}" for label in "abc" for row in range(25)] + ["all of d"] * 25
+    for fraction in (0.1, 0.2, 0.4, 0.6):
+        made = samples(labels, group=groups)
+        split = hold_out(made, fraction=fraction, part="test", seed=0, task="single_label")
+        test, train = split.part("test"), split.part("train")
+        assert set(train.table.column("target").to_pylist()) == set("abcd")
+        assert not set(test.groups) & set(train.groups)
+        assert abs(len(test) - 100 * fraction) <= 2.5
+
+
+def test_groups_that_are_whole_labels_cannot_be_held_out() -> None:
+    made = samples(["a"] * 5 + ["b"] * 5, group=["x"] * 5 + ["y"] * 5)
+    with pytest.raises(DataError, match="each holds all samples that train has of a label"):
+        hold_out(made, fraction=0.5, part="test", seed=0, task="single_label")
+
+
+def test_shared_groups_are_found_in_every_pair_of_parts_and_nulls_are_none() -> None:
+    made = samples(
+        ["a"] * 6, split=["train", "train", "val", "val", "test", "test"], group=["x", None, "y", None, "y", None]
+    )
+    (note,) = check_groups(made)
+    assert note == "1 groups, such as y, are in both val and test: figures on test are too good"

@@ -71,10 +71,10 @@ def test_missing_labels_and_texts_are_skipped_by_row(tmp_path: Path) -> None:
     )
     assert samples.ids == ["r.csv:2", "r.csv:6"]
     assert reasons(samples) == {
-        "r.csv:3": "has no target: its cell of 'label' is empty or NaN",
-        "r.csv:4": "has no target: its cell of 'label' is empty or NaN",
+        "r.csv:3": "has no target: its cell of 'label' is empty or NaN; fill it in or take the row out",
+        "r.csv:4": "has no target: its cell of 'label' is empty or NaN; fill it in or take the row out",
         "r.csv:5": "holds no text: its cell is empty",
-        "r.csv:7": "has no target: its cell of 'label' is empty or NaN",
+        "r.csv:7": "has no target: its cell of 'label' is empty or NaN; fill it in or take the row out",
     }
 
 
@@ -355,8 +355,8 @@ def test_paths_in_a_table(tmp_path: Path) -> None:
     assert samples.ids == ["r.csv:2", "r.csv:6"]
     assert samples.path(1).name == "2.png"
     assert reasons(samples) == {
-        "r.csv:3": "names img/gone.png, which is missing: there is no such file",
-        "r.csv:4": "names img/empty.png, which is an empty file: it has no bytes",
+        "r.csv:3": "names img/gone.png, which is missing: there is no such file; correct its path or take it out",
+        "r.csv:4": "names img/empty.png, which is an empty file (0 bytes): replace it or take it out",
         "r.csv:5": "names no file: its cell is empty",
     }
     assert read(path, input="text").inputs == ["one", "two", "three", "four", "five"]
@@ -399,3 +399,20 @@ def test_dictionary_columns_and_booleans(tmp_path: Path) -> None:
     parquet.write_table(table, tmp_path / "r.parquet")
     samples = read(tmp_path / "r.parquet")
     assert (samples.inputs, column(samples)) == (["a", "b"], ["true", "false"])
+
+
+def test_many_whole_numbers_are_quantities_and_it_is_said(tmp_path: Path) -> None:
+    rows = "".join(f"text {i},{1000 + 137 * i}\n" for i in range(200))
+    (tmp_path / "t.csv").write_text("text,label\n" + rows, encoding="utf-8")
+    found = open_samples(tmp_path / "t.csv")
+    assert pa.types.is_floating(found.table.column("target").type)
+    assert (
+        "the 200 different whole numbers of the target are taken as quantities: say --task single_label if they are names"
+        in found.notes
+    )
+    named = open_samples(tmp_path / "t.csv", options=ReadOptions(task="single_label"))
+    assert named.table.column("target")[0].as_py() == "1000"
+    (tmp_path / "codes.csv").write_text(
+        "text,label\n" + "".join(f"t {i},{i:05d}\n" for i in range(200)), encoding="utf-8"
+    )
+    assert open_samples(tmp_path / "codes.csv").table.column("target")[7].as_py() == "00007"

@@ -122,3 +122,40 @@ def test_the_real_tokenizer() -> None:
     assert facts["single"] + facts["unknown"] > 0.7 * int(facts["tokens"])
     english = one.prepare("Which company produced the first handheld calculators ?").facts
     assert int(english["single"]) + int(english["unknown"]) < 0.3 * int(english["tokens"])
+
+
+def test_a_prefix_stands_before_every_window_and_is_not_counted() -> None:
+    one = prepared(prefix="query: ", max_tokens=7, long="windows").prepare("great film . the film was bad")
+    own = [4, 6, 12, 7, 6, 8, 5]
+    assert [view.tolist() for view in one.views] == [
+        [CLS, 10, 11, *own[start : start + 3], SEP] for start in range(0, len(own), 3)
+    ]
+    assert one.weights == (3.0, 3.0, 1.0)
+    bare = prepared(max_tokens=32).prepare("great film . the film was bad").facts
+    assert one.facts == bare
+    cut = prepared(prefix="query: ", max_tokens=7).prepare("great film . the film was bad")
+    assert [view.tolist() for view in cut.views] == [[CLS, 10, 11, 4, 6, 12, SEP]]
+    assert cut.facts == {**bare, "truncated": 1}
+    with pytest.raises(SampleError, match="holds no character that the backbone's tokenizer makes a token of"):
+        prepared(prefix="query: ").prepare("\x00\ufffd")
+    with pytest.raises(UsageError, match="at least 5 with this tokenizer and the prefix 'query: ', and got 4"):
+        prepared(prefix="query: ", max_tokens=4)
+
+
+def _ideographic(count: int) -> bytes:
+    """A tokenizer that knows the first `count` ideographs."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    words = ["[UNK]", "a", *(chr(0x4E00 + index) for index in range(count))]
+    tokenizer = Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return str(tokenizer.to_str()).encode()
+
+
+def test_an_ideograph_is_no_sign_of_a_wrong_tokenizer_where_it_knows_thousands() -> None:
+    text = "a" + "".join(chr(0x4E00 + index) for index in range(200)) + chr(0x9FA0)
+    known = prepared(_ideographic(4000)).prepare(text).facts
+    assert (known["tokens"], known["unknown"], known["single"]) == (202, 1, 1)
+    poor = prepared(_ideographic(300)).prepare(text).facts
+    assert (poor["tokens"], poor["unknown"], poor["single"]) == (202, 1, 201)

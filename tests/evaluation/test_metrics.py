@@ -1,6 +1,7 @@
 """Figures against scikit-learn, intervals against the bootstrap done by hand, and what is undefined."""
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -112,12 +113,35 @@ def test_past_the_exact_size_the_normal_limit_gives_the_same_interval(monkeypatc
 
 
 def test_draws_of_the_confusion_matrix_keep_its_total_and_its_empty_cells() -> None:
-    confusion = np.array([[5, 0], [2, 3]])
-    draws = confusion_draws(confusion, lambda counts: counts.copy())
-    assert draws.shape == (1000, 2, 2)
-    assert (draws.sum(axis=(1, 2)) == 10).all()
-    assert (draws[:, 0, 1] == 0).all()
-    np.testing.assert_allclose(draws.mean(axis=0), confusion, atol=0.3)
+    true, chosen = np.array([0] * 5 + [1] * 5), np.array([0] * 5 + [0, 0, 1, 1, 1])
+    draws = confusion_draws((true, chosen), lambda *sums: np.stack(sums, axis=1), k=2)
+    hits, trues, told = draws.transpose(1, 0, 2)
+    assert draws.shape == (1000, 3, 2)
+    assert (trues.sum(axis=1) == 10).all()
+    assert (told.sum(axis=1) == 10).all()
+    assert (trues[:, 0] == hits[:, 0]).all(), "nothing of label 0 was told wrong"
+    np.testing.assert_allclose(draws.mean(axis=0), [[5, 3], [5, 5], [7, 3]], atol=0.3)
+
+
+def test_many_labels_do_not_take_their_square_of_memory() -> None:
+    k, rng = 20_000, np.random.default_rng(0)
+    true, chosen = rng.integers(0, k, 500), rng.integers(0, k, 500)
+    tracemalloc.start()
+    confusion_draws((true, chosen), lambda hits, trues, told: hits.sum(axis=1), k=k, resamples=20)
+    assert tracemalloc.get_traced_memory()[1] < 300e6
+    tracemalloc.stop()
+
+
+def test_the_calibration_error_of_many_labels_takes_memory_of_the_rows_only() -> None:
+    rng = np.random.default_rng(0)
+    confidence = rng.random((2000, 100))
+    correct = (rng.random((2000, 100)) < confidence).astype(float)
+    tracemalloc.start()
+    value, columns = calibration_error(confidence, correct)
+    assert tracemalloc.get_traced_memory()[1] < 5 * confidence.nbytes
+    tracemalloc.stop()
+    assert columns.shape == (2000, 15)
+    assert value == pytest.approx(calibration_error(confidence.reshape(-1), correct.reshape(-1))[0])
 
 
 def test_calibration_error_is_zero_for_the_calibrated_and_the_gap_for_the_confident() -> None:

@@ -1,24 +1,30 @@
 """Extraction: once per distinct sample, never twice, and nothing lost when it is interrupted."""
 
+import errno
+import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.choice import open_backbone
+from headstart.core.errors import CacheError
 from headstart.core.spec import BackboneSpec
 from headstart.data.opening import open_samples, texts_as_samples
 from headstart.data.preparation import Batch
 from headstart.data.samples import Samples
+from headstart.features import extraction
 from headstart.features.extraction import embed, extract
+from headstart.features.hashing import digest_samples
 from headstart.features.rounding import as_stored
+from headstart.features.store import Shelf
 from support.made import photos
 
 
@@ -185,35 +191,150 @@ def _run(program: str, arguments: Iterable[str]) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True)
 
 
+# Batches of more than a second, after each of which rows are committed however slow the disk is.
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_killed_it_loses_at_most_the_batches_in_flight(tmp_path: Path) -> None:
-    photos(tmp_path / "photos", n=160, parts=("",))
+    photos(tmp_path / "photos", n=60, parts=("",), size=240)
     program = f"""
 import sys, time
 sys.path[:0] = {sys.path!r}
+from dataclasses import replace
+from headstart.backbones.backbone import BackboneRequest
 from headstart.backbones.choice import open_backbone
 from headstart.data.opening import open_samples
 from headstart.features.extraction import extract
-backbone = open_backbone("toy:image")
+backbone = open_backbone(replace(BackboneRequest.parse("toy:image"), prepare={{"size": 224}}))
 plain = backbone.embed
 def slow(batch):
-    time.sleep(0.2)
-    rows = plain(batch)
+    time.sleep(1.1)
     print(len(batch), flush=True)
-    return rows
+    return plain(batch)
 object.__setattr__(backbone, "embed", slow)
 extract(open_samples({str(tmp_path / "photos")!r}), backbone)
 """
     process = _run(program, [])
     assert process.stdout is not None
-    done = int(process.stdout.readline()) + int(process.stdout.readline())
-    time.sleep(0.1)
+    sizes = [int(process.stdout.readline()) for _ in range(4)]
     process.kill()
     process.wait(timeout=20)
     process.stdout.close()
-    after = Counting(open_backbone("toy:image"))
+    assert sizes == [4] * 4
+    from dataclasses import replace
+
+    from headstart.backbones.backbone import BackboneRequest
+
+    after = Counting(open_backbone(replace(BackboneRequest.parse("toy:image"), prepare={"size": 224})))
     result = extract(open_samples(tmp_path / "photos"), after)
-    assert result.extracted + result.cached == 320
-    assert result.cached >= done - 64, "what was computed two batches ago is stored"
-    assert after.embedded == result.extracted == 320 - result.cached > 0
-    assert len(result.features[0]) == 320
+    assert result.extracted + result.cached == 120
+    assert result.cached >= sum(sizes[:-1]), "all but the batch in flight is stored"
+    assert after.embedded == result.extracted == 120 - result.cached > 0
+    assert len(result.features[0]) == 120
+
+
+def test_a_file_that_changes_after_it_was_hashed_is_never_stored_as_its_old_content(
+    images: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(tmp_path / "other", n=1, parts=("",), seed=5)
+    changing = tmp_path / "photos" / "train" / "red" / "3.png"
+    old = changing.read_bytes()
+
+    def hash_and_change(*arguments: Any, **options: Any) -> Any:
+        found = digest_samples(*arguments, **options)
+        shutil.copy(tmp_path / "other" / "blue" / "0.png", changing)
+        return found
+
+    monkeypatch.setattr(extraction, "digest_samples", hash_and_change)
+    result = extract(images, open_backbone("toy:image"))
+    assert [(each.input, each.reason) for each in result.skipped] == [
+        ("train/red/3.png", "the file changed while it was read; run again")
+    ]
+    assert len(result.features[0]) == 47
+    monkeypatch.undo()
+    changing.write_bytes(old)
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "fresh"))
+    truth = extract(images, open_backbone("toy:image"))
+    monkeypatch.undo()
+    again = extract(images, open_backbone("toy:image"))
+    np.testing.assert_array_equal(again.features[0].values, truth.features[0].values)
+
+
+def _break_index(cache: Path) -> None:
+    for index in cache.glob("features/*/index.sqlite*"):
+        index.write_bytes(b"this is no database " * 500)
+
+
+def _break_files(cache: Path) -> None:
+    for table in cache.glob("files.sqlite*"):
+        table.write_bytes(b"this is no database " * 500)
+
+
+def _break_root(cache: Path) -> None:
+    shutil.rmtree(cache)
+    cache.write_text("a file", encoding="utf-8")
+
+
+@pytest.mark.parametrize("harm", [_break_index, _break_files, _break_root])
+def test_a_cache_that_cannot_be_used_is_named_with_the_way_out(
+    images: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None]
+) -> None:
+    cache = tmp_path / "own cache"
+    monkeypatch.setenv("HEADSTART_CACHE", str(cache))
+    for path in images.inputs:
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    extract(images, open_backbone("toy:image"))
+    harm(cache)
+    with pytest.raises(CacheError, match=r"own cache.*HEADSTART_CACHE"):
+        extract(images, open_backbone("toy:image"))
+
+
+def test_a_full_disk_is_told_as_such(images: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Shelf(open_backbone("toy:image").specs[0]):
+        pass  # the folder and its description are there before the disk is full
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.features.segments.os.fsync", full)
+        with pytest.raises(CacheError, match=r"No space left.*HEADSTART_CACHE"):
+            extract(images, open_backbone("toy:image"))
+    assert extract(images, open_backbone("toy:image")).extracted == 48
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_rows_that_vanish_between_storing_and_reading_are_made_once_more(
+    images: Samples, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    find, calls = Shelf.find, []
+
+    def find_and_drop(self: Shelf, digests: np.ndarray) -> Any:
+        places = find(self, digests)
+        calls.append(len(digests))
+        if len(calls) % 2 == 0 and len(calls) <= 2 * times:
+            for segment in self.folder.glob("*.npy"):
+                segment.unlink()
+        return places
+
+    monkeypatch.setattr(Shelf, "find", find_and_drop)
+    backbone = Counting(open_backbone("toy:image"))
+    if times == 2:
+        with pytest.raises(CacheError, match=r"vanished twice.*HEADSTART_CACHE"):
+            extract(images, backbone)
+    else:
+        result = extract(images, backbone)
+        assert (len(result.features[0]), result.extracted, result.cached, backbone.embedded) == (48, 48, 0, 96)
+
+
+def test_short_texts_are_sorted_by_length_though_they_cost_the_same() -> None:
+    lengths = np.random.default_rng(0).integers(1, 60, 4096)
+    backbone = open_backbone("toy:text")
+    shapes: list[tuple[int, int]] = []
+    inner = backbone.embed
+
+    def watching(batch: Batch) -> tuple[np.ndarray, ...]:
+        shapes.append((batch.values.size, int(batch.lengths.sum())))
+        return inner(batch)
+
+    object.__setattr__(backbone, "embed", watching)
+    embed(backbone, texts_as_samples(["x" * int(length) for length in lengths]))
+    assert sum(padded for padded, _ in shapes) < 1.15 * sum(real for _, real in shapes)

@@ -1,5 +1,6 @@
 """The feature store: rows come back as they were rounded, whatever happens to the process that wrote them."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -9,17 +10,22 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from headstart.core.digests import of_text
+from headstart.core.errors import CacheError
 from headstart.core.spec import BackboneSpec
+from headstart.data.samples import make_samples
+from headstart.features.hashing import digest_samples
 from headstart.features.rounding import as_stored
 from headstart.features.store import Shelf
 
 DIM = 24
-SPEC = BackboneSpec("toy", "rows", "0" * 32, "", "mean", "text()", "text", DIM, "float32")
+SPEC = BackboneSpec("toy", "rows", "", "0" * 32, "", "mean", "text()", "text", DIM, "float32")
 
 
 def rows_of(names: list[str]) -> np.ndarray:
@@ -191,3 +197,69 @@ def test_a_wrong_row_would_be_seen(tmp_path: Path) -> None:
     db.close()
     with Shelf(SPEC, tmp_path) as shelf, pytest.raises(AssertionError):
         np.testing.assert_array_equal(shelf.read(shelf.find(digests_of(["a", "b"]))), as_stored(rows_of(["a", "b"])))
+
+
+def test_orphan_locks_are_swept_and_held_ones_are_not(tmp_path: Path) -> None:
+    put(tmp_path, ["a"])
+    folder = tmp_path / "features" / SPEC.fingerprint
+    (folder / "0123.npy.lock").touch()
+    with FileLock(folder / "4567.npy.lock"), Shelf(SPEC, tmp_path) as shelf:
+        assert shelf.reclaim() == 0
+        assert [path.name for path in folder.glob("*.lock")] == ["4567.npy.lock"]
+    with Shelf(SPEC, tmp_path) as shelf:
+        assert not shelf.find(digests_of(["a"])).missing.any()
+
+
+class _FullOnce:
+    """A file on a disk that is full for one write: half of it goes through."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._left = file, 1
+
+    def write(self, content: bytes) -> int:
+        if self._left:
+            self._left = 0
+            self._file.write(content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return int(self._file.write(content))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def test_what_a_failed_append_left_behind_is_written_over(tmp_path: Path) -> None:
+    with Shelf(SPEC, tmp_path) as shelf:
+        shelf.append([of_text("first")], rows_of(["first"]), facts=[{}])
+        writer = shelf._writers["<f2"]
+        writer._file = _FullOnce(writer._file)
+        with pytest.raises(CacheError, match=r"No space left.*HEADSTART_CACHE"):
+            shelf.append([of_text("lost")], rows_of(["lost"]), facts=[{}])
+        shelf.append([of_text("kept")], rows_of(["kept"]), facts=[{}])
+    with Shelf(SPEC, tmp_path) as shelf:
+        read = shelf.read(shelf.find(digests_of(["first", "kept"])))
+    np.testing.assert_array_equal(read, as_stored(rows_of(["first", "kept"])))
+
+
+def test_a_segment_that_was_dropped_after_it_was_found_is_never_read(tmp_path: Path) -> None:
+    put(tmp_path, ["a"])
+    with Shelf(SPEC, tmp_path) as shelf:
+        places = shelf.find(digests_of(["a"]))
+        for segment in shelf.folder.glob("*.npy"):
+            segment.unlink()
+        shelf.drop_damaged()
+        with pytest.raises(KeyError, match="any more"):
+            shelf.read(places)
+
+
+def test_two_spellings_of_one_file_are_both_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("a text", encoding="utf-8")
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    monkeypatch.chdir(tmp_path)
+    samples = make_samples(["1", "2"], [str(path), "a.txt"], modality="text", inline=False, source="test")
+    digest_samples(samples)
+    read: list[str] = []
+    monkeypatch.setattr("headstart.features.hashing._digest_file", lambda name: read.append(name) or of_text("a text"))
+    digests, _ = digest_samples(samples)
+    assert read == []
+    np.testing.assert_array_equal(digests, digests_of(["a text", "a text"]))

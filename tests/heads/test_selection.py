@@ -1,5 +1,6 @@
 """The choice among heads: its rule, its folds, its edges and its errors."""
 
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -10,9 +11,11 @@ import pytest
 from headstart.core.errors import FitError, UsageError
 from headstart.evaluation.calibration import log_losses, paired_standard_error
 from headstart.heads import HEADS
-from headstart.heads.fitted import Head, Linear, Neighbours
+from headstart.heads.fitted import Head, Linear, Neighbours, vote_scores
 from headstart.heads.recipe import HeadRecipe
+from headstart.heads.rows import arithmetic
 from headstart.heads.selection import Selection, parse, select, title
+from headstart.heads.statistics import make_study
 from headstart.tasks.task import Targets
 from support.planted import blobs, ring, tags, targets, turns, values
 
@@ -82,7 +85,7 @@ def test_a_shipped_recipe_string_fits_the_same_head_again(make) -> None:
     x, y = make()
     chosen = select(x, y, fold=turns(len(x)))
     again = parse(chosen.recipe).fit(x, y)
-    np.testing.assert_array_equal(again.scores(x), chosen.head.scores(x))
+    np.testing.assert_allclose(again.scores(x), chosen.head.scores(x), rtol=1e-9, atol=1e-12)
     assert title(parse(chosen.recipe)) == chosen.recipe
 
 
@@ -266,3 +269,74 @@ def test_a_temperature_from_oof_scores_calibrates_new_rows() -> None:
             for t in (0.5, 1.0, 2.0)
         ]
         assert at[1] < min(at[0], at[2])
+
+
+@pytest.mark.parametrize("recipe", ["ridge(penalty=0.01)", "knn(neighbours=3)"])
+def test_values_far_from_zero_keep_their_differences(recipe: str) -> None:
+    x, _ = values(300, 5)
+    shift = 1.7e9
+    near = 50 + 10 * x.astype(np.float64) @ np.ones(5)
+    small, large = (parse(recipe).fit(x, Targets(near + add, (), "regression")) for add in (0.0, shift))
+    np.testing.assert_allclose(large.scores(x) - shift, small.scores(x), atol=1e-3)
+
+
+def test_ridge_alone_takes_the_penalty_of_leave_one_out_and_its_scores_are_of_the_folds() -> None:
+    rng = np.random.default_rng(0)
+    points, numbers = rng.standard_normal((30, 40)), rng.standard_normal(30)
+    x = (np.repeat(points, 8, axis=0) + 0.01 * rng.standard_normal((240, 40))).astype(np.float32)
+    y, groups = Targets(np.repeat(numbers, 8), (), "regression"), np.repeat(np.arange(30), 8)
+    fold = groups % 5
+    alone = select(x, y, fold=fold, recipe=parse("ridge"))
+    grouped = select(x, y, fold=fold, recipe=parse("ridge"), groups=groups)
+    assert alone.recipe == title(HEADS.get("ridge").alone(make_study(x, y)))
+    assert alone.recipe != grouped.recipe
+    again = select(x, y, fold=fold, recipe=parse(alone.recipe))
+    np.testing.assert_allclose(alone.oof_scores, again.oof_scores)
+
+
+@dataclass(frozen=True)
+class Strict(HeadRecipe):
+    """Somebody else's recipe that refuses labels without rows, and wants groups."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("single_label",)
+
+    def fit(self, x, y, *, groups=None, seed=0) -> Head:
+        assert groups is not None
+        assert len(groups) == len(x)
+        return parse("ridge(penalty=0.1)").fit(x, y)
+
+
+def test_a_recipe_of_a_third_party_gets_its_groups_and_no_label_without_rows() -> None:
+    x, y = blobs(60, 5)
+    y = Targets(np.where(np.arange(60) == 7, 3, y.values), ("a", "b", "c", "lonely"), "single_label")
+    chosen = select(x, y, fold=turns(60), recipe=Strict(), groups=turns(60))
+    assert chosen.oof_scores[7].argmax() != 3
+    assert np.isfinite(chosen.oof_scores).all()
+
+
+def test_memory_of_a_vote_does_not_grow_with_neighbours_times_labels() -> None:
+    rng = np.random.default_rng(0)
+    votes = np.eye(500, dtype=np.float32)[rng.integers(0, 500, 1000)]
+    near = rng.integers(0, 1000, (400, 50)), rng.random((400, 50))
+    tracemalloc.start()
+    scores = vote_scores(near, votes, prior=votes.mean(axis=0), sharpness=1.0, link="softmax")
+    assert tracemalloc.get_traced_memory()[1] < 8 * scores.nbytes
+    tracemalloc.stop()
+
+
+def test_auto_tries_every_family_of_the_registry_in_the_order_of_cost() -> None:
+    tried = [one.family for one in select(*blobs(60, 5), fold=turns(60)).candidates]
+    assert list(dict.fromkeys(tried)) == ["prototype", "ridge", "lda", "logistic", "knn"]
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_arithmetic_puts_the_treatment_of_denormals_back(before: bool) -> None:
+    import torch
+
+    torch.set_flush_denormal(before)
+    try:
+        with arithmetic(1.0):
+            pass
+        assert (float(torch.tensor([1e-310], dtype=torch.float64) * 1.0) == 0.0) is before
+    finally:
+        torch.set_flush_denormal(False)

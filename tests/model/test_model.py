@@ -129,7 +129,7 @@ def test_a_failed_save_leaves_the_old_model_and_no_rest(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("headstart.model.saving.card", broken)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ModelError, match=r"could not be written to .*model: No space left on device"):
         fitted.save(tmp_path / "model")
     assert (tmp_path / "model" / "manifest.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -219,3 +219,4 @@ def test_texts_that_were_cut_are_told_of_by_evaluate(tmp_path: Path) -> None:
     model = hs.fit(reviews(tmp_path / "r.csv"), backbone="toy:text")
     (tmp_path / "long.csv").write_text("text,label\n" + "good " * 9000 + ",good\nshort,bad\n", encoding="utf-8")
     assert any("1 texts are longer" in warning for warning in model.evaluate(tmp_path / "long.csv").warnings)
+    assert [answer["truncated"] for answer in model.predict(["good " * 9000, "short"])] == [True, False]

@@ -147,6 +147,12 @@ _MAKERS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any] | None]] = {
         {"vocab_size": len(TOKENS), "d_model": 32, "d_kv": 8, "num_layers": 2, "num_heads": 2, "d_ff": 48},
         None,
     ),
+    "gpt2": (
+        "GPT2Model",
+        "GPT2Config",
+        {"vocab_size": len(TOKENS), "n_embd": 32, "n_layer": 2, "n_head": 2, "bos_token_id": 2, "eos_token_id": 3},
+        None,
+    ),
     "vit": ("ViTModel", "ViTConfig", _vision(), _PIXELS),
     "dinov2": ("Dinov2Model", "Dinov2Config", _DINO, _PIXELS),
     "dinov2_with_registers": ("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", _DINO, _PIXELS),

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from headstart.core.errors import DataError
-from headstart.tasks import TASKS
+from headstart.tasks import TASKS, guess_task
 
 SINGLE, MULTI, VALUE = (TASKS.get(name) for name in ("single_label", "multi_label", "regression"))
 
@@ -105,3 +105,12 @@ def test_predictions_as_programs_read_them() -> None:
     value = VALUE.prediction(VALUE.predict(np.array([[3.5]]), 7.0)[0], ())
     assert value == {"value": 3.5, "low": None, "high": None, "outlier": None}
     json.dumps([one, many, value], allow_nan=False)
+
+
+def test_the_task_is_guessed_where_exactly_one_fits() -> None:
+    assert guess_task(pa.chunked_array([["a", "b"]])) == "single_label"
+    assert guess_task(pa.chunked_array([[["a"], []]])) == "multi_label"
+    assert guess_task(pa.chunked_array([list(range(1000, 90_000, 178))])) == "regression"
+    assert guess_task(pa.chunked_array([[0, 1, 2] * 5])) == "single_label"
+    with pytest.raises(DataError, match="which no task takes: say which with --task"):
+        guess_task(pa.chunked_array([[None, None]]))

@@ -125,7 +125,8 @@ def test_multi_label_and_regression(tmp_path: Path) -> None:
     assert tagged.task == "multi_label"
     assert set(tagged.labels) == {"fun", "long"}
     assert tagged.report.metrics["map"].value > 0.8
-    answer = hs.predict(tagged, ["item laugh joke hours endless"])[0]
+    tagged.save(tmp_path / "tagged")
+    answer = hs.predict(tmp_path / "tagged", ["item laugh joke hours endless"])[0]
     assert set(answer["probabilities"]) == {"fun", "long"}
 
     with (tmp_path / "numbers.csv").open("w", encoding="utf-8", newline="") as file:

@@ -15,6 +15,7 @@ SOURCES: Registry[Source] = Registry(
             "feeds",
             "hub",
             "mel",
+            "module_identity",
             "network",
             "pooling",
             "pretrained_folder",

@@ -1,5 +1,6 @@
 """What a backbone is, and what a source of backbones does."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from headstart.core import digests
 from headstart.core.errors import UsageError
 from headstart.core.spec import BackboneSpec
 from headstart.data.preparation import Batch, Preparation
@@ -73,6 +75,13 @@ class Architecture:
     name: str
     options: Mapping[str, Any]
     licence: str
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits of the options as canonical JSON, part of every spec; empty where there are none."""
+        if not self.options:
+            return ""
+        return digests.of_text(json.dumps(dict(self.options), sort_keys=True, ensure_ascii=False)).hex()
 
 
 class Backbone(ABC):

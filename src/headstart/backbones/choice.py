@@ -138,15 +138,19 @@ def rebuild_backbone(
     return SOURCES.get(architecture.source).rebuild(architecture, specs, assets=assets, tensors=tensors, module=module)
 
 
-def tokenizer_warning(*, tokens: int, unknown: int, single: int) -> str | None:
+def tokenizer_warning(*, tokens: int, unknown: int, single: int, backbone: str = "") -> str | None:
     """A sentence where the backbone's tokenizer does not know the language of the texts, else None.
 
     Args:
         tokens: over all texts, special ones left out.
         unknown: of these, how many are the tokenizer's unknown token.
-        single: of these, how many are one character long.
+        single: of these, how many are one character long; ideographs do not count where the tokenizer knows thousands of them.
+        backbone: `SOURCE:NAME` of the backbone in use; the one that the sentence recommends is never warned of.
     """
     poor = unknown + single
+    in_use = backbone.partition(" ")[0].partition(":")[2].rpartition("/")[2]
+    if in_use == MULTILINGUAL.rpartition("/")[2]:
+        return None
     if tokens < _ENOUGH_TOKENS or poor / tokens <= _POOR_SHARE:
         return None
     return (

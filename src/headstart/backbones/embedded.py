@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
-from headstart.backbones.network import Network, colour, freeze, need, prepared_by, refreeze
+from headstart.backbones.network import Network, colour, freeze, need, prepared_by, refreeze, within
 from headstart.core import digests, recipes
 from headstart.core.errors import BackboneError, ModelError, WeightsMissing, suggest
 from headstart.core.spec import BackboneSpec
@@ -37,6 +37,7 @@ class _Embedded:
         prepare: the options of the preparation that the weights were trained with.
         layer: of the default readout.
         pooling: of the default readout.
+        most: the longest view that the network's positions allow, in tokens or seconds; None for images.
     """
 
     modality: str
@@ -49,6 +50,7 @@ class _Embedded:
     prepare: Mapping[str, object]
     layer: str
     pooling: str
+    most: float | None = None
 
 
 _MODELS = {
@@ -77,6 +79,7 @@ _MODELS = {
         prepare={"max_tokens": 256},
         layer="",
         pooling="mean+l2",
+        most=512,
     ),
     # The mean over all blocks: spoken digits 1.000, where the last block alone gives 0.983.
     "whisper-tiny.en": _Embedded(
@@ -90,6 +93,7 @@ _MODELS = {
         prepare={"rate": 16000, "window": 30.0, "buckets": (1.0, 2.0, 5.0, 10.0, 30.0)},
         layer="all",
         pooling="mean",
+        most=30.0,
     ),
 }
 # What transformers calls MiniLM's configuration: the package's own config.json, less what says nothing about the function.
@@ -131,6 +135,7 @@ class EmbeddedSource(Source):
 
         Raises:
             BackboneError: there is no such name or layer, or the package's file is not the one that is known.
+            UsageError: `prepare` asks for longer views than the network can read.
             WeightsMissing: the package is not installed.
             ExtraMissing: torch, timm or transformers are not installed.
         """
@@ -146,7 +151,8 @@ class EmbeddedSource(Source):
         if model.modality == "text":
             assets["tokenizer.json"] = path.with_name("tokenizer.json").read_bytes()
             base["tokenizer"] = digests.of_bytes(assets["tokenizer.json"]).hex()
-        recipe = recipes.to_string(model.modality, prepared_by(model.modality, base, request=request))
+        asked = prepared_by(model.modality, base, request=request)
+        recipe = recipes.to_string(model.modality, within(asked, most=model.most, title=f"embedded:{request.name}"))
         network = _network(request.name, preparation(recipe, assets))
         _fill(request.name, network.feed, path)
         return freeze(network, layer=request.layer, pooling=request.pooling, precision=request.precision)

@@ -15,6 +15,7 @@ from torch import nn
 
 from headstart.backbones import mel
 from headstart.backbones.whisper_encoder import LogMel, WhisperEncoder
+from headstart.core.errors import BackboneError
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,11 @@ class Outcome:
     """What one pass gives.
 
     Attributes:
-        last: the network's last output: (n, d), (n, t, d), (n, c, h, w) or (n, h, w, c).
+        last: the network's last output: (n, d), (n, t, d), (n, c, h, w) or (n, h, w, c); None where it is several tensors.
         pooled: the network's own pooled output before a classifier, None where it has none.
     """
 
-    last: torch.Tensor
+    last: torch.Tensor | None
     pooled: torch.Tensor | None = None
 
 
@@ -38,7 +39,10 @@ class Feed(nn.Module):
         prefix: leading tokens that stand for the whole input (class, registers).
         has_class_token: whether the first token stands for the whole input.
         channels_last: whether feature maps are (n, h, w, c).
+        fixed: whether every sample becomes one shape, however long it is.
     """
+
+    fixed = False
 
     def __init__(
         self, net: nn.Module, *, prefix: int = 0, has_class_token: bool = False, channels_last: bool = False
@@ -67,6 +71,7 @@ class Feed(nn.Module):
 class ImageFeed(Feed):
     """A network for images: pixels as bytes become numbers around zero."""
 
+    fixed = True
     mean: torch.Tensor
     std: torch.Tensor
 
@@ -109,12 +114,27 @@ class TimmFeed(ImageFeed):
         """Run both steps."""
         del lengths
         net: Any = self.net
-        last = _tensor(net.forward_features(self.pixels(values)), net)
-        return Outcome(last, net.forward_head(last, pre_logits=True))
+        features = net.forward_features(self.pixels(values))
+        # Networks of several branches, such as CrossViT, hand a list from one step to the other.
+        return Outcome(tensor_of(features), net.forward_head(features, pre_logits=True))
 
 
 class VisionFeed(ImageFeed):
     """An image network of transformers."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        colour: tuple[tuple[float, ...], tuple[float, ...]],
+        prefix: int = 0,
+        has_class_token: bool = False,
+    ) -> None:
+        super().__init__(net, colour=colour, prefix=prefix, has_class_token=has_class_token)
+        # CLIP's tower returns its tokens before its last norm, and only its pooled output after it.
+        unfinished = net.config.model_type == "clip_vision_model"  # type: ignore[union-attr]
+        names = [name for name, _ in net.named_modules() if name.rpartition(".")[2] == "post_layernorm"]
+        self.last_norm = names[0] if unfinished and names else ""
 
     def forward(self, values: torch.Tensor, lengths: torch.Tensor) -> Outcome:
         """Run the network; positions are interpolated where the size is not the one that it was trained at."""
@@ -123,7 +143,10 @@ class VisionFeed(ImageFeed):
         trained = getattr(config, "image_size", None)
         if isinstance(trained, int) and trained != values.shape[1] and _takes(self.net, "interpolate_pos_encoding"):
             options["interpolate_pos_encoding"] = True
-        return _outcome(self.net(pixel_values=self.pixels(values), **options), self.net)
+        outcome = _outcome(self.net(pixel_values=self.pixels(values), **options), self.net)
+        if not self.last_norm:
+            return outcome
+        return Outcome(self.net.get_submodule(self.last_norm)(outcome.last), outcome.pooled)
 
 
 class TextFeed(Feed):
@@ -206,6 +229,7 @@ class FbankSize:
 class FbankFeed(Feed):
     """The Audio Spectrogram Transformer on Kaldi's log-mel filter bank: 25 ms Hann windows every 10 ms."""
 
+    fixed = True
     filters: torch.Tensor
     window: torch.Tensor
 
@@ -255,9 +279,14 @@ class PlainSequenceFeed(Feed):
 
 
 def tensor_of(output: Any) -> torch.Tensor | None:
-    """The tensor of a module's output: itself, the first of a tuple, the last hidden state of a transformers output."""
+    """The tensor of a module's output: itself, the first of a tuple, the last hidden state of a transformers output.
+
+    A list of several is one of equals, as of a network's branches: none of them is the output.
+    """
     if isinstance(output, torch.Tensor):
         return output
+    if isinstance(output, list) and len(output) > 1:
+        return None
     if isinstance(output, tuple | list):
         return tensor_of(output[0]) if output else None
     found = getattr(output, "last_hidden_state", None)
@@ -267,7 +296,7 @@ def tensor_of(output: Any) -> torch.Tensor | None:
 def _tensor(output: Any, net: nn.Module) -> torch.Tensor:
     found = tensor_of(output)
     if found is None:
-        raise TypeError(
+        raise BackboneError(
             f"{type(net).__name__} returns {type(output).__name__}, and a backbone's module returns a tensor"
         )
     return found

@@ -1,5 +1,6 @@
 """The model hub and its cache: where pretrained weights come from when they are no local file. Offline, no socket is opened."""
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from headstart.core.errors import BackboneError, ExtraMissing, WeightsMissing
 
 _TRUE = {"1", "on", "yes", "true"}
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json"]
+_IGNORED = ["onnx/*", "openvino/*", "*.msgpack", "*.h5"]
 
 
 def is_offline(requested: bool) -> bool:  # noqa: FBT001  (one flag, and it is the whole question)
@@ -30,13 +33,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "huggingface" / "hub"
 
 
-def cached(repo: str) -> Path | None:
-    """The newest folder of `repo` in the cache that holds weights, None where there is none. Opens no socket, imports nothing."""
+def cached(repo: str, *, config: bool = True) -> Path | None:
+    """The newest folder of `repo` in the cache with all its weights, None where there is none. Opens no socket, imports nothing.
+
+    Args:
+        repo: `owner/name`.
+        config: whether the folder needs its `config.json`; timm knows its models without.
+    """
     folder = cache_folder() / f"models--{repo.replace('/', '--')}"
     revision = folder / "refs" / "main"
     named = [folder / "snapshots" / revision.read_text(encoding="utf-8").strip()] if revision.is_file() else []
     others = sorted((folder / "snapshots").glob("*"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return next((snapshot for snapshot in [*named, *others] if weight_bytes(snapshot) > 0), None)
+    return next((snapshot for snapshot in [*named, *others] if _is_whole(snapshot, config=config)), None)
 
 
 def weight_bytes(folder: Path) -> int:
@@ -47,51 +55,102 @@ def weight_bytes(folder: Path) -> int:
     return 0
 
 
-def fetch(repo: str, *, offline: bool, title: str) -> Path:
-    """The folder of a hub repository with its weights and configuration: from the cache, else from the hub when online.
+def fetch(repo: str, *, offline: bool, title: str, config: bool = True) -> Path:
+    """The folder of a hub repository with its weights and configuration.
+
+    Online the hub's client is always asked: it fetches what the cache lacks, which another program may have filled in part, and
+    resumes what broke off. Without a connection the cache has to do.
 
     Args:
         repo: `owner/name`.
         offline: open no socket.
         title: what the person asked for, for the sentence.
+        config: whether the folder needs its `config.json`.
 
     Raises:
+        BackboneError: the hub's repository holds no weights that headstart reads.
         WeightsMissing: the weights are not on this machine and cannot be fetched; the sentence has both ways out.
         ExtraMissing: huggingface_hub is not installed.
     """
-    if found := cached(repo):
-        return found
+    found = cached(repo, config=config)
     if is_offline(offline):
-        raise _missing(title, "and offline mode opens no connection")
+        if found is None:
+            raise _missing(title, "and offline mode opens no connection")
+        return found
     try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        folder = _download(repo, silent=found is not None)
     except ImportError as error:
-        raise ExtraMissing.of("huggingface_hub", "torch", purpose=f"fetching {title}") from error
-    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json"]
-    ignored = ["onnx/*", "openvino/*", "*.msgpack", "*.h5"]
+        if found is None:
+            raise ExtraMissing.of("huggingface_hub", "torch", purpose=f"fetching {title}") from error
+        return found
+    except Exception as error:  # each release of the hub's client has other classes for a broken connection
+        if found is None:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise _missing(title, f"and the hub could not be asked for {repo} ({reason})") from error
+        return found
+    if _is_whole(folder, config=config):
+        return folder
+    if found is not None:
+        return found
+    if weight_bytes(folder):
+        raise _missing(title, f"as {folder} lacks files that its own index or configuration names")
+    raise BackboneError(f"{title}: the hub's {repo} holds neither safetensors nor pytorch_model.bin")
+
+
+def _download(repo: str, *, silent: bool) -> Path:
+    """Ask the hub's client for a repository; without a connection it hands out what it has.
+
+    Args:
+        repo: `owner/name`.
+        silent: no progress bars, where most likely nothing is to be fetched.
+    """
+    import importlib
+
+    from huggingface_hub import snapshot_download
+
+    bars: Any = importlib.import_module("huggingface_hub.utils")
+    shown = silent and not bars.are_progress_bars_disabled()
+    if shown:
+        bars.disable_progress_bars()
     try:
-        folder = Path(snapshot_download(repo, allow_patterns=patterns, ignore_patterns=ignored))
+        folder = Path(snapshot_download(repo, allow_patterns=_PATTERNS, ignore_patterns=_IGNORED))
         if not weight_bytes(folder):
             folder = Path(snapshot_download(repo, allow_patterns=["pytorch_model*.bin*"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise _missing(title, f"and the hub could not be asked for {repo} ({reason})") from error
-    if not weight_bytes(folder):
-        raise BackboneError(f"{title}: the hub's {repo} holds neither safetensors nor pytorch_model.bin")
+    finally:
+        if shown:
+            bars.enable_progress_bars()
     return folder
 
 
-def known_entries(source: str, known: Iterable[tuple[str, str, str, str, str]]) -> tuple[CatalogueEntry, ...]:
+def _is_whole(folder: Path, *, config: bool) -> bool:
+    """Whether a snapshot has its configuration and every file of weights that its index names."""
+    if not weight_bytes(folder) or (config and not (folder / "config.json").is_file()):
+        return False
+    kind = "safetensors" if any(folder.glob("*.safetensors")) else "bin"
+    try:
+        named = {
+            name
+            for index in folder.glob(f"*.{kind}.index.json")
+            for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return all((folder / str(name)).is_file() for name in named)
+
+
+def known_entries(
+    source: str, known: Iterable[tuple[str, str, str, str, str]], *, config: bool = True
+) -> tuple[CatalogueEntry, ...]:
     """Catalogue entries of models whose weights lie in the hub.
 
     Args:
         source: the plug-in.
         known: name, repository, modality, description, licence.
+        config: whether a folder needs its `config.json` to count as installed.
     """
     entries = []
     for name, repo, modality, description, licence in known:
-        folder = cached(repo)
+        folder = cached(repo, config=config)
         size = weight_bytes(folder) if folder else None
         entries.append(
             CatalogueEntry(f"{source}:{name}", modality, description, licence, size, installed=folder is not None)

@@ -1,6 +1,7 @@
 """A torch network as a backbone: frozen, read, identified."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ class NetworkBackbone(TorchBackbone):
 
         device = next((tensor.device for tensor in self.module.feed.net.parameters()), torch.device("cpu"))
         values, lengths = (_as_tensor(array).to(device) for array in (batch.values, batch.lengths))
-        with torch.inference_mode():
+        with torch.inference_mode(), full_precision(device):
             return tuple(row.float().cpu().numpy() for row in self.module(values, lengths))
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -91,12 +92,13 @@ def freeze(network: Network, *, layer: str, pooling: str, precision: str = "floa
         feed, layer, pooling=pooling, default_layer=network.default_layer, default_pooling=network.default_pooling
     )
     readout = Readout(feed, reads).eval()
-    widths = readout.settle(_trials(network.preparation))
+    widths = readout.settle(_trials(network))
     identity = weights.digest(feed.net)
     specs = tuple(
         BackboneSpec(
             source=network.architecture.source,
             name=network.architecture.name,
+            architecture=network.architecture.digest,
             weights=identity,
             layer=read.layer,
             pooling=str(read.pooling),
@@ -139,6 +141,28 @@ def prepared_by(modality: str, base: Mapping[str, Any], *, request: BackboneRequ
     return recipes.build(_RECIPES[modality], modality, options={**base, **request.prepare})
 
 
+def within(recipe: Recipe, *, most: float | None, title: str) -> Recipe:
+    """The recipe, where the network can read all that it makes.
+
+    Args:
+        recipe: of texts or recordings.
+        most: the network's own limit, in tokens or seconds; None where it has none.
+        title: what the person calls the backbone.
+
+    Raises:
+        UsageError: a view may be longer than that.
+    """
+    if most is None or isinstance(recipe, ImageRecipe):
+        return recipe
+    if isinstance(recipe, TextRecipe):
+        asked, key, unit = float(recipe.max_tokens), "max_tokens", "tokens"
+    else:
+        asked, key, unit = recipe.window, "window", "seconds"
+    if asked > most:
+        raise UsageError(f"{title} reads at most {most:g} {unit}, and got {key}={asked:g}: give {key}={most:g} or less")
+    return recipe
+
+
 def recipe_of(preparation: Preparation) -> Recipe:
     """The recipe that a preparation's string stands for."""
     return recipes.build(
@@ -170,29 +194,55 @@ def need(library: str, purpose: str) -> Any:
     return importlib.import_module(library)
 
 
+@contextmanager
+def full_precision(device: "torch.device") -> Iterator[None]:
+    """No TF32 in matrix products and convolutions on CUDA, whose 10 bits of mantissa are not the float32 that a spec promises."""
+    import torch
+
+    if device.type != "cuda":
+        yield
+        return
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    switches: list[tuple[Any, str, object]] = [(cuda.matmul, "allow_tf32", False), (cudnn, "allow_tf32", False)]
+    if hasattr(cudnn, "conv"):  # torch from 2.9 on, which refuses a mixture of its old and new switches
+        switches = [(each, "fp32_precision", "ieee") for each in (cuda.matmul, cudnn.conv, cudnn.rnn)]
+    kept = [getattr(owner, name) for owner, name, _ in switches]
+    try:
+        for owner, name, value in switches:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for (owner, name, _), value in zip(switches, kept, strict=True):
+            setattr(owner, name, value)
+
+
 def _as_tensor(array: np.ndarray) -> "torch.Tensor":
     import torch
 
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-def _trials(preparation: Preparation) -> list[tuple["torch.Tensor", "torch.Tensor"]]:
-    """Small batches of three that show how a network's axes lie: one of images, two lengths of texts or recordings."""
+def _trials(network: Network) -> list[tuple["torch.Tensor", "torch.Tensor"]]:
+    """Small batches that show how a network's axes lie: one where every sample has one shape, else one of each of two lengths.
+
+    A person's own module sees three samples, which are seldom taken for its layers or directions, a known network two.
+    """
     import torch
 
-    recipe = recipe_of(preparation)
+    preparation, recipe = network.preparation, recipe_of(network.preparation)
+    n = 3 if network.architecture.source == "torch" else 2
     if isinstance(recipe, ImageRecipe):
-        shapes: list[tuple[int, ...]] = [(3, recipe.size, recipe.size, 3)]
+        shapes: list[tuple[int, ...]] = [(n, recipe.size, recipe.size, 3)]
     elif isinstance(recipe, TextRecipe):
-        shapes = [(3, min(length, recipe.max_tokens)) for length in (8, 12)]
+        shapes = [(n, min(length, recipe.max_tokens)) for length in (8, 12)]
     else:
         least = max(recipe.minimum, 0.0)
-        shapes = [(3, int(recipe.rate * min(recipe.window, max(least, seconds)))) for seconds in (1.0, 1.5)]
+        shapes = [(n, int(recipe.rate * min(recipe.window, max(least, seconds)))) for seconds in (1.0, 1.5)]
     kinds = {"image": torch.uint8, "text": torch.int64, "audio": torch.float32}
     return [
         (
             torch.zeros(shape, dtype=kinds[preparation.modality]),
-            torch.full((3,), 1 if isinstance(recipe, ImageRecipe) else shape[1], dtype=torch.int64),
+            torch.full((n,), 1 if isinstance(recipe, ImageRecipe) else shape[1], dtype=torch.int64),
         )
-        for shape in shapes
+        for shape in shapes[: 1 if network.feed.fixed else None]
     ]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,11 @@ _LEGACY = {
 }
 # Pillow's numbers for resampling filters.
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
+# The Audio Spectrogram Transformer's kind.
+SPECTROGRAM = "audio-spectrogram-transformer"
 _VOCABULARIES = ("vocab.*", "*.model", "*.vocab", "*.tiktoken")
+# What of an image's preparation changes the rows most, and differs between models.
+_NOT_GUESSED = ("size", "mean", "std", "interpolation")
 # Past this a tokenizer's limit only says that there is none.
 _NO_LIMIT = 1_000_000
 
@@ -98,14 +103,29 @@ def token_limit(folder: Path, config: dict[str, Any], *, settings: SentenceSetti
         settings.max_tokens or _NO_LIMIT,
         int(min(read_json(folder / "tokenizer_config.json").get("model_max_length") or _NO_LIMIT, _NO_LIMIT)),
     ]
-    positions = config.get("max_position_embeddings")
-    if isinstance(positions, int) and positions > 0:
-        # RoBERTa and its kin count positions from the padding's id on.
-        shifted = {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "data2vec-text"}
-        taken = int(config.get("pad_token_id") or 0) + 1 if config.get("model_type") in shifted else 0
-        limits.append(positions - taken)
+    limits.append(position_limit(config) or _NO_LIMIT)
     least = min(limits)
     return least if least < _NO_LIMIT else 512
+
+
+def position_limit(config: dict[str, Any]) -> int | None:
+    """How many tokens a text network has positions for, None where its configuration names no such number."""
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int) or positions <= 0:
+        return None
+    # RoBERTa and its kin count positions from the padding's id on.
+    shifted = {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "data2vec-text"}
+    taken = int(config.get("pad_token_id") or 0) + 1 if config.get("model_type") in shifted else 0
+    return positions - taken
+
+
+def preprocessor(folder: Path) -> dict[str, Any]:
+    """How a folder prepares images or recordings: `preprocessor_config.json`, or its part of the newer `processor_config.json`."""
+    found = read_json(folder / "preprocessor_config.json")
+    if found:
+        return found
+    newer = read_json(folder / "processor_config.json")
+    return next((dict(newer[key]) for key in ("image_processor", "feature_extractor") if newer.get(key)), {})
 
 
 def tokenizer_json(folder: Path, settings: SentenceSettings) -> bytes:
@@ -124,13 +144,23 @@ def tokenizer_json(folder: Path, settings: SentenceSettings) -> bytes:
     return json.dumps(tokenizer, ensure_ascii=False).encode()
 
 
-def image_options(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+def image_options(folder: Path, config: dict[str, Any], *, given_by_hand: Collection[str] = ()) -> dict[str, Any]:
     """The image recipe's options from `preprocessor_config.json`.
 
+    Args:
+        folder: the model's.
+        config: of the network.
+        given_by_hand: the options that the person replaces, without which nothing is guessed.
+
     Raises:
-        BackboneError: it asks for something that the recipe cannot say.
+        BackboneError: the file is missing, or asks for something that the recipe cannot say.
     """
-    given = read_json(folder / "preprocessor_config.json")
+    given = preprocessor(folder)
+    if not given and (open_ends := [key for key in _NOT_GUESSED if key not in given_by_hand]):
+        raise BackboneError(
+            f"{folder.name} has no preprocessor_config.json, which says how its images were prepared: fetch the whole folder, or give"
+            f" {', '.join(open_ends)} in prepare"
+        )
     if abs(float(given.get("rescale_factor", 1 / 255)) * 255 - 1) > 1e-4:
         raise BackboneError(
             f"{folder.name} scales pixels by {given['rescale_factor']}, and headstart by 1/255: give a model that does"
@@ -143,6 +173,39 @@ def image_options(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         "mean": _three(given.get("image_mean", 0.5)) if normalise else (0.0,) * 3,
         "std": _three(given.get("image_std", 0.5)) if normalise else (1.0,) * 3,
     }
+
+
+def audio_options(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The audio recipe's options from the network's and the preprocessor's configurations."""
+    rate = int(given.get("sampling_rate", 16000))
+    if config["model_type"] == "whisper":
+        return {
+            "rate": rate,
+            "window": config.get("max_source_positions", 1500) / 50,
+            "buckets": (1.0, 2.0, 5.0, 10.0, 30.0),
+        }
+    if config["model_type"] == SPECTROGRAM:
+        frames = int(given.get("max_length", config.get("max_length", 1024)))
+        return {"rate": rate, "window": round(frames / 100 + 0.015, 3), "buckets": ()}
+    # Where the first normalisation runs over time, padding would change every row: only clips of one length share a batch.
+    together = "none" if config.get("feat_extract_norm", "group") == "group" else "bucket"
+    return {"rate": rate, "window": 30.0, "minimum": 0.1, "pad": together}
+
+
+def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without paths, versions, classifier labels and code."""
+    dropped = {
+        "_name_or_path",
+        "transformers_version",
+        "architectures",
+        "id2label",
+        "label2id",
+        "auto_map",
+        "dtype",
+        "torch_dtype",
+        "custom_pipelines",
+    }
+    return {key: value for key, value in values.items() if key not in dropped and not key.startswith("_")}
 
 
 def _sizes(given: dict[str, Any], own: int) -> dict[str, Any]:

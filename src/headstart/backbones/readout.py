@@ -6,6 +6,7 @@ are read in one pass. A layer's output is pooled inside the forward hook that se
 VGG's ReLU can change it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import nn
 
 from headstart.backbones import pooling as pools
-from headstart.backbones.feeds import Feed, tensor_of
+from headstart.backbones.feeds import Feed, Outcome, tensor_of
 from headstart.backbones.pooling import Pooling
 from headstart.core.errors import BackboneError, UsageError, suggest
 
@@ -163,7 +164,7 @@ class Readout(nn.Module):
             elif read.pooling.kind == "model" and outcome.pooled is not None:
                 row = outcome.pooled.flatten(1)
             else:
-                row = state.row(outcome.last, (index, ""), read.pooling, self.feed.prefix)
+                row = state.row(self._last(outcome), (index, ""), read.pooling, self.feed.prefix)
             rows.append(nn.functional.normalize(row, dim=1) if read.pooling.unit else row)
         state.end()
         return tuple(rows)
@@ -175,6 +176,13 @@ class Readout(nn.Module):
             raise BackboneError(
                 f"layer {path!r} is not used when {type(self.feed.net).__name__} makes rows: choose another"
             ) from None
+
+    def _last(self, outcome: Outcome) -> torch.Tensor:
+        if outcome.last is None:
+            raise BackboneError(
+                f"{type(self.feed.net).__name__} returns several tensors, which only pooling 'model' reads: use it, or name a layer"
+            )
+        return outcome.last
 
     def settle(self, batches: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> tuple[int, ...]:
         """Look how each reading's axes lie, by running small batches, and return the width d of each reading's rows.
@@ -195,7 +203,9 @@ class Readout(nn.Module):
                 _fits(self.reads[key[0]], layout, varies=len(set(seen)) > 1)
                 self._pass.layouts[key] = layout
             self._one_width(shapes[0])
-            return tuple(int(row.shape[1]) for row in self(*batches[0]))
+        layouts = self._pass.layouts
+        keys = [(index, read.paths[0] if read.paths else "") for index, read in enumerate(self.reads)]
+        return tuple(_row_width(shapes[0][key], layouts[key], self.reads[key[0]].pooling.kind) for key in keys)
 
     def _observe(self, values: torch.Tensor, lengths: torch.Tensor) -> dict[tuple[int, str], torch.Size]:
         state = self._pass
@@ -204,12 +214,13 @@ class Readout(nn.Module):
         outcome = self.feed(values, lengths)
         shapes, state.shapes = state.shapes, None
         for index, read in enumerate(self.reads):
-            if read.pooling.kind == "model" and outcome.pooled is None and outcome.last.dim() != 2:
+            if read.pooling.kind == "model" and outcome.pooled is None and self._last(outcome).dim() != 2:
                 raise BackboneError(
                     f"{type(self.feed.net).__name__} has no pooled output of its own: use pooling 'mean'"
                 )
-            if not read.paths and (read.pooling.kind != "model" or outcome.pooled is None):
-                shapes[index, ""] = outcome.last.shape
+            if not read.paths:
+                own = outcome.pooled if read.pooling.kind == "model" else None
+                shapes[index, ""] = self._last(outcome).shape if own is None else own.flatten(1).shape
             for path in read.paths:
                 if (index, path) not in shapes:
                     self._seen(index, path)
@@ -341,3 +352,9 @@ def _fits(read: Read, layout: str, *, varies: bool) -> None:
 
 def _width(shape: torch.Size, layout: str) -> int:
     return int(shape[1] if layout in {pools.NCHW, pools.CHANNELS_FIRST} else shape[-1])
+
+
+def _row_width(shape: torch.Size, layout: str, kind: str) -> int:
+    if layout == pools.ROWS or kind == "flat":
+        return math.prod(shape[1:])
+    return _width(shape, layout) * (2 if kind == "cls+mean" else 1)

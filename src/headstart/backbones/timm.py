@@ -48,7 +48,9 @@ class TimmSource(Source):
 
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
         """Well-known models; every name of timm opens, with or without its tag."""
-        return known_entries("timm", [(name, f"timm/{name}", "image", text, licence) for name, text, licence in _KNOWN])
+        return known_entries(
+            "timm", [(name, f"timm/{name}", "image", text, licence) for name, text, licence in _KNOWN], config=False
+        )
 
     def open(self, request: BackboneRequest) -> Backbone:
         """The model without its classifier. Its own preparation, which `prepare` may change: `size` too.
@@ -133,7 +135,7 @@ def _weights(request: BackboneRequest, config: Mapping[str, Any]) -> Path:
     # timm writes `timm/` for a repository that is named after the model and its tag.
     if repo.endswith("/"):
         repo += f"{config['architecture']}.{config['tag']}" if config.get("tag") else str(config["architecture"])
-    return hub.fetch(repo, offline=request.offline, title=f"timm:{request.name}")
+    return hub.fetch(repo, offline=request.offline, title=f"timm:{request.name}", config=False)
 
 
 def _preparation_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,6 +191,8 @@ def _network(options: Mapping[str, Any], prepared: Preparation, licence: str) ->
     )
     # A class token that the classifier was trained on carries more together with the mean of the patches.
     trained = class_token and getattr(net, "global_pool", "") == "token"
+    # Masked autoencoders never train theirs: only the patches say something.
+    masked = class_token and str(options["model"]).partition(".")[2] == "mae"
     return Network(
         feed=feed,
         preparation=prepared,
@@ -196,7 +200,7 @@ def _network(options: Mapping[str, Any], prepared: Preparation, licence: str) ->
             "timm", str(options["model"]), dict(options), licence.upper().replace("APACHE", "Apache")
         ),
         default_layer="",
-        default_pooling="cls+mean" if trained else "model",
+        default_pooling="mean" if masked else "cls+mean" if trained else "model",
     )
 
 

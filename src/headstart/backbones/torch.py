@@ -12,6 +12,7 @@ from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest
 from headstart.backbones.network import Network, colour, freeze, need, prepared_by, refreeze
 from headstart.core import digests, recipes
 from headstart.core.errors import BackboneError, ModelError, UsageError, suggest
+from headstart.core.registry import entry_points
 from headstart.core.spec import BackboneSpec
 from headstart.data.modalities import MODALITIES, preparation
 from headstart.data.preparation import Preparation
@@ -32,6 +33,9 @@ class TorchSource(Source):
     A module for images takes (n, 3, h, w) float pixels, mean and deviation done; one for texts (n, t) token ids, padded with 0; one for
     recordings (n, s) samples; the last two also (n,) lengths where they take a second argument. It returns (n, d) rows, (n, t, d) tokens
     or (n, c, h, w) maps, which are pooled. To be batch-invariant it has to mask the padding by the lengths itself.
+
+    Its identity is its tensors, its form as `repr` shows it, the source text of its classes, and the plain settings of its parts;
+    functions that its `forward` calls elsewhere are not looked at.
     """
 
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
@@ -76,25 +80,31 @@ class TorchSource(Source):
         """The saved backbone: the saved tensors in a copy of `module`, or in what the entry point of its name makes.
 
         Raises:
-            ModelError: there is neither, or the tensors do not fit.
+            ModelError: there is neither, it is not the module that the model was fitted with, or the tensors do not fit.
         """
         need("torch", f"the backbone torch:{architecture.name}")
+        from headstart.backbones import module_identity
+
         if module is None and architecture.name not in _points():
             raise ModelError(
                 f"the backbone torch:{architecture.name} is a person's own module, which a model directory does not hold: give it with"
                 f" hs.load(path, module=...), or install the package whose entry point {architecture.name!r} in {GROUP} makes it"
             )
         net = copy.deepcopy(module) if module is not None else _from_point(architecture.name)[0]
-        return refreeze(
-            _network(architecture.name, net, preparation(specs[0].prepare, dict(assets))), specs, tensors=tensors
-        )
+        network = _network(architecture.name, net, preparation(specs[0].prepare, dict(assets)))
+        if other := module_identity.differences(network.architecture.options, architecture.options):
+            raise ModelError(
+                f"the module given for torch:{architecture.name} is not the one that the model was fitted with: it differs in {other};"
+                " give the same classes with the same settings"
+            )
+        return refreeze(network, specs, tensors=tensors)
 
 
 PLUGIN = TorchSource()
 
 
-def _points() -> dict[str, metadata.EntryPoint]:
-    return {point.name: point for point in metadata.entry_points(group=GROUP)}
+def _points() -> Mapping[str, metadata.EntryPoint]:
+    return entry_points(GROUP)
 
 
 def _from_point(name: str) -> tuple["nn.Module", str, dict[str, bytes]]:
@@ -151,6 +161,7 @@ def _asked(request: BackboneRequest) -> tuple[str, dict[str, bytes]]:
 
 
 def _network(name: str, net: "nn.Module", prepared: Preparation) -> Network:
+    from headstart.backbones import module_identity
     from headstart.backbones.feeds import PlainImageFeed, PlainSequenceFeed
 
     image = prepared.modality == "image"
@@ -158,7 +169,7 @@ def _network(name: str, net: "nn.Module", prepared: Preparation) -> Network:
     return Network(
         feed=feed,
         preparation=prepared,
-        architecture=Architecture("torch", name, {}, ""),
+        architecture=Architecture("torch", name, module_identity.options(net), ""),
         default_layer="",
         default_pooling="mean",
     )

@@ -122,6 +122,7 @@ def _toy(name: str, prepared: Preparation, projection: np.ndarray) -> ToyBackbon
     spec = BackboneSpec(
         source="toy",
         name=name,
+        architecture="",
         weights=digests.of_tensors({"projection": projection}),
         layer="",
         pooling="mean",

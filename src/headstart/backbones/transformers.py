@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from headstart.backbones import hub, pretrained_folder
 from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
-from headstart.backbones.network import Network, colour, freeze, need, prepared_by, recipe_of, refreeze
-from headstart.backbones.pretrained_folder import SentenceSettings
+from headstart.backbones.network import Network, colour, freeze, need, prepared_by, recipe_of, refreeze, within
+from headstart.backbones.pretrained_folder import SPECTROGRAM, SentenceSettings, kept
 from headstart.core import digests, recipes
 from headstart.core.errors import BackboneError, ModelError, WeightsMissing
 from headstart.core.spec import BackboneSpec
@@ -64,7 +65,6 @@ _WAVE = {
     "sew",
     "sew-d",
 }
-_SPECTROGRAM = "audio-spectrogram-transformer"
 # Where a row is read from a part of the whole model.
 _PARTS = {
     "clip": "CLIPVisionModel",
@@ -74,7 +74,15 @@ _PARTS = {
     "umt5": "UMT5EncoderModel",
 }
 # E5's cards ask for this prompt where rows serve as features; the folders themselves do not say it.
-_E5 = re.compile(r"intfloat/(multilingual-)?e5-(small|base|large)(-v2|-unsupervised)?")
+_E5 = re.compile(r"(intfloat/)?(multilingual-)?e5-(small|base|large)(-v2|-unsupervised)?")
+# Sentence encoders, whose modules.json says how they pool.
+_SENTENCE = re.compile(rf"{_E5.pattern}|(BAAI/)?bge-(small|base|large|m3)\b.*|sentence-transformers/.*")
+# Text networks in which a token sees only what stands before it: the last one has seen the whole text.
+_CAUSAL = {
+    "gpt2", "gpt_neo", "gpt_neox", "gptj", "gpt_bigcode", "opt", "bloom", "codegen", "falcon", "mpt", "phi", "phi3", "stablelm",
+    "llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2", "granite", "starcoder2",
+    "cohere", "smollm3", "mamba", "mamba2", "rwkv", "xglm", "biogpt", "openai-gpt", "ctrl",
+}  # fmt: skip
 # Tensors that only training uses; checkpoints may lack them.
 _UNUSED = ("masked_spec_embed", "mask_token")
 
@@ -93,6 +101,7 @@ class TransformersSource(Source):
 
         Raises:
             BackboneError: the folder cannot be read as an encoder, or there is no such layer.
+            UsageError: `prepare` asks for longer views than the network can read.
             WeightsMissing: the weights are not here.
             ExtraMissing: torch or transformers are not installed.
         """
@@ -111,13 +120,16 @@ class TransformersSource(Source):
             config,
             settings.encoder,
             state,
-            head=request.pooling.startswith("model") or _default_pooling(config) == "model",
+            head=any(part.strip().startswith("model") for part in request.pooling.split(","))
+            or _default_pooling(config) == "model",
         )
-        options["preprocessor"] = _kept(pretrained_folder.read_json(settings.encoder / "preprocessor_config.json"))
+        options["preprocessor"] = kept(pretrained_folder.preprocessor(settings.encoder))
         if settings.pooling:
             options["pooling"] = settings.pooling
         network = _network(Architecture("transformers", name, options, _LICENCES.get(name, "")), net, prepared)
-        return freeze(network, layer=request.layer, pooling=request.pooling, precision=request.precision)
+        frozen = freeze(network, layer=request.layer, pooling=request.pooling, precision=request.precision)
+        lacks = _SENTENCE.fullmatch(name) and not (folder / "modules.json").is_file() and not request.pooling
+        return replace(frozen, warnings=(_incomplete(name, frozen.specs[0].pooling),)) if lacks else frozen
 
     def rebuild(
         self,
@@ -163,9 +175,16 @@ def _folder(request: BackboneRequest) -> tuple[Path, str]:
             f"there is no folder {request.name!r}, and it is no name of the hub either: write OWNER/NAME or an existing folder"
         )
     repo = _OWNERS.get(request.name, request.name)
-    if (bare := hub.cached(request.name)) is not None:
-        return bare, repo
-    return hub.fetch(repo, offline=request.offline, title=f"transformers:{request.name}"), repo
+    # Older caches hold well-known models without their owner.
+    asked = request.name if hub.cached(request.name) else repo
+    return hub.fetch(asked, offline=request.offline, title=f"transformers:{request.name}"), repo
+
+
+def _incomplete(name: str, pooling: str) -> str:
+    return (
+        f"{name} is a sentence encoder, and its folder here lacks modules.json, which says how it pools: its rows are pooled by {pooling},"
+        " perhaps not as it was trained; open it once online, or choose the pooling"
+    )
 
 
 def _modality(config: Mapping[str, Any], name: str) -> str:
@@ -176,7 +195,7 @@ def _modality(config: Mapping[str, Any], name: str) -> str:
         )
     if kind in _IMAGE:
         return "image"
-    if kind in _WAVE or kind in {"whisper", _SPECTROGRAM}:
+    if kind in _WAVE or kind in {"whisper", SPECTROGRAM}:
         return "audio"
     if "vocab_size" in config and (kind in _PARTS or not config.get("is_encoder_decoder")):
         return "text"
@@ -189,9 +208,11 @@ def _prepared(
     modality: str, settings: SentenceSettings, request: BackboneRequest, config: dict[str, Any], name: str
 ) -> Preparation:
     folder, assets = settings.encoder, {}
+    most: float | None = None
     if modality == "image":
-        base = pretrained_folder.image_options(folder, config)
+        base = pretrained_folder.image_options(folder, config, given_by_hand=request.prepare)
     elif modality == "text":
+        most = pretrained_folder.position_limit(config)
         assets["tokenizer.json"] = pretrained_folder.tokenizer_json(folder, settings)
         base = {
             "max_tokens": pretrained_folder.token_limit(folder, config, settings=settings),
@@ -199,31 +220,17 @@ def _prepared(
             "tokenizer": digests.of_bytes(assets["tokenizer.json"]).hex(),
         }
     else:
-        base = _audio_options(config, pretrained_folder.read_json(folder / "preprocessor_config.json"))
-    return preparation(recipes.to_string(modality, prepared_by(modality, base, request=request)), assets)
-
-
-def _audio_options(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    rate = int(given.get("sampling_rate", 16000))
-    if config["model_type"] == "whisper":
-        return {
-            "rate": rate,
-            "window": config.get("max_source_positions", 1500) / 50,
-            "buckets": (1.0, 2.0, 5.0, 10.0, 30.0),
-        }
-    if config["model_type"] == _SPECTROGRAM:
-        frames = int(given.get("max_length", config.get("max_length", 1024)))
-        return {"rate": rate, "window": round(frames / 100 + 0.015, 3), "buckets": ()}
-    # Where the first normalisation runs over time, padding would change every row: only clips of one length share a batch.
-    together = "none" if config.get("feat_extract_norm", "group") == "group" else "bucket"
-    return {"rate": rate, "window": 30.0, "minimum": 0.1, "pad": together}
+        base = pretrained_folder.audio_options(config, pretrained_folder.preprocessor(folder))
+        most = base["window"] if config["model_type"] in {"whisper", SPECTROGRAM} else None
+    recipe = within(prepared_by(modality, base, request=request), most=most, title=f"transformers:{name}")
+    return preparation(recipes.to_string(modality, recipe), assets)
 
 
 def _default_pooling(config: Mapping[str, Any]) -> str:
     kind = str(config.get("model_type", ""))
     if kind in _IMAGE:
         return "cls+mean" if _IMAGE[kind] is not None else "mean" if kind == "ijepa" else "model"
-    return "mean"
+    return "last" if kind in _CAUSAL else "mean"
 
 
 def _load(config: Mapping[str, Any], folder: Path, state: Path, *, head: bool) -> tuple["nn.Module", dict[str, Any]]:
@@ -251,7 +258,7 @@ def _load(config: Mapping[str, Any], folder: Path, state: Path, *, head: bool) -
         raise BackboneError(
             f"the weights of {folder.name} lack {len(missing)} tensors of {type(net).__name__} ({listed}): give those of this model"
         )
-    clean = _kept(json.loads(_config_text(net)))
+    clean = kept(json.loads(_config_text(net)))
     return net, {
         "config": clean,
         "part": _PARTS.get(str(config["model_type"]), ""),
@@ -316,7 +323,7 @@ def _network(architecture: Architecture, net: "nn.Module", prepared: Preparation
     options = architecture.options
     config = options.get("config", {"model_type": "whisper"})
     feed = _feed(net, config, options, prepared)
-    audio = prepared.modality == "audio" and config["model_type"] != _SPECTROGRAM
+    audio = prepared.modality == "audio" and config["model_type"] != SPECTROGRAM
     return Network(
         feed=feed,
         preparation=prepared,
@@ -345,7 +352,7 @@ def _feed(net: "nn.Module", config: Mapping[str, Any], options: Mapping[str, Any
         return feeds.TextFeed(net)
     recipe = recipe_of(prepared)
     assert isinstance(recipe, AudioRecipe)
-    if config["model_type"] == _SPECTROGRAM:
+    if config["model_type"] == SPECTROGRAM:
         size = feeds.FbankSize(
             bands=int(config["num_mel_bins"]),
             frames=int(config["max_length"]),
@@ -366,19 +373,3 @@ def _whisper_size(config: Mapping[str, Any]) -> dict[str, int]:
         "blocks": int(config["encoder_layers"]),
         "hidden": int(config["encoder_ffn_dim"]),
     }
-
-
-def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without paths, versions, classifier labels and code."""
-    dropped = {
-        "_name_or_path",
-        "transformers_version",
-        "architectures",
-        "id2label",
-        "label2id",
-        "auto_map",
-        "dtype",
-        "torch_dtype",
-        "custom_pipelines",
-    }
-    return {key: value for key, value in values.items() if key not in dropped and not key.startswith("_")}

@@ -133,6 +133,8 @@ def predictions(answers: Sequence[Mapping[str, Any]], *, top: int) -> None:
     for answer in answers:
         table.add_row(escape(_short(answer["input"])), _answer(answer, top))
     console.print(table)
+    if cut := sum(bool(answer.get("truncated")) for answer in answers):
+        console.print(f"[yellow]![/] {cut:,} texts are longer than the backbone reads and were cut at its limit")
 
 
 def _answer(answer: Mapping[str, Any], top: int) -> str:

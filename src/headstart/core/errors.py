@@ -42,6 +42,10 @@ class FitError(HeadstartError):
     """Rows and targets from which no head can be fitted."""
 
 
+class CacheError(HeadstartError):
+    """The folder of the feature store cannot be used."""
+
+
 class ModelError(HeadstartError):
     """A model directory that is not what its manifest says, or that this version cannot read."""
 

@@ -7,6 +7,9 @@ from jaxtyping import Float
 
 from headstart.core.spec import BackboneSpec
 
+# Rows that are looked at together.
+_STEP = 4096
+
 
 @dataclass(frozen=True)
 class Features:
@@ -25,12 +28,18 @@ class Features:
     spec: BackboneSpec
 
     def __post_init__(self) -> None:
-        """Refuse rows that do not belong together, and make the values read-only."""
+        """Refuse rows that do not belong together or are not finite, and keep read-only views; the caller's arrays stay as they are."""
         n = len(self.ids)
         if self.values.shape != (n, self.spec.dim) or self.digests.shape[:1] != (n,):
             raise ValueError(f"{n} ids, values {self.values.shape}, digests {self.digests.shape}, d = {self.spec.dim}")
-        self.values.flags.writeable = False
-        self.digests.flags.writeable = False
+        for start in range(0, n, _STEP):
+            finite = np.isfinite(self.values[start : start + _STEP]).all(axis=1)
+            if not finite.all():
+                raise ValueError(f"the row of {self.ids[start + int(finite.argmin())]} is not finite")
+        for name in ("values", "digests"):
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
 
     @property
     def fingerprint(self) -> str:

@@ -4,9 +4,15 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+# Characters of a target's name that show in its temporary sibling's: of four bytes at most, they leave room in 255 bytes.
+_SHOWN = 40
+# Seconds between tries to rename over a file that a reader may hold open.
+_PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4) if os.name == "nt" else ()
 
 
 def cache_root() -> Path:
@@ -22,52 +28,92 @@ def cache_root() -> Path:
 
 @contextmanager
 def whole_directory(target: Path) -> Iterator[Path]:
-    """Yield a sibling directory to write into; it becomes `target` when the block ends well, and vanishes when it does not.
+    """Yield a directory beside `target` to write into; it becomes `target` when the block ends well, and vanishes when it does not.
 
-    A directory already at `target` is first renamed aside and removed last, so that one of the two is always there.
+    What is already at `target` is first renamed aside and removed last, so that one of the two is always there. Where `target` is a
+    link, what it leads to is replaced.
+
+    Raises:
+        OSError: it cannot be made, written or renamed. What was at `target` is there again, or the error names where it lies now.
     """
+    target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    work = Path(tempfile.mkdtemp(prefix=_prefix(target), suffix=".part", dir=target.parent))
+    staging, aside = work / "new", work / "old"
     try:
+        staging.mkdir()
         yield staging
         _open_to_readers(staging)
-        aside = None
         if target.exists():
-            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent)) / target.name
             target.rename(aside)
-        try:
-            staging.rename(target)
-        except OSError:
-            if aside is not None:
-                aside.rename(target)
-            raise
-        if aside is not None:
-            shutil.rmtree(aside.parent, ignore_errors=True)
+        staging.rename(target)
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if aside.exists() and not target.exists():
+            _put_back(aside, target)
+        _remove(work)
 
 
 def write_whole(target: Path, content: bytes) -> None:
     """Write a file beside `target` and rename it, so that `target` is never half written."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(target), suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(target)
+        Path(name).chmod(_RIGHTS & 0o666)
+        _replace(Path(name), target)
     finally:
         Path(name).unlink(missing_ok=True)
 
 
+def _prefix(target: Path) -> str:
+    """The beginning of a temporary sibling's name: short, so that a name as long as the system allows has siblings too."""
+    return f".{target.name[:_SHOWN]}."
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Rename over `target`, and try again where it is held open for a moment, which Windows does not allow."""
+    for pause in _PAUSES:
+        try:
+            source.replace(target)
+        except PermissionError:
+            time.sleep(pause)
+        else:
+            return
+    source.replace(target)
+
+
+def _put_back(aside: Path, target: Path) -> None:
+    try:
+        aside.rename(target)
+    except OSError as error:
+        # Not removed: it is the only one there is.
+        raise OSError(error.errno, f"{error.strerror}; what was there before lies in {aside}") from error
+
+
+def _remove(folder: Path) -> None:
+    """Remove a directory, also where folders in it (on Windows: files) may not be written to."""
+    for base, folders, files in os.walk(folder):
+        for name in [*folders, *(files if os.name == "nt" else ())]:
+            path = Path(base) / name
+            if not path.is_symlink():
+                with suppress(OSError):
+                    path.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _open_to_readers(folder: Path) -> None:
     """Give a folder and what is in it the rights that new files usually have; temporary ones are made for their owner alone."""
-    rights = 0o777 & ~_umask()
     for path in [folder, *folder.rglob("*")]:
-        path.chmod(rights if path.is_dir() else rights & 0o666)
+        path.chmod(_RIGHTS if path.is_dir() else _RIGHTS & 0o666)
 
 
-def _umask() -> int:
+def _usual_rights() -> int:
+    """The rights that new folders have. The mask can only be read by setting it, which every thread sees: so once, on import."""
     current = os.umask(0)
     os.umask(current)
-    return current
+    return 0o777 & ~current
+
+
+_RIGHTS = _usual_rights()

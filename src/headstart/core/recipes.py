@@ -32,7 +32,7 @@ def split(text: str) -> tuple[str, dict[str, Any]]:
     Raises:
         UsageError: the text is no recipe; only keyword options with literal values are allowed.
     """
-    expected = f"{text!r} is no recipe: write a name and literal options, such as  lora(rank=16)"
+    expected = f"{text!r} is no recipe: write a name and literal options, such as  ridge(penalty=0.1)"
     try:
         node = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError) as error:

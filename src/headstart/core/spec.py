@@ -19,6 +19,7 @@ class BackboneSpec:
     Attributes:
         source: the plug-in of `backbones` that knows the architecture: `embedded`, `timm`, `transformers`, `torch`, `toy`.
         name: the architecture's name within its source, such as `resnet50`.
+        architecture: digest of what builds the network beside its weights, such as its configuration; empty where the name says it all.
         weights: digest of the weights' tensors, so that tuned weights are a new identity.
         layer: what is read: empty for the source's own default readout, a module path, or a negative block index such as `-2`.
         pooling: how tokens or positions become one row, such as `mean`, `cls`, `cls+mean` or `model` (the network's own).
@@ -30,6 +31,7 @@ class BackboneSpec:
 
     source: str
     name: str
+    architecture: str
     weights: str
     layer: str
     pooling: str

@@ -4,7 +4,7 @@ import codecs
 
 from headstart.core.errors import SampleError
 
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 # Control characters that are no part of any text: all of C0 but tab, line feed, vertical tab, form feed, return and escape.
 _CONTROLS = frozenset(range(32)) - {9, 10, 11, 12, 13, 27}
@@ -16,7 +16,7 @@ def decode_text(content: bytes) -> str:
     Raises:
         SampleError: the bytes are neither UTF-8 nor UTF-16 with a byte order mark.
     """
-    marked = content.startswith(_UTF16_MARKS) and not content.startswith(_UTF32_MARKS)
+    marked = content.startswith(UTF16_MARKS) and not content.startswith(_UTF32_MARKS)
     try:
         return content.decode("utf-16") if marked else content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -32,7 +32,7 @@ def looks_like_text(head: bytes) -> bool:
         return False
     if head.startswith(_UTF32_MARKS):
         return False
-    if head.startswith(_UTF16_MARKS):
+    if head.startswith(UTF16_MARKS):
         text = _begin(head[: len(head) // 2 * 2], "utf-16")
         return text is not None and "\0" not in text
     if any(byte in _CONTROLS for byte in head):

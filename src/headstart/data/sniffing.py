@@ -93,14 +93,16 @@ def _unusable(path: str) -> str | None:
         return (
             "is a link that leads nowhere: remove it or restore the file"
             if link
-            else "is missing: there is no such file"
+            else "is missing: there is no such file; correct its path or take it out"
         )
     except (OSError, ValueError) as error:
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
     if not stat.S_ISREG(status.st_mode):
-        return "is a folder, not a file" if stat.S_ISDIR(status.st_mode) else "is no regular file"
+        return (
+            "is a folder, not a file" if stat.S_ISDIR(status.st_mode) else "is no regular file; give a file of the disk"
+        )
     if status.st_size == 0:
-        return "is an empty file: it has no bytes"
+        return "is an empty file (0 bytes): replace it or take it out"
     if not os.access(path, os.R_OK):
         return "cannot be read: check its permissions"
     return None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
@@ -46,14 +47,62 @@ def check_groups(samples: Samples) -> tuple[str, ...]:
     """A note for each pair of given parts that share groups: figures on the later part would be too good."""
     if "group" not in samples.table.column_names or len(samples.parts) < 2:
         return ()
-    groups = {part: set(pc.unique(samples.part(part).table.column("group")).to_pylist()) for part in samples.parts}
-    first = samples.parts[0]
-    shared = {part: sorted(groups[first] & groups[part]) for part in samples.parts[1:]}
+    groups = {
+        part: set(pc.unique(samples.part(part).table.column("group").drop_null()).to_pylist()) for part in samples.parts
+    }
+    shared = {pair: groups[pair[0]] & groups[pair[1]] for pair in combinations(samples.parts, 2)}
     return tuple(
-        f"{len(names)} groups, such as {names[0]}, are in both {first} and {part}: figures on {part} are too good"
-        for part, names in shared.items()
+        f"{len(names)} groups, such as {min(names)}, are in both {first} and {part}: figures on {part} are too good"
+        for (first, part), names in shared.items()
         if names
     )
+
+
+def check_group_labels(samples: Samples) -> tuple[str, ...]:
+    """A note on labels that lie in one group each: out of fold, nothing can be said of them.
+
+    Raises:
+        DataError: that is so for every label, as when the groups are the labels.
+    """
+    if samples.groups is None or not samples.has_target or not pa.types.is_string(samples.table.column("target").type):
+        return ()
+    pairs = samples.table.select(["target", "group"]).group_by("target").aggregate([("group", "count_distinct")])
+    alone = sorted(pairs.filter(pc.equal(pairs.column("group_count_distinct"), 1)).column("target").to_pylist())
+    if len(alone) == pairs.num_rows:
+        raise DataError(
+            f"each label of {samples.source} lies in one group only, so no head can be tried on a group that it has not seen: "
+            "name another group, or none"
+        )
+    if not alone:
+        return ()
+    return (f"{_named(alone)} lie in one group each: out of fold no head knows them, and the figures are too bad",)
+
+
+def join_groups(groups: np.ndarray | None, digests: np.ndarray) -> np.ndarray | None:
+    """What must stay on one side of a fold: the given groups, and samples of equal content, joined where they overlap.
+
+    Args:
+        groups: (n,) names, None for a sample that has none, or None altogether.
+        digests: (n, 16) uint8 content digests.
+
+    Returns:
+        (n,) int64, equal within what must stay together; None where every sample stands alone.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(digests)
+    content = np.unique(digests, axis=0, return_inverse=True)[1].reshape(-1)
+    nodes = [content]
+    if groups is not None:
+        named = np.array([name is not None for name in groups])
+        members = n + np.arange(n)
+        members[named] = 2 * n + np.unique(groups[named].astype(str), return_inverse=True)[1].reshape(-1)
+        nodes.append(members)
+    elif len(np.unique(content)) == n:
+        return None
+    edges = coo_array((np.ones(n, bool), (nodes[0], nodes[-1])), shape=(3 * n, 3 * n))
+    return np.asarray(connected_components(edges, directed=False)[1][content], dtype=np.int64)
 
 
 def folds(
@@ -91,7 +140,8 @@ def folds(
 def hold_out(samples: Samples, *, fraction: float, part: str, seed: int, task: str) -> Samples:
     """Set a fraction of `train` (of everything, where there are no parts) aside as another part.
 
-    Stratified for `single_label`, where a class keeps at least one row in `train`; whole groups where groups are known.
+    Stratified for `single_label`, where a class keeps at least one row in `train`; whole groups where groups are known, chosen so that
+    the share is met as nearly as they allow.
 
     Raises:
         DataError: `part` is there already or no name of a part, the fraction is not between 0 and 1, or nothing can be set aside.
@@ -112,8 +162,13 @@ def hold_out(samples: Samples, *, fraction: float, part: str, seed: int, task: s
     groups = None if samples.groups is None else samples.groups[rows]
     chosen = rows[_chosen(y, groups, fraction=fraction, seed=seed, task=task)]
     if not len(chosen) or len(chosen) == len(rows):
+        if groups is not None and len(set(groups.tolist())) < len(rows):
+            raise DataError(
+                f"no group of {samples.source} can be set aside, as each holds all samples that train has of a label: "
+                "name another group, or none"
+            )
         raise DataError(
-            f"{samples.source} has too few samples in train, {len(rows)}, to set {fraction:.0%} of them aside"
+            f"{samples.source} has too few samples in train, {len(rows)}, to set a share of {fraction:g} aside"
         )
     names[chosen] = part
     note = f"{len(chosen)} of {len(rows)} samples of train are set aside as the part {part} (seed {seed})"
@@ -220,9 +275,39 @@ def _chosen(y: np.ndarray, groups: np.ndarray | None, *, fraction: float, seed: 
 
 
 def _in_groups(y: np.ndarray, groups: np.ndarray, *, fraction: float, seed: int, task: str) -> np.ndarray:
-    """(n,) whether a row's group is set aside: one fold of about 1/fraction, or all but one where more than half is wanted."""
-    share = min(fraction, 1 - fraction)
-    kinds = _classes(y)[0] if task == "single_label" else None
+    """(n,) whether a row's group is set aside.
+
+    Groups are gone through in random order, first those that bring the classes nearer to their shares, then any that fit; last comes
+    the one that still brings the whole nearer to its share. None takes a class's last row from `train`.
+    """
+    kinds, sizes = _classes(y)
     members = np.unique(groups.astype(str), return_inverse=True)[1].reshape(-1)
-    one: np.ndarray = _grouped(kinds, members, max(2, round(1 / share)), seed) == 0
-    return one if fraction <= 0.5 else ~one
+    held = _held_by_groups(kinds, members)
+    taken, aside, total, wanted = np.zeros(len(sizes)), np.zeros(len(held), dtype=bool), 0, fraction * len(y)
+    quota = sizes * fraction
+    order = np.random.default_rng(seed).permutation(len(held))
+    for strict in (task == "single_label", False):
+        for group in order:
+            classes, counts = held[group]
+            if aside[group] or total + counts.sum() > wanted or (taken[classes] + counts >= sizes[classes]).any():
+                continue
+            if not strict or (counts * (2 * (taken - quota)[classes] + counts)).sum() < 0:
+                taken[classes] += counts
+                aside[group], total = True, total + counts.sum()
+    over = np.array([abs(total + counts.sum() - wanted) for _, counts in held])
+    for group in np.argsort(over, kind="stable"):
+        classes, counts = held[group]
+        if (total and over[group] >= wanted - total) or aside.all():
+            break
+        if not aside[group] and (taken[classes] + counts < sizes[classes]).all():
+            aside[group] = True
+            break
+    return np.asarray(aside[members])
+
+
+def _held_by_groups(kinds: np.ndarray, members: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each group the classes of its rows and how many rows it has of each."""
+    k = int(kinds.max()) + 1
+    cells, counts = np.unique(members * k + kinds, return_counts=True)
+    starts = np.searchsorted(cells // k, np.arange(1, int(members.max()) + 1))
+    return list(zip(np.split(cells % k, starts), np.split(counts, starts), strict=True))

@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headstart.core.errors import DataError, SampleError
-from headstart.data.decoding import decode_text, repair
+from headstart.data.decoding import UTF16_MARKS, decode_text, repair
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _UTF8_MARK = b"\xef\xbb\xbf"
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _LEAST_BLOCK, _LARGEST_BLOCK = 1 << 20, 1 << 30
 
 
@@ -68,7 +67,7 @@ def read_table(path: Path, name: str) -> TableFile:
 
 def _utf8(content: bytes, path: Path) -> bytes:
     """The content as UTF-8 without its mark."""
-    if content.startswith(_UTF16_MARKS):
+    if content.startswith(UTF16_MARKS):
         try:
             return decode_text(content).encode("utf-8", "surrogatepass")
         except SampleError as error:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,9 @@ from headstart.data.reading import ReadOptions
 # How programs spell a missing value, in lower case. "None" and "NA" are names that people give to classes, and stay.
 _MISSING = ("", "nan", "null", "<na>", "n/a", "#n/a")
 _USUAL_SEPARATORS = ("|", ";", ",")
+
+MOST_LABELS = 50
+"""Whole numbers are taken for labels where at most so many are distinct, and at most half of the values."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +59,20 @@ def to_target(column: pa.ChunkedArray, *, options: ReadOptions, where: Callable[
     return _strings(column, options, where)
 
 
-def _flags(mask: pa.ChunkedArray | pa.Array) -> np.ndarray:
+def flags(mask: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """The mask in NumPy; a null counts as true."""
     return np.asarray(pc.fill_null(mask, fill_value=True).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _strings(column: pa.ChunkedArray, options: ReadOptions, where: Callable[[int], str]) -> Target:
     trimmed = pc.utf8_trim_whitespace(column)
-    missing = _flags(pc.is_in(pc.utf8_lower(trimmed), pa.array(_MISSING))) | _flags(pc.is_null(trimmed))
+    missing = flags(pc.is_in(pc.utf8_lower(trimmed), pa.array(_MISSING))) | flags(pc.is_null(trimmed))
     if options.task == "regression":
         return _parsed(trimmed, missing, where)
     if options.separator or options.task == "multi_label":
         return _separated(trimmed, missing, options)
-    if options.task is None and _looks_continuous(trimmed.filter(pa.array(~missing))):
-        return _parsed(trimmed, missing, where)
+    if options.task is None and (notes := _measured(_spelled(trimmed.filter(pa.array(~missing))))) is not None:
+        return replace(_parsed(trimmed, missing, where), notes=notes)
     return Target(trimmed, missing)
 
 
@@ -78,7 +82,7 @@ def _parsed(trimmed: pa.ChunkedArray, missing: np.ndarray, where: Callable[[int]
     Raises:
         DataError: a text is no number.
     """
-    missing = missing | _flags(pc.equal(pc.utf8_lower(trimmed), "na"))
+    missing = missing | flags(pc.equal(pc.utf8_lower(trimmed), "na"))
     present = pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), trimmed)
     try:
         numbers = pc.cast(present, pa.float64())
@@ -96,8 +100,9 @@ def _numbers(column: pa.ChunkedArray, options: ReadOptions) -> Target:
     """A float column: a number for regression, or whole numbers, which a missing value made floats of, as names."""
     values = _floats(column)
     missing = ~np.isfinite(values)
-    if options.task == "regression" or (options.task is None and _is_continuous(values[~missing])):
-        return Target(column, missing)
+    notes = _measured(values[~missing]) if options.task is None else None
+    if options.task == "regression" or notes is not None:
+        return Target(column, missing, notes or ())
     present = values[~missing]
     if np.all(present == np.rint(present)) and np.all(np.abs(present) < 2**53):
         whole = pa.array(np.where(missing, 0, values).astype(np.int64))
@@ -109,19 +114,40 @@ def _floats(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     return np.asarray(pc.fill_null(column, math.nan).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _is_continuous(values: np.ndarray) -> bool:
-    """Whether finite numbers look measured rather than chosen from a few: some are no whole numbers, and many differ."""
-    if not len(values) or np.all(values == np.rint(values)):
-        return False
-    return len(np.unique(values)) > min(20, len(values) / 2)
+def are_whole(values: np.ndarray) -> bool:
+    """Whether there are numbers, and all are whole."""
+    return bool(len(values) and np.all(values == np.rint(values)))
 
 
-def _looks_continuous(texts: pa.ChunkedArray) -> bool:
+def are_few(values: np.ndarray) -> bool:
+    """Whether whole numbers are few enough to be labels rather than quantities."""
+    return len(np.unique(values)) <= min(MOST_LABELS, max(2, len(values) // 2))
+
+
+def _measured(values: np.ndarray) -> tuple[str, ...] | None:
+    """Notes where finite numbers look measured rather than chosen from a few, else None."""
+    if not len(values):
+        return None
+    if not are_whole(values):
+        return () if len(np.unique(values)) > min(20, len(values) / 2) else None
+    if are_few(values):
+        return None
+    note = (
+        f"the {len(np.unique(values))} different whole numbers of the target are taken as quantities: "
+        "say --task single_label if they are names"
+    )
+    return (note,)
+
+
+def _spelled(texts: pa.ChunkedArray) -> np.ndarray:
+    """The finite numbers that texts spell; none where one of them spells no number, or is written as names are, such as 007."""
     try:
         values = _floats(pc.cast(texts, pa.float64()))
     except pa.ArrowInvalid:
-        return False
-    return _is_continuous(values[np.isfinite(values)])
+        return np.zeros(0)
+    if pc.any(pc.match_substring_regex(texts, r"^[+-]?0[0-9]")).as_py():
+        return np.zeros(0)
+    return np.asarray(values[np.isfinite(values)])
 
 
 def _is_number(text: str) -> bool:
@@ -153,7 +179,7 @@ def _lists(column: pa.ChunkedArray, options: ReadOptions) -> Target:
             f"the target column holds lists, which are several labels an item, and the task is {options.task}"
         )
     values, gaps = _clean(column)
-    return Target(values, _flags(pc.is_null(column)) | gaps)
+    return Target(values, flags(pc.is_null(column)) | gaps)
 
 
 def _clean(lists: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, np.ndarray]:
@@ -165,7 +191,7 @@ def _clean(lists: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, np.ndarray]:
         raise DataError(f"the target column holds lists of {flat.type}: expected lists of names")
     flat = pc.utf8_trim_whitespace(flat.cast(pa.string()))
     gaps = np.zeros(len(plain), dtype=bool)
-    gaps[parents[_flags(pc.is_null(flat))]] = True
-    kept = ~_flags(pc.equal(flat, ""))
+    gaps[parents[flags(pc.is_null(flat))]] = True
+    kept = ~flags(pc.equal(flat, ""))
     offsets = np.concatenate([[0], np.cumsum(np.bincount(parents[kept], minlength=len(plain)))])
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat.filter(pa.array(kept))), gaps

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -169,8 +169,3 @@ def _no_way(entry: "os.DirEntry[str]", *, home: str, seen: set[str]) -> str | No
         return "is a link to a folder that is read already: remove the link"
     seen.add(real)
     return None
-
-
-def count_by_folder(files: Iterable[str]) -> Counter[str]:
-    """How many files lie under each first folder; those beside the folders count under the empty name."""
-    return Counter(path.split("/", 1)[0] if "/" in path else "" for path in files)

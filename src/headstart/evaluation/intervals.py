@@ -55,34 +55,43 @@ def estimate(value: float, draws: Float[np.ndarray, "b"], *, centred: bool = Fal
 
 
 def confusion_draws(
-    confusion: Int[np.ndarray, "k k"],
-    statistic: Callable[[np.ndarray], np.ndarray],
+    labels: tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]],
+    statistic: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
     *,
+    k: int,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> np.ndarray:
     """A statistic of the confusion matrix on each resample: exactly the bootstrap over rows, without the rows.
 
+    Only cells that are not empty are drawn, so memory grows with the rows and labels and not with the labels squared.
+
     Args:
-        confusion: counts, true label by predicted label.
-        statistic: takes (b, k, k) resampled counts and returns (b, ...) values; called with a few resamples at a time.
+        labels: true and predicted class indices.
+        statistic: takes the (b, k) resampled counts of hits, of true and of predicted labels, and returns (b, ...) values; called
+            with a few resamples at a time.
+        k: how many labels there are.
         seed: decides the draws.
         resamples: b in all.
 
     Returns:
         The statistic's values, (resamples, ...).
     """
+    from scipy.sparse import csr_array
+
     rng = np.random.default_rng(seed)
-    k = confusion.shape[0]
-    cells = np.flatnonzero(confusion)
-    counts = confusion.reshape(-1)[cells]
-    total = int(counts.sum())
-    step = max(1, min(resamples, _CELLS // (k * k)))
+    cells, counts = np.unique(np.asarray(labels[0], dtype=np.int64) * k + labels[1], return_counts=True)
+    true, predicted, order = cells // k, cells % k, np.arange(len(cells))
+    shape, hit = (k, len(cells)), true == predicted
+    sums = [
+        csr_array((weights.astype(np.float64), (label, order)), shape=shape)
+        for weights, label in ((hit, true), (np.ones(len(cells)), true), (np.ones(len(cells)), predicted))
+    ]
+    step = max(1, min(resamples, _CELLS // max(len(cells), 3 * k)))
     parts = []
     for start in range(0, resamples, step):
-        drawn = np.zeros((min(step, resamples - start), k * k))
-        drawn[:, cells] = rng.multinomial(total, counts / total, size=len(drawn))
-        parts.append(statistic(drawn.reshape(-1, k, k)))
+        drawn = rng.multinomial(counts.sum(), counts / counts.sum(), size=min(step, resamples - start))
+        parts.append(statistic(*(np.asarray(add @ drawn.T).T for add in sums)))
     return np.concatenate(parts)
 
 

@@ -44,8 +44,9 @@ def single_label(
     k = predicted.shape[1]
     chosen = predicted.argmax(axis=1)
     occurring = np.unique(targets)
-    confusion = np.bincount(targets * k + chosen, minlength=k * k).reshape(k, k)
-    draws = confusion_draws(confusion, lambda counts: _of_confusion(counts, occurring), seed=seed)
+    draws = confusion_draws(
+        (targets, chosen), lambda hits, true, told: _of_confusion(hits, true, told, occurring=occurring), k=k, seed=seed
+    )
     recalls = sk.recall_score(targets, chosen, labels=occurring, average=None, zero_division=0)
     values = {
         "accuracy": sk.accuracy_score(targets, chosen),
@@ -124,18 +125,25 @@ def regression(
 
 
 def calibration_error(
-    confidence: Float[np.ndarray, "n"], correct: Float[np.ndarray, "n"], *, bins: int = BINS
+    confidence: Float[np.ndarray, "n k"], correct: Float[np.ndarray, "n k"], *, bins: int = BINS
 ) -> tuple[float, Float[np.ndarray, "n bins"]]:
     """The expected calibration error in equal-mass bins, and the columns whose mean absolute sums it is.
 
-    The error is `sum_b |mean_i column[i, b]|`, where a column holds confidence - correct for the rows of its bin and 0 elsewhere.
-    Rows of equal confidence share a bin, so their order does not matter.
+    The error is `sum_b |mean_i column[i, b]|`, where a column holds the mean of confidence - correct over the row's k probabilities,
+    those of other bins counting 0. Equal confidences share a bin, so their order does not matter.
+
+    Args:
+        confidence: the probabilities of n rows, k of each, or (n,) one of each.
+        correct: 1 where what is as probable as that is so, else 0.
+        bins: how many.
     """
-    order = np.sort(confidence)
-    edges = order[np.arange(bins) * len(order) // bins]
-    bin_of = np.searchsorted(np.unique(edges), confidence, side="right") - 1
-    columns = np.zeros((len(confidence), bins))
-    columns[np.arange(len(confidence)), bin_of] = confidence - correct
+    n = len(confidence)
+    confidence, correct = confidence.reshape(n, -1), correct.reshape(n, -1)
+    order = np.sort(confidence, axis=None)
+    edges = np.unique(order[np.arange(bins) * len(order) // bins])
+    columns, rows = np.zeros((n, bins)), np.arange(n)
+    for own, truth in zip(confidence.T, correct.T, strict=True):
+        columns[rows, np.searchsorted(edges, own, side="right") - 1] += (own - truth) / confidence.shape[1]
     return float(np.abs(columns.mean(axis=0)).sum()), columns
 
 
@@ -143,9 +151,7 @@ def _probability_figures(
     losses: np.ndarray, confidence: np.ndarray, correct: np.ndarray, *, seed: int
 ) -> dict[str, Estimate]:
     """Log-loss and calibration error, resampled over rows; several probabilities of one row are resampled together."""
-    n = len(losses)
-    value, columns = calibration_error(confidence.reshape(-1), correct.reshape(-1))
-    columns = columns.reshape(n, -1, BINS).mean(axis=1)
+    value, columns = calibration_error(confidence, correct)
     draws = mean_draws(np.column_stack([losses, columns]), seed=seed)
     return {
         "log_loss": estimate(float(losses.mean()), draws[:, 0]),
@@ -153,11 +159,15 @@ def _probability_figures(
     }
 
 
-def _of_confusion(counts: Float[np.ndarray, "b k k"], occurring: np.ndarray) -> Float[np.ndarray, "b m"]:
+def _of_confusion(
+    hits: Float[np.ndarray, "b k"],
+    true: Float[np.ndarray, "b k"],
+    chosen: Float[np.ndarray, "b k"],
+    *,
+    occurring: np.ndarray,
+) -> Float[np.ndarray, "b m"]:
     """Accuracy, balanced accuracy, macro-F1 and the recalls of the labels that occur, for each resample."""
-    hits = np.diagonal(counts, axis1=1, axis2=2)
-    true, chosen = counts.sum(axis=2), counts.sum(axis=1)
-    accuracy = hits.sum(axis=1) / counts.sum(axis=(1, 2))
+    accuracy = hits.sum(axis=1) / true.sum(axis=1)
     recalls = _ratio(hits, true)
     f1 = _ratio(2 * hits, true + chosen)
     return np.column_stack([accuracy, _mean(recalls, 1), _mean(f1, 1), recalls[:, occurring]])

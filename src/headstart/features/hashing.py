@@ -1,8 +1,9 @@
 """Content digests of samples, without reading a file twice: (path, size, modification time) is remembered."""
 
+import contextlib
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from headstart.core.errors import Skipped
 from headstart.core.files import cache_root
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
-from headstart.features.store import connect
+from headstart.features.store import as_cache_error, connect
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL, digest BLOB NOT NULL)"
@@ -38,11 +39,15 @@ def digest_samples(
 
     Returns:
         (n, 16) digests, and for each sample None or why its file cannot be read; such a digest is all zeros.
+
+    Raises:
+        CacheError: the folder of the cache cannot be used.
     """
     if samples.inline:
         content = b"".join(of_text(text) for text in samples.inputs)
         return _as_array(content, len(samples)), (None,) * len(samples)
     paths = samples.inputs
+    settled_before = time.time_ns() - _RACY_NS
     stats = [_stat(path) for path in paths]
     known = {} if rehash else _recall(paths)
     digests: list[bytes] = [b""] * len(paths)
@@ -55,7 +60,8 @@ def digest_samples(
         else:
             unread.append(i)
     _read(paths, unread, digests, reasons, samples.ids if unread else [], progress)
-    _remember((paths[i], *stats[i], digests[i]) for i in unread if stats[i] is not None and reasons[i] is None)  # type: ignore[misc]
+    fresh = [(path, *stat, digests[i]) for i, path, stat in _readable(unread, paths, stats) if reasons[i] is None]
+    _remember([entry for entry in fresh if entry[2] < settled_before])
     blank = bytes(SAMPLE_DIGEST_BYTES)
     return _as_array(b"".join(digest or blank for digest in digests), len(paths)), tuple(reasons)
 
@@ -102,39 +108,39 @@ def _stat(path: str) -> tuple[int, int] | None:
 
 def _recall(paths: Sequence[str]) -> dict[str, tuple[int, int, bytes]]:
     table = cache_root() / "files.sqlite"
-    if not table.exists():
-        return {}
-    db = connect(table, _SCHEMA)
+    with as_cache_error(cache_root()):
+        if not table.exists():
+            return {}
     found: dict[str, tuple[int, int, bytes]] = {}
-    try:
-        absolute = [str(Path(path).absolute()) for path in paths]
-        back = dict(zip(absolute, paths, strict=True))
+    absolute = [str(Path(path).absolute()) for path in paths]
+    with as_cache_error(cache_root()), contextlib.closing(connect(table, _SCHEMA)) as db:
         for start in range(0, len(absolute), _ASK):
             block = absolute[start : start + _ASK]
             query = f"SELECT path, size, modified, digest FROM files WHERE path IN ({','.join('?' * len(block))})"  # noqa: S608
-            found |= {back[path]: (size, modified, digest) for path, size, modified, digest in db.execute(query, block)}
-    finally:
-        db.close()
-    return found
+            found |= {path: (size, modified, digest) for path, size, modified, digest in db.execute(query, block)}
+    return {path: found[name] for path, name in zip(paths, absolute, strict=True) if name in found}
 
 
-def _remember(entries: Iterable[tuple[str, int, int, bytes]]) -> None:
-    oldest_racy = time.time_ns() - _RACY_NS
-    settled = [
-        (str(Path(path).absolute()), size, modified, digest)
-        for path, size, modified, digest in entries
-        if modified < oldest_racy
-    ]
-    if not settled:
+def _readable(
+    unread: Sequence[int], paths: Sequence[str], stats: Sequence[tuple[int, int] | None]
+) -> Iterator[tuple[int, str, tuple[int, int]]]:
+    for i in unread:
+        if (stat := stats[i]) is not None:
+            yield i, paths[i], stat
+
+
+def _remember(entries: Sequence[tuple[str, int, int, bytes]]) -> None:
+    if not entries:
         return
-    cache_root().mkdir(parents=True, exist_ok=True)
-    db = connect(cache_root() / "files.sqlite", _SCHEMA)
-    try:
-        db.execute("BEGIN IMMEDIATE")
-        db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", settled)
-        db.execute("COMMIT")
-    finally:
-        db.close()
+    with as_cache_error(cache_root()):
+        cache_root().mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(connect(cache_root() / "files.sqlite", _SCHEMA)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            db.executemany(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+                [(str(Path(path).absolute()), *rest) for path, *rest in entries],
+            )
+            db.execute("COMMIT")
 
 
 def _as_array(content: bytes, n: int) -> UInt8[np.ndarray, "n 16"]:

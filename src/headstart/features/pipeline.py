@@ -1,9 +1,8 @@
 """The pipeline: threads read and prepare samples while the model computes; rows come out as their batches finish."""
 
 import os
-from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,13 +11,16 @@ from jaxtyping import Float
 from headstart.backbones.backbone import Backbone
 from headstart.core.errors import SampleError
 from headstart.data.preparation import Batch, Fact, Preparation, Prepared
+from headstart.features.ahead import Ahead, Outcome
 from headstart.features.engine import Engine
 
-# Samples that one task of a thread prepares, and tasks that may be under way or waiting: what bounds the memory.
-_BLOCK = 8
-_TASKS = 12
-# Batches' worth of views of unequal cost that are gathered, so that sorting by length leaves little padding.
-_LOOKAHEAD = 16.0
+# Bytes of prepared samples that may wait to be sorted into batches, and of views that may wait until their batch is full.
+_AHEAD_BYTES = 256 << 20
+_GATHERED_BYTES = 256 << 20
+# Batches' worth of views of unequal length that are gathered, so that sorting by length leaves little padding.
+_LOOKAHEAD = 32.0
+# What a view costs besides its values, bytes.
+_OBJECT = 512
 
 Content = Callable[[int], bytes | str]
 Facts = dict[str, Fact]
@@ -41,8 +43,13 @@ class Done:
     failed: tuple[tuple[int, str], ...] = ()
 
 
-def run(backbone: Backbone, positions: Sequence[int], *, content: Content, engine: Engine) -> Iterator[Done]:
+def run(
+    backbone: Backbone, positions: Sequence[int], *, content: Content, engine: Engine
+) -> Generator[Done, None, None]:
     """Prepare and embed samples; each is yielded once, in no particular order.
+
+    Memory does not grow with the number of samples or their length: at most 256 MB of prepared samples and 256 MB of views wait, apart
+    from single samples that are larger than that.
 
     Args:
         backbone: what makes the rows.
@@ -50,32 +57,47 @@ def run(backbone: Backbone, positions: Sequence[int], *, content: Content, engin
         content: reads one sample by its position, as bytes or as text; called from several threads. May raise OSError or SampleError.
         engine: how the backbone is run.
     """
-    gathered: dict[Hashable, _Bucket] = {}
-    merging = _Merging()
-    pool = ThreadPoolExecutor(max_workers=max(2, min(8, os.cpu_count() or 1)), thread_name_prefix="headstart-prepare")
-    try:
-        for position, outcome in _prepared(pool, backbone.preparation, positions, content):
+    preparation = backbone.preparation
+    gathered, merging = _Gathered(), _Merging(backbone)
+
+    def prepare(position: int) -> Outcome:
+        return _prepare(preparation, position, content)
+
+    threads = max(2, min(8, os.cpu_count() or 1))
+    with closing(Ahead(prepare, positions, threads=threads, most_bytes=_AHEAD_BYTES).handed_out()) as prepared:
+        for position, outcome in prepared:
             if isinstance(outcome, str):
                 yield Done((), (), (), ((position, outcome),))
                 continue
             merging.expect(position, outcome)
+            whole = len(outcome.views) == 1
             for view, weight in zip(outcome.views, outcome.weights, strict=True):
-                bucket = gathered.setdefault(backbone.preparation.bucket(view), _Bucket())
-                bucket.add(_View(position, view, weight, backbone.preparation.cost(view)))
-                if bucket.ripe:
-                    yield from _embed(backbone, engine, bucket.batches(last=False), merging)
-        for bucket in gathered.values():
-            yield from _embed(backbone, engine, bucket.batches(last=True), merging)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+                waiting = _View(position, _own(view), weight, preparation.cost(view), whole)
+                for batches in gathered.add(preparation.bucket(view), waiting):
+                    yield from _embed(backbone, engine, batches, merging)
+        for batches in gathered.rest():
+            yield from _embed(backbone, engine, batches, merging)
 
 
-@dataclass(frozen=True)
+def _own(view: np.ndarray) -> np.ndarray:
+    """The view, copied where it would keep a much longer recording in memory while it waits."""
+    return view.copy() if isinstance(view.base, np.ndarray) and view.base.nbytes > 2 * view.nbytes else view
+
+
+@dataclass(frozen=True, slots=True)
 class _View:
     position: int
     array: np.ndarray
     weight: float
     cost: float
+    whole: bool
+
+    @property
+    def size(self) -> int:
+        return self.array.nbytes + _OBJECT
+
+
+_Batches = list[list[_View]]
 
 
 @dataclass
@@ -84,35 +106,79 @@ class _Bucket:
 
     views: list[_View] = field(default_factory=list)
     total: float = 0.0
+    size: int = 0
     even: bool = True
 
     def add(self, view: _View) -> None:
-        self.even = self.even and (not self.views or view.cost == self.views[0].cost)
+        self.even = self.even and (not self.views or view.array.shape == self.views[0].array.shape)
         self.views.append(view)
         self.total += view.cost
+        self.size += view.size
 
     @property
     def ripe(self) -> bool:
         return self.total + 1e-9 >= (1.0 if self.even else _LOOKAHEAD)
 
-    def batches(self, *, last: bool) -> list[list[_View]]:
-        """Cut what waits into batches within the budget, longest first; a part-filled one stays unless this is the end."""
-        ordered = sorted(self.views, key=lambda view: -view.cost)
-        cut: list[list[_View]] = []
-        while ordered:
-            most = max(1, int(1.0 / ordered[0].cost + 1e-9))
-            if len(ordered) < most and not last:
+    def batches(self, *, last: bool) -> _Batches:
+        """Cut what waits into batches within the budget, longest first; a part-filled one stays unless this is the end.
+
+        Views are sorted by length also where they cost the same: short ones cost no less than a set share of a batch.
+        """
+        ordered = sorted(self.views, key=lambda view: (-view.cost, -view.array.size))
+        cut: _Batches = []
+        start = 0
+        while start < len(ordered):
+            most = max(1, int(1.0 / ordered[start].cost + 1e-9))
+            if len(ordered) - start < most and not last:
                 break
-            cut.append(ordered[:most])
-            ordered = ordered[most:]
-        self.views, self.total = ordered, sum(view.cost for view in ordered)
+            cut.append(ordered[start : start + most])
+            start += most
+        self.views, self.total, self.size, self.even = [], 0.0, 0, True
+        for view in ordered[start:]:
+            self.add(view)
+        return cut
+
+
+class _Gathered:
+    """The buckets. Where all of them together hold too much, the fullest give out what they have, full batches or not."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[Hashable, _Bucket] = {}
+        self.size = 0
+
+    def add(self, key: Hashable, view: _View) -> Iterator[_Batches]:
+        """Take a view in; yields the batches that are due."""
+        bucket = self._buckets.setdefault(key, _Bucket())
+        bucket.add(view)
+        self.size += view.size
+        if bucket.ripe:
+            yield self._cut(key, last=False)
+        if self.size > _GATHERED_BYTES:
+            for full in sorted(self._buckets, key=lambda each: -self._buckets[each].size):
+                if self.size <= _GATHERED_BYTES // 2:
+                    break
+                yield self._cut(full, last=True)
+
+    def rest(self) -> Iterator[_Batches]:
+        """All that still waits."""
+        for key in list(self._buckets):
+            yield self._cut(key, last=True)
+
+    def _cut(self, key: Hashable, *, last: bool) -> _Batches:
+        bucket = self._buckets[key]
+        before = bucket.size
+        cut = bucket.batches(last=last)
+        self.size -= before - bucket.size
+        if not bucket.views:
+            del self._buckets[key]
         return cut
 
 
 class _Merging:
     """Averages the rows of a sample's views, and hands samples out when all their views have come."""
 
-    def __init__(self) -> None:
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
         self._expected: dict[int, Prepared] = {}
         self._sums: dict[int, list[np.ndarray]] = {}
         self._come: dict[int, int] = {}
@@ -120,66 +186,52 @@ class _Merging:
     def expect(self, position: int, prepared: Prepared) -> None:
         self._expected[position] = Prepared((), prepared.weights, prepared.facts)
 
-    def add(self, views: Sequence[_View], rows: tuple[np.ndarray, ...]) -> None:
+    def add(self, views: Sequence[_View], rows: tuple[np.ndarray, ...]) -> Done:
+        """Take the rows of a batch in; the samples that are whole now."""
+        alone = [i for i, view in enumerate(views) if view.whole]
+        positions = [views[i].position for i in alone]
+        parts = [[np.asarray(array[alone], np.float32)] for array in rows]
         for i, view in enumerate(views):
-            weighted = [np.float64(view.weight) * array[i].astype(np.float64) for array in rows]
-            sums = self._sums.get(view.position)
-            self._sums[view.position] = (
-                weighted if sums is None else [a + b for a, b in zip(sums, weighted, strict=True)]
-            )
-            self._come[view.position] = self._come.get(view.position, 0) + 1
+            if not view.whole and (averaged := self._average(view, [array[i] for array in rows])) is not None:
+                positions.append(view.position)
+                for part, row in zip(parts, averaged, strict=True):
+                    part.append(row[None])
+        return self._done(positions, [np.concatenate(part) for part in parts])
 
-    def finished(self, backbone: Backbone) -> Iterator[Done]:
-        """The samples whose views have all come since the last call."""
-        ready = [p for p, come in self._come.items() if p in self._expected and come == len(self._expected[p].weights)]
-        if not ready:
-            return
-        kept, rows, facts, failed = [], [], [], []
-        for position in ready:
-            expected = self._expected.pop(position)
-            sums = self._sums.pop(position)
-            del self._come[position]
-            row = [(total / sum(expected.weights)).astype(np.float32) for total in sums]
-            if all(np.isfinite(part).all() for part in row):
-                kept.append(position)
-                rows.append(row)
-                facts.append(dict(expected.facts))
-            else:
-                failed.append(
-                    (position, f"{backbone.specs[0].title} gave a row that is not finite for it; leave it out")
-                )
-        arrays = tuple(
-            np.stack([row[i] for row in rows]) if rows else np.empty((0, spec.dim), np.float32)
-            for i, spec in enumerate(backbone.specs)
+    def _average(self, view: _View, rows: list[np.ndarray]) -> list[np.ndarray] | None:
+        weighted = [np.float64(view.weight) * row.astype(np.float64) for row in rows]
+        sums = self._sums.get(view.position)
+        self._sums[view.position] = weighted if sums is None else [a + b for a, b in zip(sums, weighted, strict=True)]
+        self._come[view.position] = come = self._come.get(view.position, 0) + 1
+        weights = self._expected[view.position].weights
+        if come < len(weights):
+            return None
+        del self._come[view.position]
+        return [(total / sum(weights)).astype(np.float32) for total in self._sums.pop(view.position)]
+
+    def _done(self, positions: list[int], rows: list[np.ndarray]) -> Done:
+        expected = [self._expected.pop(position) for position in positions]
+        finite = np.ones(len(positions), bool)
+        for array in rows:
+            finite &= np.isfinite(array).all(axis=1)
+        reason = f"{self._backbone.specs[0].title} gave a row that is not finite for it; leave it out"
+        return Done(
+            tuple(position for position, good in zip(positions, finite, strict=True) if good),
+            tuple(array[finite] for array in rows),
+            tuple(dict(each.facts) for each, good in zip(expected, finite, strict=True) if good),
+            tuple((position, reason) for position, good in zip(positions, finite, strict=True) if not good),
         )
-        yield Done(tuple(kept), arrays, tuple(facts), tuple(failed))
 
 
-def _embed(backbone: Backbone, engine: Engine, batches: list[list[_View]], merging: _Merging) -> Iterator[Done]:
+def _embed(backbone: Backbone, engine: Engine, batches: _Batches, merging: _Merging) -> Iterator[Done]:
     collated: Iterator[Batch] = (backbone.preparation.collate([view.array for view in views]) for views in batches)
     for views, rows in zip(batches, engine.run(backbone, collated), strict=True):
-        merging.add(views, rows)
-        yield from merging.finished(backbone)
+        done = merging.add(views, rows)
+        if done.positions or done.failed:
+            yield done
 
 
-def _prepared(
-    pool: ThreadPoolExecutor, preparation: Preparation, positions: Sequence[int], content: Content
-) -> Iterator[tuple[int, Prepared | str]]:
-    """Samples prepared in threads, in order, with a bounded number ahead."""
-
-    def task(block: Sequence[int]) -> list[tuple[int, Prepared | str]]:
-        return [(position, _prepare(preparation, position, content)) for position in block]
-
-    waiting: deque[Future[list[tuple[int, Prepared | str]]]] = deque()
-    for start in range(0, len(positions), _BLOCK):
-        waiting.append(pool.submit(task, positions[start : start + _BLOCK]))
-        if len(waiting) >= _TASKS:
-            yield from waiting.popleft().result()
-    while waiting:
-        yield from waiting.popleft().result()
-
-
-def _prepare(preparation: Preparation, position: int, content: Content) -> Prepared | str:
+def _prepare(preparation: Preparation, position: int, content: Content) -> Outcome:
     try:
         return preparation.prepare(content(position))
     except SampleError as error:

@@ -1,5 +1,6 @@
 """Segments: append-only `.npy` files of rows, each written by one process at a time."""
 
+import contextlib
 import io
 import os
 import uuid
@@ -32,13 +33,14 @@ class SegmentWriter:
     """
 
     def __init__(self, folder: Path, dtype: np.dtype, *, dim: int) -> None:
-        self.name = f"{uuid.uuid4().hex}.npy"
         self.rows = 0
         self._dtype, self._dim = dtype, dim
-        self._lock = FileLock(folder / f"{self.name}.lock")
-        self._lock.acquire()
-        self._file = (folder / self.name).open("w+b")
-        self._file.write(_header(dtype, 0, dim))
+        self.name, self._lock = _locked_name(folder)
+        try:
+            self._file = (folder / self.name).open("w+b")
+        except BaseException:
+            _unlock(self._lock)
+            raise
 
     @property
     def full(self) -> bool:
@@ -46,22 +48,26 @@ class SegmentWriter:
         return self.rows >= _MOST_ROWS
 
     def append(self, rows: np.ndarray) -> int:
-        """Append rows, put them on disk, and return the number of the first."""
-        first = self.rows
-        self._file.seek(0, os.SEEK_END)
+        """Append rows, put them on disk, and return the number of the first.
+
+        Rows are written where the last whole append ended: what one that failed or was interrupted left behind is written over.
+        """
+        first, header = self.rows, _header(self._dtype, self.rows + len(rows), self._dim)
+        self._file.seek(len(header) + first * self._dim * self._dtype.itemsize)
         self._file.write(np.ascontiguousarray(rows, dtype=self._dtype).tobytes())
-        self.rows += len(rows)
         self._file.seek(0)
-        self._file.write(_header(self._dtype, self.rows, self._dim))
+        self._file.write(header)
         self._file.flush()
         os.fsync(self._file.fileno())
+        self.rows = first + len(rows)
         return first
 
     def close(self) -> None:
         """Close the file and let go of the lock."""
-        self._file.close()
-        self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        try:
+            self._file.close()
+        finally:
+            _unlock(self._lock)
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +76,27 @@ class SegmentWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _locked_name(folder: Path) -> tuple[str, FileLock]:
+    """A new name and its lock, taken; another name where a sweep of orphan locks took the file away in between."""
+    while True:
+        name = f"{uuid.uuid4().hex}.npy"
+        lock = FileLock(folder / f"{name}.lock")
+        lock.acquire()
+        if Path(lock.lock_file).exists() or os.name == "nt":
+            return name, lock
+        lock.release()
+
+
+def _unlock(lock: FileLock) -> None:
+    """Remove a lock's file and let go of it. Windows may refuse to remove it while it is open: it is tried again, or a later sweep does it."""
+    with contextlib.suppress(OSError):
+        Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
+    if os.name == "nt":
+        with contextlib.suppress(OSError):
+            Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def open_segment(path: Path, dtype: str, *, rows: int, dim: int) -> np.ndarray | None:
@@ -89,20 +116,26 @@ def reclaim(folder: Path, known: Callable[[str], bool]) -> int:
     """Delete the segments that no index transaction ever named and whose writer is gone; returns how many.
 
     `known` is asked while the segment's lock is held here: a writer that is still at work holds the lock, and one that has just let go
-    of it has committed what it wrote.
+    of it has committed what it wrote. Locks whose writer is gone are swept, too.
     """
-    reclaimed = 0
-    for path in folder.glob("*.npy"):
-        if known(path.name):
-            continue
-        lock = FileLock(folder / f"{path.name}.lock", timeout=0)
-        try:
-            with lock:
-                if known(path.name):
-                    continue
-                path.unlink(missing_ok=True)
-                reclaimed += 1
-        except Timeout:
-            continue
-        Path(lock.lock_file).unlink(missing_ok=True)
-    return reclaimed
+    orphans = {path.name for path in folder.glob("*.npy") if not known(path.name)}
+    left = {path.name.removesuffix(".lock") for path in folder.glob("*.npy.lock")}
+    return sum(_reclaim(folder, name, known) for name in sorted(orphans | left))
+
+
+def _reclaim(folder: Path, name: str, known: Callable[[str], bool]) -> bool:
+    """Delete one segment that nobody knows, and its lock, where the lock is free."""
+    lock, path = FileLock(folder / f"{name}.lock", timeout=0), folder / name
+    try:
+        lock.acquire()
+    except Timeout:
+        return False
+    try:
+        if known(name) or not path.exists():
+            return False
+        with contextlib.suppress(OSError):  # Windows refuses while the file is mapped
+            path.unlink()
+            return True
+        return False
+    finally:
+        _unlock(lock)

@@ -6,17 +6,19 @@ is ignored, and reclaimed once its lock is free. Several processes of one machin
 """
 
 import contextlib
+import functools
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Concatenate, ParamSpec, Self, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from headstart.core.errors import CacheError
 from headstart.core.files import cache_root, write_whole
 from headstart.core.spec import BackboneSpec
 from headstart.data.preparation import Fact
@@ -30,6 +32,37 @@ CREATE TABLE IF NOT EXISTS facts (digest BLOB PRIMARY KEY, facts TEXT NOT NULL) 
 """
 _ASK = 900  # digests a query: under SQLite's oldest limit of 999 variables
 _MISSING = -1
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+@contextlib.contextmanager
+def as_cache_error(folder: Path) -> Iterator[None]:
+    """Say what is wrong with the cache's folder, and the way out, in the place of what SQLite or the system says.
+
+    Raises:
+        CacheError: the block met an error of SQLite or of the system.
+    """
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise CacheError(
+            f"the feature cache needs a folder that can be written to and has room, and {folder} is none ({reason}): mend it, delete"
+            " it, or set the environment variable HEADSTART_CACHE to another folder"
+        ) from error
+
+
+def _guarded(
+    method: Callable[Concatenate["Shelf", _Arguments], _Result],
+) -> Callable[Concatenate["Shelf", _Arguments], _Result]:
+    @functools.wraps(method)
+    def guarded(self: "Shelf", /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        with as_cache_error(self.folder):
+            return method(self, *args, **kwargs)
+
+    return cast("Callable[Concatenate[Shelf, _Arguments], _Result]", guarded)
 
 
 @dataclass(frozen=True)
@@ -46,13 +79,14 @@ class Places:
 
 
 class Shelf:
-    """The rows of one backbone spec. Open it with `with`; one thread at a time."""
+    """The rows of one backbone spec. Open it with `with`; one thread at a time. Its methods raise CacheError where the folder fails."""
 
     def __init__(self, spec: BackboneSpec, root: Path | None = None) -> None:
         self.spec = spec
         self.folder = (root or cache_root()) / "features" / spec.fingerprint
         self._writers: dict[str, SegmentWriter] = {}
 
+    @_guarded
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         described = self.folder / "spec.json"
@@ -64,11 +98,28 @@ class Shelf:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
-        self._db.close()
+        """Close every file, also where closing one fails; such a failure is not told over the error that ended the block."""
+        with contextlib.ExitStack() as stack:
+            if error is not None:
+                stack.enter_context(contextlib.suppress(CacheError))
+            stack.enter_context(as_cache_error(self.folder))
+            stack.callback(self._db.close)
+            for writer in self._writers.values():
+                stack.callback(writer.close)
+            self._writers.clear()
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is found and read in this block belongs together, whatever other processes put into the index or drop meanwhile."""
+        with as_cache_error(self.folder):
+            self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+
+    @_guarded
     def reclaim(self) -> int:
         """Delete what killed writers left behind; returns the number of files."""
 
@@ -77,6 +128,7 @@ class Shelf:
 
         return reclaim(self.folder, known)
 
+    @_guarded
     def find(self, digests: UInt8[np.ndarray, "n 16"]) -> Places:
         """Where the rows of these samples lie."""
         places = Places(np.full(len(digests), _MISSING, np.int64), np.full(len(digests), _MISSING, np.int64))
@@ -93,9 +145,11 @@ class Shelf:
         """What was met while the samples were decoded, for those of `digests` that are here."""
         keys = [digest.tobytes() for digest in digests]
         for start in range(0, len(keys), _ASK):
-            for _, text in self._ask("facts", "facts", keys[start : start + _ASK]):
-                yield json.loads(text)
+            with as_cache_error(self.folder):
+                found = list(self._ask("facts", "facts", keys[start : start + _ASK]))
+            yield from (json.loads(text) for _, text in found)
 
+    @_guarded
     def append(
         self, digests: Sequence[bytes], rows: Float[np.ndarray, "n d"], *, facts: Sequence[Mapping[str, Fact]]
     ) -> None:
@@ -121,25 +175,29 @@ class Shelf:
                     [(digests[i], json.dumps(dict(facts[i]))) for i in chosen.tolist() if facts[i]],
                 )
 
+    @_guarded
     def read(self, places: Places) -> Float[np.ndarray, "n d"]:
         """The rows at these places, float32.
 
         Raises:
-            KeyError: a place is missing; ask `find` and `drop_damaged` first.
+            KeyError: a place is missing, or its segment is damaged or was dropped; ask `find` and `drop_damaged` first.
         """
         if places.missing.any():
             raise KeyError("rows that the store does not have cannot be read")
         values = np.empty((len(places.segment), self.spec.dim), dtype=np.float32)
-        for segment, name, dtype, rows in self._segments():
-            wanted = np.flatnonzero(places.segment == segment)
-            if len(wanted):
-                mapped = open_segment(self.folder / name, dtype, rows=rows, dim=self.spec.dim)
-                if mapped is None:
-                    raise KeyError(f"segment {name} is damaged")
-                values[wanted] = mapped[places.row[wanted]]
-                del mapped
+        order = np.argsort(places.segment, kind="stable")
+        wanted, begins = np.unique(places.segment[order], return_index=True)
+        known = {segment: (name, dtype, rows) for segment, name, dtype, rows in self._segments()}
+        for segment, chosen in zip(wanted.tolist(), np.split(order, begins[1:]), strict=False):
+            name, dtype, rows = known.get(segment, ("", "<f2", 0))
+            mapped = open_segment(self.folder / name, dtype, rows=rows, dim=self.spec.dim) if name else None
+            if mapped is None or places.row[chosen].max() >= rows:
+                raise KeyError(f"segment {segment} ({name or 'dropped'}) does not have the rows any more")
+            values[chosen] = mapped[places.row[chosen]]
+            del mapped
         return values
 
+    @_guarded
     def drop_damaged(self) -> int:
         """Forget the rows of segments that are missing or too short, so that they are extracted again; returns how many rows."""
         dropped = 0
@@ -169,9 +227,13 @@ class Shelf:
 def connect(path: Path, schema: str) -> sqlite3.Connection:
     """A SQLite database that several processes may use at once, with its tables there."""
     db = sqlite3.connect(path, timeout=60, isolation_level=None)
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=NORMAL")
-    db.executescript(schema)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.executescript(schema)
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
@@ -180,7 +242,8 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
+        db.execute("COMMIT")
     except BaseException:
-        db.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):  # SQLite rolls back by itself where the disk is full
+            db.execute("ROLLBACK")
         raise
-    db.execute("COMMIT")

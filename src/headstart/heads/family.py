@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from headstart.core.errors import UsageError
 from headstart.heads.fitted import Head, Linear
 from headstart.heads.recipe import HeadRecipe
+from headstart.heads.rows import slices
 from headstart.heads.statistics import Study
 
 Solution = tuple[Float[np.ndarray, "r k"], Float[np.ndarray, "k"]]
@@ -49,6 +50,10 @@ class Family(HeadRecipe):
     def objection(self, study: Study) -> str:
         """Why `auto` should not try this family on these data, as a sentence; empty where it should."""
 
+    def alone(self, study: Study) -> "Family":  # noqa: ARG002  (for those that have such a rule)
+        """The recipe with its options chosen without folds, where it is asked for alone and samples have no groups; else itself."""
+        return self
+
     @abstractmethod
     def path(self, study: Study) -> Iterator[Point]:
         """The candidates, one after the other, each fitted without each fold.
@@ -75,11 +80,12 @@ def linear_point(study: Study, *, recipe: HeadRecipe, solutions: Sequence[Soluti
         out = np.empty((len(positions), study.k))
         for number, (weight, bias) in enumerate(solutions):
             inside = np.flatnonzero(study.fold[positions] == number)
-            z = study.rows.take(positions[inside]).double()
-            own = (z @ torch.from_numpy(weight).to(z.device)).cpu().numpy() + bias
-            if lacking[number].any():
-                own[:, lacking[number]] = own[:, ~lacking[number]].min(axis=1, keepdims=True)
-            out[inside] = own
+            for part in slices(len(inside), study.d + study.k):
+                z = study.rows.take(positions[inside[part]]).double()
+                own = (z @ torch.from_numpy(weight).to(z.device)).cpu().numpy() + bias
+                if lacking[number].any():
+                    own[:, lacking[number]] = own[:, ~lacking[number]].min(axis=1, keepdims=True)
+                out[inside[part]] = own
         return out * study.unit + study.offset
 
     return Point(recipe, scores)
@@ -88,7 +94,9 @@ def linear_point(study: Study, *, recipe: HeadRecipe, solutions: Sequence[Soluti
 def linear_head(study: Study, solution: Solution) -> Linear:
     """The fitted head of raw rows and decoded targets."""
     weight, bias = study.rows.to_raw(solution[0] * study.unit, solution[1] * study.unit + study.offset)
-    return Linear(weight.astype(np.float32), bias.astype(np.float32), study.link)
+    rounded = weight.astype(np.float32)
+    # What rounding the weights does to the mean row is put right in the bias.
+    return Linear(rounded, np.asarray(bias + study.rows.mean @ (weight - rounded), dtype=np.float64), study.link)
 
 
 def positive(value: object, *, recipe: str, option: str) -> float:

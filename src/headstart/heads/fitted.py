@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 LINKS = ("softmax", "sigmoid", "identity")
 
 _BLOCK = 1024
+_CELLS = 1 << 24
 _FLOOR = 1e-6
 
 
@@ -17,7 +18,7 @@ class Linear:
 
     Attributes:
         weight: (d, k) float32.
-        bias: (k,) float32.
+        bias: (k,) float64, as the scores of values far from 0, such as times in seconds, need it.
         link: `softmax`, `sigmoid` or `identity`.
     """
 
@@ -36,7 +37,7 @@ class Neighbours:
 
     Attributes:
         rows: (m, d) float32, of length 1.
-        votes: (m, k) float32: one-hot classes, label indicators or values of the stored rows.
+        votes: (m, k) float32: one-hot classes or label indicators of the stored rows; float64 for values.
         mean: (d,) float32, subtracted from a row before its length is made 1.
         k: how many neighbours vote.
         sharpness: a neighbour's weight is exp(sharpness * cosine).
@@ -55,16 +56,17 @@ class Neighbours:
 
         Rows are taken a block at a time, so that memory does not grow with n m.
         """
+        step = max(1, min(_BLOCK, _CELLS // max(1, len(self.rows))))
         prior = self.votes.mean(axis=0, dtype=np.float64)
         scores = [
             vote_scores(
-                self._nearest(np.asarray(x[start : start + _BLOCK])),
+                self._nearest(np.asarray(x[start : start + step])),
                 self.votes,
                 prior=prior,
                 sharpness=self.sharpness,
                 link=self.link,
             )
-            for start in range(0, len(x), _BLOCK)
+            for start in range(0, len(x), step)
         ]
         return np.concatenate(scores) if scores else np.zeros((0, self.votes.shape[1]))
 
@@ -99,7 +101,9 @@ def vote_scores(
     positions, cosines = nearest
     weights = np.exp(sharpness * (cosines.astype(np.float64) - cosines.max(axis=1, keepdims=True)))
     weights /= weights.sum(axis=1, keepdims=True)
-    shares = np.einsum("nj,njk->nk", weights, votes[positions].astype(np.float64))
+    shares = np.zeros((len(positions), votes.shape[1]))
+    for nearest_one, weight in zip(positions.T, weights.T, strict=True):
+        shares += weight[:, None] * votes[nearest_one]
     if link == "identity":
         return np.asarray(shares)
     j = positions.shape[1]

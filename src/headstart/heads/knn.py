@@ -13,10 +13,9 @@ from jaxtyping import Float
 from headstart.core.errors import UsageError
 from headstart.heads.family import Family, Point, positive
 from headstart.heads.fitted import Head, Neighbours, unit_rows, vote_scores
-from headstart.heads.rows import arithmetic
-from headstart.heads.selection import fit_alone
+from headstart.heads.rows import arithmetic, slices
+from headstart.heads.selection import SelfFitting
 from headstart.heads.statistics import Study
-from headstart.tasks.task import Targets
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +30,7 @@ _BLOCK = 1024
 
 
 @dataclass(frozen=True)
-class Knn(Family):
+class Knn(SelfFitting, Family):
     """A vote of nearest neighbours.
 
     Attributes:
@@ -47,10 +46,6 @@ class Knn(Family):
     linear: ClassVar[bool] = False
     cost: ClassVar[int] = 4
     patience: ClassVar[int] = 0
-
-    def fit(self, x: Float[np.ndarray, "n d"], y: Targets, *, groups: np.ndarray | None = None, seed: int = 0) -> Head:
-        """Fit on raw rows."""
-        return fit_alone(x, y, recipe=self, groups=groups, seed=seed)
 
     def objection(self, study: Study) -> str:
         """The vote is left out where comparing or storing all rows would take too much."""
@@ -92,10 +87,12 @@ def _point(study: Study, recipe: Knn, votes: np.ndarray, found: Found) -> Point:
 
     def scores(positions: np.ndarray) -> np.ndarray:
         where, cosines = found if positions is study.sample else _search(study, positions, count)
-        prior = _priors(study)[study.fold[positions]]
-        return vote_scores(
-            (where[:, :count], cosines[:, :count]), votes, prior=prior, sharpness=recipe.sharpness, link=study.link
-        )
+        prior, own = _priors(study), study.fold[positions]
+        out = np.empty((len(positions), study.k))
+        for part in slices(len(positions), study.k):
+            near = where[part, :count], cosines[part, :count]
+            out[part] = vote_scores(near, votes, prior=prior[own[part]], sharpness=recipe.sharpness, link=study.link)
+        return out
 
     return Point(recipe, scores)
 
@@ -103,7 +100,7 @@ def _point(study: Study, recipe: Knn, votes: np.ndarray, found: Found) -> Point:
 def _votes(study: Study) -> Float[np.ndarray, "n k"]:
     """One-hot classes, label indicators or values."""
     if study.link == "identity":
-        return np.asarray(study.y.values, dtype=np.float32)[:, None]
+        return np.asarray(study.y.values, dtype=np.float64)[:, None]
     if study.link == "sigmoid":
         return np.asarray(study.y.values, dtype=np.float32)
     return np.asarray(np.eye(study.k, dtype=np.float32)[study.y.values])

@@ -8,16 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-from jaxtyping import Float
-
 from headstart.core.errors import UsageError
 from headstart.heads.family import Family, Point, Solution, linear_head, linear_point, positive
 from headstart.heads.fitted import Head
 from headstart.heads.rows import arithmetic
-from headstart.heads.selection import fit_alone
+from headstart.heads.selection import SelfFitting
 from headstart.heads.statistics import Statistics, Study
-from headstart.tasks.task import Targets
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +22,7 @@ SHRINKAGES = (0.01, 0.03, 0.1, 0.3, 0.6, 0.9)
 
 
 @dataclass(frozen=True)
-class Lda(Family):
+class Lda(SelfFitting, Family):
     """Linear discriminant analysis.
 
     Attributes:
@@ -40,10 +36,6 @@ class Lda(Family):
     linear: ClassVar[bool] = True
     cost: ClassVar[int] = 2
     patience: ClassVar[int] = 0
-
-    def fit(self, x: Float[np.ndarray, "n d"], y: Targets, *, groups: np.ndarray | None = None, seed: int = 0) -> Head:
-        """Fit on raw rows."""
-        return fit_alone(x, y, recipe=self, groups=groups, seed=seed)
 
     def objection(self, study: Study) -> str:  # noqa: ARG002  (always worth trying)
         """None: it is cheap, and it does not mind uneven classes."""

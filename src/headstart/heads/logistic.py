@@ -16,9 +16,8 @@ from jaxtyping import Float
 from headstart.heads.family import Family, Point, Solution, linear_head, linear_point, positive
 from headstart.heads.fitted import Head
 from headstart.heads.rows import arithmetic
-from headstart.heads.selection import fit_alone
+from headstart.heads.selection import SelfFitting
 from headstart.heads.statistics import Study
-from headstart.tasks.task import Targets
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +34,7 @@ _STEPS, _TOLERANCE = 1000, 1e-9
 
 
 @dataclass(frozen=True)
-class Logistic(Family):
+class Logistic(SelfFitting, Family):
     """Penalised logistic regression.
 
     Attributes:
@@ -49,10 +48,6 @@ class Logistic(Family):
     linear: ClassVar[bool] = True
     cost: ClassVar[int] = 3
     patience: ClassVar[int] = 2
-
-    def fit(self, x: Float[np.ndarray, "n d"], y: Targets, *, groups: np.ndarray | None = None, seed: int = 0) -> Head:
-        """Fit on raw rows."""
-        return fit_alone(x, y, recipe=self, groups=groups, seed=seed)
 
     def objection(self, study: Study) -> str:
         """The path is left out where it would take very long."""
@@ -140,7 +135,7 @@ class Problem:
         bias = all_of[:, r].reshape(models * k).float()
         gradient = torch.zeros(r + 1, models * k, dtype=torch.float64, device=device)
         value = torch.zeros((), dtype=torch.float64, device=device)
-        for part, z in study.rows.chunks():
+        for part, z in study.rows.chunks(beside=2 * models * k):
             logits = torch.addmm(bias, z, weight).view(len(z), models, k)
             losses, residual = _cross_entropy(logits, study.codes(part), study.link)
             share = self._shares(part)

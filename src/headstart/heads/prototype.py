@@ -10,18 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from jaxtyping import Float
-
 from headstart.heads.family import Family, Point, Solution, linear_head, linear_point
 from headstart.heads.fitted import Head
-from headstart.heads.selection import fit_alone
+from headstart.heads.selection import SelfFitting
 from headstart.heads.statistics import Statistics, Study
-from headstart.tasks.task import Targets
 
 
 @dataclass(frozen=True)
-class Prototype(Family):
+class Prototype(SelfFitting, Family):
     """Nearest class mean, with equal priors."""
 
     name: ClassVar[str] = "prototype"
@@ -29,10 +25,6 @@ class Prototype(Family):
     linear: ClassVar[bool] = True
     cost: ClassVar[int] = 0
     patience: ClassVar[int] = 0
-
-    def fit(self, x: Float[np.ndarray, "n d"], y: Targets, *, groups: np.ndarray | None = None, seed: int = 0) -> Head:
-        """Fit on raw rows."""
-        return fit_alone(x, y, recipe=self, groups=groups, seed=seed)
 
     def objection(self, study: Study) -> str:  # noqa: ARG002  (always worth trying)
         """None: it costs nothing."""

@@ -1,8 +1,9 @@
 """Least squares with a penalty: closed form, the whole path of penalties from one eigendecomposition.
 
 Targets are one-hot classes, -1 and 1 for each label, or values. The penalty is in units of the mean eigenvalue of the centred Gram
-matrix, so it means the same for any backbone and any number of rows. On its own and without groups the penalty is chosen by exact
-leave-one-out error (ties by leave-one-out squared error); beside other heads, and where samples come in groups, by the folds.
+matrix, so it means the same for any backbone and any number of rows. Where ridge alone is asked for and samples have no groups, the
+penalty is chosen by exact leave-one-out error (ties by leave-one-out squared error); beside other heads, and where samples come in
+groups, by the folds. The scores that are reported come from the folds in either case.
 Source: Hastie, Tibshirani, Friedman, The Elements of Statistical Learning, sections 3.4.1 and 7.10.
 """
 
@@ -16,9 +17,8 @@ from jaxtyping import Float
 from headstart.heads.family import Family, Point, Solution, linear_head, linear_point, positive
 from headstart.heads.fitted import Head
 from headstart.heads.rows import arithmetic
-from headstart.heads.selection import fit_alone
-from headstart.heads.statistics import Statistics, Study, make_study
-from headstart.tasks.task import Targets
+from headstart.heads.selection import SelfFitting
+from headstart.heads.statistics import Statistics, Study
 
 if TYPE_CHECKING:
     import torch
@@ -30,11 +30,11 @@ UNEVEN = 5.0
 
 
 @dataclass(frozen=True)
-class Ridge(Family):
+class Ridge(SelfFitting, Family):
     """Ridge regression on coded targets.
 
     Attributes:
-        penalty: times the mean eigenvalue of the centred Gram matrix; None: chosen within these rows.
+        penalty: times the mean eigenvalue of the centred Gram matrix; None: chosen within these rows, as said above.
     """
 
     penalty: float | None = None
@@ -45,14 +45,6 @@ class Ridge(Family):
     cost: ClassVar[int] = 1
     patience: ClassVar[int] = 0
 
-    def fit(self, x: Float[np.ndarray, "n d"], y: Targets, *, groups: np.ndarray | None = None, seed: int = 0) -> Head:
-        """Fit on raw rows; see the class for how the penalty is chosen."""
-        if self.penalty is not None or groups is not None:
-            return fit_alone(x, y, recipe=self, groups=groups, seed=seed)
-        study = make_study(x, y, seed=seed)
-        errors = leave_one_out(study, PENALTIES)
-        return replace(self, penalty=PENALTIES[min(range(len(PENALTIES)), key=lambda i: tuple(errors[i]))]).solve(study)
-
     def objection(self, study: Study) -> str:
         """Plain one-hot least squares is no candidate where classes are uneven."""
         if study.link != "softmax":
@@ -60,6 +52,13 @@ class Ridge(Family):
         counts = np.bincount(study.y.values)
         ratio = counts.max() / counts.min()
         return f"ridge was left out: the largest class is {ratio:.0f} times the smallest" if ratio > UNEVEN else ""
+
+    def alone(self, study: Study) -> "Ridge":
+        """The penalty of the lowest leave-one-out error over the whole path."""
+        if self.penalty is not None:
+            return self
+        errors = leave_one_out(study, PENALTIES)
+        return replace(self, penalty=PENALTIES[min(range(len(PENALTIES)), key=lambda i: tuple(errors[i]))])
 
     def path(self, study: Study) -> Iterator[Point]:
         """All penalties from one eigendecomposition a fold."""
@@ -127,7 +126,7 @@ def leave_one_out(study: Study, penalties: tuple[float, ...]) -> Float[np.ndarra
     with arithmetic(study.decomposition_flops):
         spectrum = Spectrum.of(study.training(None))
         sums = np.zeros((len(penalties), 2))
-        for part, z in study.rows.chunks():
+        for part, z in study.rows.chunks(beside=study.d + 3 * study.k):
             u = (z.double() - spectrum.mean) @ spectrum.vectors
             y = study.codes(part).double()
             for i, penalty in enumerate(penalties):

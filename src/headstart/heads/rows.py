@@ -43,6 +43,7 @@ def arithmetic(flops: float) -> Iterator[None]:
 
     before, threads = torch.backends.cuda.matmul.allow_tf32, torch.get_num_threads()
     torch.backends.cuda.matmul.allow_tf32 = False
+    flushed = _flushes_denormals()
     torch.set_flush_denormal(True)
     wanted = max(1, min(threads, int(flops / THREAD_FLOPS)))
     torch.set_num_threads(wanted)
@@ -51,8 +52,15 @@ def arithmetic(flops: float) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(flushed)
         torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def _flushes_denormals() -> bool:
+    """Whether this thread flushes denormal numbers already. torch does not tell, but a product with one does."""
+    import torch
+
+    return float(torch.tensor([1e-310], dtype=torch.float64) * 1.0) == 0.0
 
 
 @dataclass(frozen=True)
@@ -92,9 +100,13 @@ class Rows:
         z = torch.from_numpy((np.asarray(self.x[rows], dtype=np.float64) - self.mean) / self.scale).to(self.device)
         return (z if self.basis is None else z @ torch.from_numpy(self.basis).to(self.device)).float()
 
-    def chunks(self) -> Iterator[tuple[slice, "torch.Tensor"]]:
-        """All rows, in order, a slice at a time."""
-        for part in slices(len(self), self.x.shape[1]):
+    def chunks(self, *, beside: int = 0) -> Iterator[tuple[slice, "torch.Tensor"]]:
+        """All rows, in order, a slice at a time.
+
+        Args:
+            beside: how many numbers are made of each row, such as its scores: many make the slices shorter.
+        """
+        for part in slices(len(self), self.x.shape[1] + beside):
             yield part, self.take(part)
 
     def to_raw(

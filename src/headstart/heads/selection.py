@@ -13,15 +13,12 @@ from headstart.core.progress import Progress, silent
 from headstart.data.splits import folds
 from headstart.evaluation.calibration import fit_temperature, log_losses, paired_standard_error
 from headstart.heads import HEADS
-from headstart.heads.family import Family, Point
+from headstart.heads.family import Family, Point, positive
 from headstart.heads.fitted import Head
 from headstart.heads.recipe import HeadRecipe
-from headstart.heads.rows import arithmetic
+from headstart.heads.rows import arithmetic, slices
 from headstart.heads.statistics import Study, make_study
 from headstart.tasks.task import Targets
-
-AMONG = ("prototype", "ridge", "lda", "logistic", "knn")
-"""What `auto` tries."""
 
 STAGE = "choosing a head"
 
@@ -96,6 +93,18 @@ def parse(text: str) -> HeadRecipe:
     return recipes.build(type(HEADS.get(name)), name, options=options)
 
 
+def check(recipe: HeadRecipe, task: str) -> None:
+    """Refuse, before anything is extracted, a recipe that does not suit the task or has an option out of range.
+
+    Raises:
+        UsageError: it does not suit, or an option is no positive number.
+    """
+    for family in _families(recipe, task)[0]:
+        for option, value in vars(family).items():
+            if isinstance(family, Family) and value is not None:
+                positive(value, recipe=family.name, option=option)
+
+
 def title(recipe: HeadRecipe) -> str:
     """The string form of a head recipe."""
     return recipes.to_string(_name(recipe), recipe)
@@ -108,6 +117,7 @@ def select(
     fold: Int[np.ndarray, "n"],
     recipe: HeadRecipe | None = None,
     seed: int = 0,
+    groups: np.ndarray | None = None,
     progress: Progress = silent,
 ) -> Selection:
     """Try the candidates on the given folds, choose one, and fit it on all rows.
@@ -118,6 +128,8 @@ def select(
         fold: the fold in which each row is held out; rows of one group share a fold.
         recipe: one head recipe, whose open options are then chosen; None or `auto`: all that suit the task.
         seed: decides the rows on which candidates are compared, where there are very many.
+        groups: (n,) names of what shares a fold, or None where each row stands alone; a recipe may then choose its options by a rule
+            of its own, such as leave-one-out.
         progress: told after each candidate.
 
     Raises:
@@ -134,9 +146,11 @@ def select(
         if reason:
             notes.append(reason)
         else:
-            tried += _walk(family, study, seed=seed)
+            tried += _walk(family, study, groups=groups, seed=seed)
     chosen = _choose(tried, automatic=automatic)
-    head = _solve(chosen, study, seed=seed)
+    if not automatic and groups is None:
+        chosen = _alone(tried, study, chosen)
+    head = _solve(chosen, study, groups=groups, seed=seed)
     scores = _scores(chosen.point, study, np.arange(len(study.rows)))
     progress(STAGE, len(tried_families), len(tried_families))
     candidates = tuple(_candidate(one, chosen) for one in tried)
@@ -151,16 +165,33 @@ def fit_alone(
     Raises:
         FitError: no head can be fitted from these rows and targets.
     """
-    if isinstance(recipe, Family) and all(value is not None for value in vars(recipe).values()):
+    if isinstance(recipe, Family) and (_is_settled(recipe) or groups is None):
         _families(recipe, y.task)
-        return recipe.solve(make_study(x, y, seed=seed))
-    return select(x, y, fold=folds(y.values, task=y.task, groups=groups, seed=seed), recipe=recipe, seed=seed).head
+        study = make_study(x, y, seed=seed)
+        settled = recipe.alone(study)
+        if _is_settled(settled):
+            return settled.solve(study)
+    fold = folds(y.values, task=y.task, groups=groups, seed=seed)
+    return select(x, y, fold=fold, recipe=recipe, groups=groups, seed=seed).head
+
+
+class SelfFitting(HeadRecipe):
+    """A recipe that is fitted as `select` fits it."""
+
+    def fit(self, x: Float[np.ndarray, "n d"], y: Targets, *, groups: np.ndarray | None = None, seed: int = 0) -> Head:
+        """Fit on raw rows; open options, where there are any, are chosen within these rows."""
+        return fit_alone(x, y, recipe=self, groups=groups, seed=seed)
+
+
+def _is_settled(recipe: HeadRecipe) -> bool:
+    return all(value is not None for value in vars(recipe).values())
 
 
 def _families(recipe: HeadRecipe | None, task: str) -> tuple[tuple[HeadRecipe, ...], bool]:
     """What to try, and whether headstart is free to choose."""
     if recipe is None or _name(recipe) == "auto":
-        return tuple(head for head in map(HEADS.get, AMONG) if task in head.tasks), True
+        families = [head for head in map(HEADS.get, HEADS.names()) if isinstance(head, Family) and task in head.tasks]
+        return tuple(sorted(families, key=lambda family: family.cost)), True
     if task not in recipe.tasks:
         raise UsageError(
             f"the head {_name(recipe)!r} fits {' and '.join(recipe.tasks)}, and the task is {task}: try auto"
@@ -168,10 +199,10 @@ def _families(recipe: HeadRecipe | None, task: str) -> tuple[tuple[HeadRecipe, .
     return (recipe,), False
 
 
-def _walk(family: HeadRecipe, study: Study, *, seed: int) -> list[_Tried]:
+def _walk(family: HeadRecipe, study: Study, *, groups: np.ndarray | None, seed: int) -> list[_Tried]:
     """All candidates of one family, or those before its patience ends."""
     tried: list[_Tried] = []
-    path = family.path(study) if isinstance(family, Family) else _foreign(family, study, seed=seed)
+    path = family.path(study) if isinstance(family, Family) else _foreign(family, study, groups=groups, seed=seed)
     patience = family.patience if isinstance(family, Family) else 0
     began = time.perf_counter()
     for point in path:
@@ -225,28 +256,49 @@ def _choose(tried: list[_Tried], *, automatic: bool) -> _Tried:
     return min(wins, key=lambda one: one.loss, default=chosen)
 
 
-def _solve(chosen: _Tried, study: Study, *, seed: int) -> Head:
+def _alone(tried: list[_Tried], study: Study, chosen: _Tried) -> _Tried:
+    """The candidate that the one recipe asked for chooses by a rule of its own, where it has one; else the one chosen by the folds."""
+    if not isinstance(chosen.family, Family):
+        return chosen
+    settled = chosen.family.alone(study)
+    return next((one for one in tried if one.point.recipe == settled and np.isfinite(one.loss)), chosen)
+
+
+def _solve(chosen: _Tried, study: Study, *, groups: np.ndarray | None, seed: int) -> Head:
     recipe = chosen.point.recipe
     if isinstance(recipe, Family):
         return recipe.solve(study)
-    return recipe.fit(study.rows.x, study.y, seed=seed)
+    return recipe.fit(study.rows.x, study.y, groups=groups, seed=seed)
 
 
-def _foreign(recipe: HeadRecipe, study: Study, *, seed: int) -> Iterator[Point]:
-    """One candidate from a recipe that knows nothing of studies: fitted anew without each fold."""
+def _foreign(recipe: HeadRecipe, study: Study, *, groups: np.ndarray | None, seed: int) -> Iterator[Point]:
+    """One candidate from a recipe that knows nothing of studies: fitted anew without each fold, with the labels that occur there."""
     x, heads = study.rows.x, []
     for number in range(len(study.parts)):
         training = np.flatnonzero(study.fold != number)
-        heads.append(recipe.fit(np.asarray(x[training]), study.y.take(training), seed=seed))
+        own, present = _occurring(study.y.take(training), study.link)
+        inside = None if groups is None else groups[training]
+        heads.append((recipe.fit(np.asarray(x[training]), own, groups=inside, seed=seed), present))
 
     def scores(positions: np.ndarray) -> np.ndarray:
         out = np.empty((len(positions), study.k))
-        for number, head in enumerate(heads):
+        for number, (head, present) in enumerate(heads):
             inside = np.flatnonzero(study.fold[positions] == number)
-            out[inside] = head.scores(np.asarray(x[positions[inside]]))
+            for part in slices(len(inside), study.d + study.k):
+                own = head.scores(np.asarray(x[positions[inside[part]]]))
+                out[inside[part]] = own.min(axis=1, keepdims=True)
+                out[np.ix_(inside[part], present)] = own
         return out
 
     yield Point(recipe, scores)
+
+
+def _occurring(y: Targets, link: str) -> tuple[Targets, np.ndarray]:
+    """The targets with the labels that occur among them, and the positions of these among all labels."""
+    if link != "softmax":
+        return y, np.arange(max(1, len(y.labels)))
+    present, index = np.unique(y.values, return_inverse=True)
+    return Targets(index.reshape(-1).astype(np.int64), tuple(y.labels[i] for i in present), y.task), present
 
 
 def _candidate(one: _Tried, chosen: _Tried) -> Candidate:

@@ -199,7 +199,7 @@ def _collect(
     gram, cross, sums, targets = (
         torch.zeros(folds, *shape, dtype=torch.float64, device=rows.device) for shape in ((r, r), (k, r), (r,), (k,))
     )
-    for part, z in rows.chunks():
+    for part, z in rows.chunks(beside=k):
         for number in range(folds):
             inside = np.flatnonzero(fold[part] == number)
             own = z[torch.from_numpy(inside).to(z.device)].to(kind)

@@ -18,7 +18,7 @@ def card(manifest: Manifest) -> str:
         _made(manifest),
     ]
     if fit["warnings"]:
-        sections += ["## Read before trusting it", "\n".join(f"* {warning}" for warning in fit["warnings"])]
+        sections += ["## Read before trusting it", "\n".join(f"* {_escape(warning)}" for warning in fit["warnings"])]
     sections += ["## Use", _use(manifest), "## Licence of the backbone's weights", _licence(manifest)]
     return "\n\n".join(sections) + "\n"
 

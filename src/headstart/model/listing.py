@@ -14,7 +14,7 @@ _NAME = re.compile(r"(assets/)?[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below `folder`, by its name with forward slashes."""
-    return {name: sha256_file(folder / name) for name in sorted(_walk(folder))}
+    return {name: sha256_file(folder / name) for name in sorted(names(folder))}
 
 
 def check(folder: Path, listed: Mapping[str, str], *, manifest: str) -> None:
@@ -26,7 +26,7 @@ def check(folder: Path, listed: Mapping[str, str], *, manifest: str) -> None:
     for name in listed:
         if not _NAME.fullmatch(name) or ".." in name or name == manifest:
             raise ModelError(f"the model's file list names {name!r}, which no headstart model may hold")
-    found = _walk(folder) - {manifest}
+    found = names(folder) - {manifest}
     missing, extra = sorted(set(listed) - found), sorted(found - set(listed))
     if missing:
         raise ModelError(
@@ -41,9 +41,15 @@ def check(folder: Path, listed: Mapping[str, str], *, manifest: str) -> None:
             )
 
 
-def _walk(folder: Path) -> set[str]:
-    names: set[str] = set()
-    for base, folders, files in os.walk(folder, followlinks=False):
+def names(folder: Path) -> set[str]:
+    """The name of every file below `folder`, with forward slashes.
+
+    Raises:
+        ModelError: there is a link, something that is no regular file, or another folder than assets/.
+        OSError: a folder cannot be read.
+    """
+    found: set[str] = set()
+    for base, folders, files in os.walk(folder, followlinks=False, onerror=_raise):
         here = Path(base)
         for name in [*folders, *files]:
             path = here / name
@@ -56,5 +62,9 @@ def _walk(folder: Path) -> set[str]:
                 raise ModelError(f"the model holds {relative}, which is no regular file")
             if name in folders and relative != "assets":
                 raise ModelError(f"the model holds the folder {relative}; only assets/ may be there")
-        names |= {(here / name).relative_to(folder).as_posix() for name in files}
-    return names
+        found |= {(here / name).relative_to(folder).as_posix() for name in files}
+    return found
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -12,12 +12,12 @@ from safetensors.numpy import load_file
 from headstart.backbones.backbone import Architecture, Backbone
 from headstart.backbones.choice import open_reference, rebuild_backbone
 from headstart.core.digests import of_tensors
-from headstart.core.errors import ModelError
+from headstart.core.errors import ModelError, UsageError, suggest
 from headstart.core.spec import BackboneSpec
 from headstart.data.preparation import Batch
 from headstart.data.reading import ReadOptions
-from headstart.heads.fitted import LINKS, Head, Linear, Neighbours
-from headstart.model import listing, probe
+from headstart.heads.fitted import Head, Linear, Neighbours
+from headstart.model import json_types, listing, probe
 from headstart.model.manifest import ASSETS, NAME, RULE, Manifest
 from headstart.model.model import Model
 from headstart.model.reports import FitReport
@@ -26,6 +26,11 @@ from headstart.tasks import TASKS
 
 if TYPE_CHECKING:
     import torch
+
+# What libraries raise where a value of the manifest or a tensor makes no sense to them.
+_MISFITS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+# Stored rows have length 1, up to rounding.
+_LONGEST = 1 + 1e-3
 
 
 def load(source: Path, *, module: "torch.nn.Module | None" = None) -> Model:
@@ -36,29 +41,34 @@ def load(source: Path, *, module: "torch.nn.Module | None" = None) -> Model:
         module: the user's own network, for a model whose backbone is one.
 
     Raises:
-        ModelError: the directory is not what its manifest says, is of another format, or its rows differ here.
+        ModelError: the directory is not what its manifest says, is of another format, cannot be read, or its rows differ here.
     """
     try:
-        content = (source / NAME).read_bytes()
+        return _load(source, module)
     except OSError as error:
-        raise ModelError(f"{source} is no headstart model: it has no {NAME} that can be read") from error
-    manifest = Manifest.from_bytes(content)
-    listing.check(source, manifest.files, manifest=NAME)
+        raise ModelError(
+            f"{error.filename or source} cannot be read: {error.strerror or error}; check that this file and its folder may be read"
+        ) from error
+
+
+def _load(source: Path, module: "torch.nn.Module | None") -> Model:
+    _check_there(source)
+    manifest = Manifest.read(source)
     specs = _specs(manifest)
-    head = _head(source, manifest, dim=sum(spec.dim for spec in specs))
-    split = SplitRecord(
-        **_tensors(source / "split.safetensors", {"digests": ("U8", (None, 16)), "parts": ("U8", (None,))})
-    )
+    reading = _reading(manifest.reading)
     report = FitReport.from_json(manifest.fit)
-    _check_task(manifest, head)
+    listing.check(source, manifest.files, manifest=NAME)
+    _check_task(manifest)
+    head = _head(source, manifest, dim=sum(spec.dim for spec in specs))
+    split = _split(source)
     backbone = _backbone(source, manifest, specs, module)
     model = Model(
         backbone=backbone,
         head=head,
         labels=tuple(manifest.labels),
         temperature=float(manifest.temperature),
-        prior=None if manifest.prior is None else tuple(manifest.prior),
-        reading=_reading(manifest.reading),
+        prior=None if manifest.prior is None else tuple(map(float, manifest.prior)),
+        reading=reading,
         split=split,
         report=report,
     )
@@ -66,23 +76,41 @@ def load(source: Path, *, module: "torch.nn.Module | None" = None) -> Model:
     return model
 
 
+def _check_there(source: Path) -> None:
+    if source.is_dir():
+        return
+    if source.exists():
+        raise ModelError(f"{source} is a file, and a model is a directory; name the directory that holds its {NAME}")
+    siblings: list[str] = []
+    if source.parent.is_dir():
+        siblings = [path.name for path in source.parent.iterdir() if (path / NAME).is_file()]
+    raise ModelError(f"there is no directory {source}.{suggest(source.name, siblings)}")
+
+
 def _head(source: Path, manifest: Manifest, *, dim: int) -> Head:
     described, k = manifest.head, len(manifest.labels) or 1
-    link = described.get("link")
-    if link not in LINKS:
-        raise ModelError(f"the model's head has the link {link!r}, and there are {', '.join(LINKS)}")
-    path = source / "head.safetensors"
-    if set(described) == {"kind", "link"} and described["kind"] == "linear":
-        found = _tensors(path, {"weight": ("F32", (dim, k)), "bias": ("F32", (k,))})
+    link, path = described["link"], source / "head.safetensors"
+    if described["kind"] == "linear":
+        found = _tensors(path, {"weight": ("F32", (dim, k)), "bias": ("F64", (k,))})
         return Linear(found["weight"], found["bias"], link)
-    if set(described) == {"kind", "link", "k", "sharpness"} and described["kind"] == "neighbours":
-        if type(described["k"]) is not int or type(described["sharpness"]) not in {int, float} or described["k"] < 1:
-            raise ModelError("the model's head states no valid number of neighbours")
-        found = _tensors(path, {"rows": ("F32", (None, dim)), "votes": ("F32", (None, k)), "mean": ("F32", (dim,))})
-        if len(found["rows"]) != len(found["votes"]):
-            raise ModelError("the model's head has another number of rows than of votes")
-        return Neighbours(**found, k=described["k"], sharpness=float(described["sharpness"]), link=link)
-    raise ModelError(f"the model's head is described as {described}, which is neither linear nor neighbours")
+    kind = "F64" if link == "identity" else "F32"
+    found = _tensors(path, {"rows": ("F32", (None, dim)), "votes": (kind, (None, k)), "mean": ("F32", (dim,))})
+    rows, votes = found["rows"], found["votes"]
+    if len(rows) != len(votes):
+        raise ModelError("the model's head has another number of rows than of votes")
+    if described["k"] > len(rows):
+        raise ModelError(f"the model's head asks {described['k']} neighbours, and has {len(rows)} rows")
+    if np.abs(rows).max() > _LONGEST or (link != "identity" and not ((votes >= 0) & (votes <= 1)).all()):
+        raise ModelError("the model's head has rows that are longer than 1, or votes that are no shares")
+    return Neighbours(**found, k=described["k"], sharpness=float(described["sharpness"]), link=link)
+
+
+def _split(source: Path) -> SplitRecord:
+    path = source / "split.safetensors"
+    split = SplitRecord(**_tensors(path, {"digests": ("U8", (None, 16)), "parts": ("U8", (None,))}))
+    if not split.is_valid():
+        raise ModelError(f"{path.name} does not hold distinct sorted digests, each with the parts that it was in")
+    return split
 
 
 def _tensors(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> dict[str, np.ndarray]:
@@ -113,38 +141,53 @@ def _tensors(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...
 
 
 def _specs(manifest: Manifest) -> tuple[BackboneSpec, ...]:
-    keys = {"by", "architecture", "specs", "assets"}
     described = manifest.backbone
     if (
-        set(described) != keys
-        or described["by"] not in {"value", "reference"}
+        set(described) != {"by", "architecture", "specs", "assets"}
+        or described["by"] not in ("value", "reference")
         or not isinstance(described["specs"], list)
     ):
-        raise ModelError(f"the manifest's backbone has the keys {', '.join(sorted(keys))}; this one differs")
+        raise ModelError(
+            "the manifest's backbone has the keys architecture, assets, by (value or reference) and specs (a list); this one differs"
+        )
+    if not json_types.list_of(json_types.is_plain_name)(described["assets"]):
+        raise ModelError("the manifest's backbone has to name its assets as a list of plain file names")
+    if not {f"{ASSETS}/{name}" for name in described["assets"]} <= set(manifest.files):
+        raise ModelError("the manifest's backbone names assets that the model does not hold")
     specs = tuple(BackboneSpec.from_json(value) for value in described["specs"])
-    if not isinstance(described["assets"], list) or not all(isinstance(name, str) for name in described["assets"]):
-        raise ModelError("the manifest's backbone has to name its assets as a list of texts")
     if not specs or any(spec.dim < 1 for spec in specs):
         raise ModelError("the manifest's backbone has no spec, or one without width")
+    modality = manifest.inputs[0]["modality"]
+    if any(spec.modality != modality for spec in specs):
+        raise ModelError(f"the model takes {modality} input, and its backbone's specs are of another modality")
+    if any(
+        (spec.source, spec.name, spec.weights) != (specs[0].source, specs[0].name, specs[0].weights) for spec in specs
+    ):
+        raise ModelError("the manifest's specs are of several backbones, and a model has one")
     return specs
 
 
-def _check_task(manifest: Manifest, head: Head) -> None:
+def _check_task(manifest: Manifest) -> None:
     if manifest.task not in TASKS.names():
         raise ModelError(f"the model's task is {manifest.task!r}, and this headstart knows {', '.join(TASKS.names())}")
-    if TASKS.get(manifest.task).link != head.link or manifest.fit["task"] != manifest.task:
+    if TASKS.get(manifest.task).link != manifest.head["link"] or manifest.fit["task"] != manifest.task:
         raise ModelError(f"the model's head or fit does not belong to its task, {manifest.task}")
     if manifest.rule != RULE or manifest.conformal is not None or manifest.outlier is not None:
         raise ModelError(
             "the model carries a decision rule or a judge that this version does not know; install a newer headstart"
         )
-    if manifest.prior is not None and len(manifest.prior) != len(manifest.labels):
-        raise ModelError("the model's prior has another length than its labels")
 
 
 def _reading(value: Mapping[str, Any]) -> ReadOptions:
-    if set(value) != {field.name for field in dataclasses.fields(ReadOptions)}:
-        raise ModelError("the manifest's reading options are not those of this version")
+    fields = [field.name for field in dataclasses.fields(ReadOptions)]
+    if set(value) != set(fields):
+        raise ModelError(
+            f"the manifest's reading options are {', '.join(fields)}, and the model has {', '.join(value) or 'none'}"
+        )
+    text = json_types.either(json_types.is_null, json_types.is_text)
+    wrong = json_types.wrong_keys(value, {key: json_types.is_flag if key == "labelled" else text for key in fields})
+    if wrong:
+        raise ModelError(f"the manifest's reading options have values of the wrong type for {', '.join(wrong)}")
     return ReadOptions(**value)
 
 
@@ -163,13 +206,11 @@ def _backbone(
 ) -> Backbone:
     described = manifest.backbone
     architecture = _architecture(described["architecture"])
-    assets = {
-        name: (source / ASSETS / name).read_bytes()
-        for name in described["assets"]
-        if f"{ASSETS}/{name}" in manifest.files
-    }
-    if set(assets) != set(described["assets"]):
-        raise ModelError("the manifest's backbone names assets that the model does not hold")
+    if (architecture.source, architecture.name) != (specs[0].source, specs[0].name):
+        raise ModelError(
+            f"the manifest's architecture {architecture.source}:{architecture.name} is not that of its specs"
+        )
+    assets = {name: (source / ASSETS / name).read_bytes() for name in described["assets"]}
 
     def tensors() -> Mapping[str, np.ndarray]:
         found = open_reference(specs).tensors() if described["by"] == "reference" else _by_value(source)
@@ -179,7 +220,15 @@ def _backbone(
             )
         return found
 
-    return rebuild_backbone(architecture, specs, assets=assets, tensors=tensors, module=module)
+    try:
+        backbone = rebuild_backbone(architecture, specs, assets=assets, tensors=tensors, module=module)
+    except (UsageError, *_MISFITS) as error:
+        raise ModelError(
+            f"the backbone {specs[0].title} cannot be built as the manifest describes it: {error}"
+        ) from error
+    if dict(backbone.architecture.options) != dict(architecture.options):
+        raise ModelError(f"the manifest gives the backbone {specs[0].title} options that it does not take")
+    return backbone
 
 
 def _by_value(source: Path) -> Mapping[str, np.ndarray]:
@@ -206,4 +255,7 @@ def _probe(source: Path, manifest: Manifest, model: Model) -> None:
         raise ModelError(f"{path.name} does not hold {probe.PROBES} inputs and their rows")
     rows = tuple(found[f"rows.{i}"] for i in range(len(specs)))
     batch = Batch(found["values"], found["lengths"])
-    probe.check(model.backbone, batch, rows=rows, then=manifest.libraries, where=manifest.machine)
+    try:
+        probe.check(model.backbone, batch, rows=rows, then=manifest.libraries, where=manifest.machine)
+    except _MISFITS as error:
+        raise ModelError(f"{path.name} does not hold inputs that the backbone takes: {error}") from error

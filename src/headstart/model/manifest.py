@@ -2,11 +2,18 @@
 
 import dataclasses
 import json
+import math
+import stat
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import ModelError
+from headstart.data.modalities import MODALITIES
+from headstart.heads.fitted import LINKS
+from headstart.model import json_types as kinds
 
 # 0 until the format is frozen as 1; docs/format.md is normative.
 FORMAT = 0
@@ -16,6 +23,11 @@ ASSETS = "assets"
 # The decision rule of a model without a target metric: the label of the largest probability.
 RULE = "most probable"
 _MOST_BYTES = 64 << 20
+# The fewest labels that a head with this link can tell apart. Of numbers there are none at all.
+_FEWEST_LABELS = {"softmax": 2, "sigmoid": 1}
+_HEADS = {"linear": {"kind", "link"}, "neighbours": {"kind", "link", "k", "sharpness"}}
+# Shares are counts over a total: their sum differs from 1 by rounding alone.
+_PRIOR_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -50,30 +62,84 @@ class Manifest:
         return (text + "\n").encode("utf-8")
 
     @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """The manifest of the model directory `folder`.
+
+        Raises:
+            ModelError: there is none, it is no regular file, is too large, or is not what `from_bytes` takes.
+            OSError: it cannot be read.
+        """
+        return cls.from_bytes(content(folder))
+
+    @classmethod
     def from_bytes(cls, content: bytes) -> "Manifest":
         """The manifest that `to_bytes` wrote.
 
         Raises:
-            ModelError: it is no JSON, repeats, lacks or adds a key, has a value of another type, or is of a format or kind that this
-                version does not know.
+            ModelError: it is no JSON, repeats, lacks or adds a key, has a value of another type or one that no model has, or is of a
+                format or kind that this version does not know.
         """
-        if len(content) > _MOST_BYTES:
-            raise ModelError(f"{NAME} is larger than {_MOST_BYTES >> 20} MiB; this is no headstart model")
-        try:
-            value = json.loads(content.decode("utf-8"), object_pairs_hook=_no_repeats, parse_constant=_no_constant)
-        except (UnicodeDecodeError, RecursionError, ValueError) as error:
-            raise ModelError(f"{NAME} is not the JSON of a headstart model: {error}") from error
-        if not isinstance(value, dict):
-            raise ModelError(f"{NAME} has to hold one JSON object, and holds a {type(value).__name__}")
+        value = parse(content)
         _check_version(value)
         names = [field.name for field in dataclasses.fields(cls)]
         missing, unknown = [n for n in names if n not in value], [n for n in value if n not in names]
         if missing or unknown:
             raise ModelError(f"{NAME} lacks the keys {missing} and has the unknown keys {unknown}")
-        wrong = [name for name in names if not _TYPES[name](value[name])]
+        wrong = kinds.wrong_keys(value, _TYPES)
         if wrong:
             raise ModelError(f"{NAME} has values of the wrong type for {', '.join(wrong)}")
-        return cls(**value)
+        manifest = cls(**value)
+        _check_head(manifest.head)
+        _check_labels(manifest)
+        _check_prior(manifest)
+        if not manifest.temperature > 0:
+            raise ModelError(f"the model's temperature has to be above 0, and is {manifest.temperature}")
+        if len(manifest.inputs) != 1 or manifest.inputs[0]["modality"] not in MODALITIES.names():
+            known = ", ".join(MODALITIES.names())
+            raise ModelError(f"the model has to have one input, of the modality {known}, and has {manifest.inputs}")
+        return manifest
+
+
+def content(folder: Path) -> bytes:
+    """The bytes of a directory's manifest, after its kind and size were looked at.
+
+    Raises:
+        ModelError: there is none, it is no regular file or too large.
+        OSError: it cannot be read.
+    """
+    path = folder / NAME
+    try:
+        found = path.lstat()
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder} is no headstart model: it has no {NAME}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ModelError(f"{folder} is no headstart model: its {NAME} is no regular file")
+    if found.st_size > _MOST_BYTES:
+        raise ModelError(f"{folder} is no headstart model: its {NAME} is larger than {_MOST_BYTES >> 20} MiB")
+    return path.read_bytes()
+
+
+def parse(content: bytes) -> dict[str, Any]:
+    """The JSON object in a manifest, of whatever format.
+
+    Raises:
+        ModelError: it is no JSON object in UTF-8, or one with repeated keys, or with numbers or texts that nothing can be done with.
+    """
+    try:
+        value = json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_no_repeats,
+            parse_constant=_no_constant,
+            parse_float=_float,
+            parse_int=_int,
+        )
+        # Escapes can spell half a character, which no output takes.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (RecursionError, ValueError) as error:
+        raise ModelError(f"{NAME} is not the JSON of a headstart model: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{NAME} has to hold one JSON object, and holds a {type(value).__name__}")
+    return value
 
 
 def _check_version(value: Mapping[str, Any]) -> None:
@@ -86,73 +152,86 @@ def _check_version(value: Mapping[str, Any]) -> None:
         raise ModelError(f"this headstart knows models of kind {KIND!r}, and this one is of kind {value.get('kind')!r}")
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _check_head(head: Mapping[str, Any]) -> None:
+    kind, link = head.get("kind"), head.get("link")
+    if link not in LINKS:
+        raise ModelError(f"the model's head has the link {link!r}, and there are {', '.join(LINKS)}")
+    if not isinstance(kind, str) or kind not in _HEADS or set(head) != _HEADS[kind]:
+        raise ModelError(f"the model's head is described as {head}, which is neither linear nor neighbours")
+    if kind == "neighbours" and not (kinds.is_count(head["k"]) and head["k"] and kinds.is_number(head["sharpness"])):
+        raise ModelError(f"the model's head states no valid number of neighbours or sharpness: {head}")
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in {int, float}
+def _check_labels(manifest: Manifest) -> None:
+    labels, link = manifest.labels, manifest.head["link"]
+    if len(set(labels)) != len(labels) or "" in labels:
+        raise ModelError("the model's labels have to be distinct names, and one is empty or there twice")
+    if link not in _FEWEST_LABELS and labels:
+        raise ModelError(f"the model predicts numbers, and states {len(labels)} labels")
+    fewest = _FEWEST_LABELS.get(link, 0)
+    if len(labels) < fewest:
+        raise ModelError(f"a head with the link {link} has at least {fewest} labels, and the model has {len(labels)}")
 
 
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+def _check_prior(manifest: Manifest) -> None:
+    prior = manifest.prior
+    if prior is None:
+        return
+    if len(prior) != len(manifest.labels) or not prior:
+        raise ModelError("the model's prior has another length than its labels")
+    if not all(0 <= share <= 1 for share in prior):
+        raise ModelError("the model's prior has to hold shares from 0 to 1, and holds others")
+    total = math.fsum(prior)
+    if manifest.head["link"] == "softmax" and abs(total - 1) > _PRIOR_TOLERANCE:
+        raise ModelError(f"the model's prior has to add up to 1, and adds up to {total:.6g}")
 
 
-def _is_text_map(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
-
-
-def _is_text_maps(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_text_map(item) for item in value)
-
-
-def _is_map(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_map_or_null(value: Any) -> bool:
-    return value is None or isinstance(value, dict)
-
-
-def _is_prior(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and all(_is_number(item) for item in value))
-
-
-def _is_reading(value: Any) -> bool:
-    return isinstance(value, dict) and all(item is None or isinstance(item, str | bool) for item in value.values())
-
-
-_TYPES = {
-    "format": lambda value: type(value) is int,
-    "kind": _is_text,
-    "headstart": _is_text,
-    "created": _is_text,
-    "task": _is_text,
-    "labels": _is_texts,
-    "inputs": _is_text_maps,
-    "reading": _is_reading,
-    "backbone": _is_map,
-    "libraries": _is_text_map,
-    "machine": _is_text,
-    "head": _is_map,
-    "recipe": _is_text,
-    "prior": _is_prior,
-    "rule": _is_text,
-    "temperature": lambda value: _is_number(value) and value > 0,
-    "conformal": _is_map_or_null,
-    "outlier": _is_map_or_null,
-    "fit": _is_map,
-    "licences": _is_text_maps,
-    "files": _is_text_map,
+_TYPES: dict[str, kinds.Kind] = {
+    "format": kinds.is_count,
+    "kind": kinds.is_text,
+    "headstart": kinds.is_text,
+    "created": kinds.is_text,
+    "task": kinds.is_text,
+    "labels": kinds.list_of(kinds.is_text),
+    "inputs": kinds.list_of(kinds.record(("name", "modality"), kinds.is_text)),
+    "reading": kinds.is_map,
+    "backbone": kinds.is_map,
+    "libraries": kinds.map_of(kinds.is_text),
+    "machine": kinds.is_text,
+    "head": kinds.is_map,
+    "recipe": kinds.is_text,
+    "prior": kinds.either(kinds.is_null, kinds.list_of(kinds.is_number)),
+    "rule": kinds.is_text,
+    "temperature": kinds.is_number,
+    "conformal": kinds.either(kinds.is_null, kinds.is_map),
+    "outlier": kinds.either(kinds.is_null, kinds.is_map),
+    "fit": kinds.is_map,
+    "licences": kinds.list_of(kinds.record(("of", "licence"), kinds.is_text)),
+    "files": kinds.map_of(kinds.is_text),
 }
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) != len(keys):
-        raise ValueError(f"a key is there twice: {min(key for key in keys if keys.count(key) > 1)!r}")
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"a key is there twice: {twice!r}")
+    return found
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return value
+
+
+def _int(text: str) -> int:
+    # 19 digits and a sign: every whole number of 64 bits.
+    if len(text) > 20:
+        raise ValueError(f"the number {text[:40]} is too large")
+    return int(text)

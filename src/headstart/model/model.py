@@ -92,7 +92,8 @@ class Model:
         answers: list[dict[str, Any]] = [{} for _ in range(len(samples))]
         ids = samples.ids
         for row, position in enumerate(extraction.kept):
-            answers[position] = {"input": ids[position], **task.prediction(predicted[row], self.labels)}
+            answer = task.prediction(predicted[row], self.labels)
+            answers[position] = {"input": ids[position], **answer, "truncated": int(position) in extraction.cut}
         reasons = {each.input: each.reason for each in extraction.skipped}
         answers = [answer or {"input": ids[i], "error": reasons[ids[i]]} for i, answer in enumerate(answers)]
         return answers + [{"input": each.input, "error": each.reason} for each in samples.skipped]

@@ -2,12 +2,14 @@
 
 import dataclasses
 import datetime as dt
-import json
+import os
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from headstart.backbones.backbone import Backbone
@@ -18,62 +20,117 @@ from headstart.core.files import whole_directory
 from headstart.heads.fitted import Head, Linear, Neighbours
 from headstart.model import listing, probe
 from headstart.model.card import card
-from headstart.model.manifest import ASSETS, FORMAT, KIND, NAME, RULE, Manifest
+from headstart.model.manifest import ASSETS, FORMAT, KIND, NAME, RULE, Manifest, content, parse
 
 if TYPE_CHECKING:
     from headstart.model.model import Model
 
 
 def refuse_if_not_ours(target: Path) -> None:
-    """Refuse to put a model where something else is.
+    """Refuse to put a model where something else is, or where none can be put. Found before a fit, this costs no fit.
+
+    A folder is made beside the place and removed again, which shows whether a model can be written there.
 
     Raises:
-        ModelError: `target` is a file, or a directory that is neither empty nor a headstart model.
+        ModelError: `target` is a file, the working directory or a folder that holds it, a drive, or a directory that is neither empty
+            nor a headstart model; or no directory can be made there.
     """
-    if target.is_dir():
-        if not any(target.iterdir()):
-            return
-        try:
-            if json.loads((target / NAME).read_bytes())["kind"] == KIND:
-                return
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+    try:
+        real, here = target.resolve(), Path.cwd().resolve()
+        if real == here or real in here.parents or os.path.ismount(real):
+            raise ModelError(
+                f"{target} is the working directory, holds it, or is a drive, and cannot be replaced by a model; name a new folder,"
+                f" such as {target / 'model'}"
+            )
+        if real.is_dir():
+            _check_ours(target)
+        elif real.exists() or target.is_symlink():
+            raise ModelError(
+                f"{target} is a file or a link that leads nowhere; name another place for the model, which is a directory"
+            )
+        _try_to_make(real)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelError(f"no model can be written to {target}: {_reason(error)}; name another place") from error
+
+
+def _check_ours(target: Path) -> None:
+    if not any(target.iterdir()):
+        return
+    try:
+        described = parse(content(target))
+        foreign = listing.names(target) - {NAME} - set(described.get("files") or {})
+    except (ModelError, TypeError):
+        described, foreign = {}, set()
+    if described.get("kind") != KIND:
         raise ModelError(
             f"{target} is a folder that holds something else than a headstart model; name another place for the model"
         )
-    if target.exists() or target.is_symlink():
-        raise ModelError(f"{target} is a file; name another place for the model, which is a directory")
+    if foreign:
+        raise ModelError(
+            f"{target} holds {min(foreign)}, which is no part of the model there and would be lost; name another place for the model"
+        )
+
+
+def _try_to_make(target: Path) -> None:
+    """Make and remove what is missing of the path to `target`, in a folder beside it.
+
+    Raises:
+        ModelError: a part of the path is a file.
+        OSError: it cannot be made.
+    """
+    above = target.parent
+    while not above.exists():
+        above = above.parent
+    if not above.is_dir():
+        raise ModelError(f"no model can be written to {target}, because {above} is a file; name another place")
+    with tempfile.TemporaryDirectory(prefix=".headstart.", dir=above) as probed:
+        (Path(probed) / target.relative_to(above)).mkdir(parents=True)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def save(model: "Model", target: Path, *, by_reference: bool) -> Path:
     """Write a model directory: into a sibling first, then renamed.
 
     Raises:
-        ModelError: something that is no headstart model is at `target`, or by reference the backbone does not open by its name.
+        ModelError: something that is no headstart model is at `target`, nothing can be written there, or by reference the backbone
+            does not open by its name. A model that was there before stays as it was.
     """
     refuse_if_not_ours(target)
     if by_reference:
         _check_reference(model.backbone)
-    with whole_directory(target) as folder:
-        save_file(_head_tensors(model.head), folder / "head.safetensors")
-        save_file({"digests": model.split.digests, "parts": model.split.parts}, folder / "split.safetensors")
-        batch, rows = probe.make(model.backbone)
-        probes = {"values": batch.values, "lengths": batch.lengths}
-        save_file(
-            probes | {f"rows.{i}": np.ascontiguousarray(each) for i, each in enumerate(rows)},
-            folder / "probe.safetensors",
-        )
-        if not by_reference:
-            save_file(model.backbone.tensors(), folder / "backbone.safetensors")
-        if model.backbone.preparation.assets:
-            (folder / ASSETS).mkdir()
-        for name, content in model.backbone.preparation.assets.items():
-            (folder / ASSETS / name).write_bytes(content)
-        manifest = _describe(model, by_reference=by_reference)
-        (folder / "README.md").write_text(card(manifest), encoding="utf-8", newline="\n")
-        listed = dataclasses.replace(manifest, files=listing.digests(folder))
-        (folder / NAME).write_bytes(listed.to_bytes())
+    try:
+        with whole_directory(target) as folder:
+            _write(model, folder, by_reference=by_reference)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"the model could not be written to {target}: {_reason(error)}; make room or name another place, and save it again"
+        ) from error
     return target
+
+
+def _write(model: "Model", folder: Path, *, by_reference: bool) -> None:
+    """Write every file of the model into an empty folder."""
+    save_file(_head_tensors(model.head), folder / "head.safetensors")
+    save_file({"digests": model.split.digests, "parts": model.split.parts}, folder / "split.safetensors")
+    batch, rows = probe.make(model.backbone)
+    probes = {"values": batch.values, "lengths": batch.lengths}
+    save_file(
+        probes | {f"rows.{i}": np.ascontiguousarray(each) for i, each in enumerate(rows)},
+        folder / "probe.safetensors",
+    )
+    if not by_reference:
+        save_file(model.backbone.tensors(), folder / "backbone.safetensors")
+    if model.backbone.preparation.assets:
+        (folder / ASSETS).mkdir()
+    for name, asset in model.backbone.preparation.assets.items():
+        (folder / ASSETS / name).write_bytes(asset)
+    manifest = _describe(model, by_reference=by_reference)
+    (folder / "README.md").write_text(card(manifest), encoding="utf-8", newline="\n")
+    listed = dataclasses.replace(manifest, files=listing.digests(folder))
+    (folder / NAME).write_bytes(listed.to_bytes())
 
 
 def _check_reference(backbone: Backbone) -> None:

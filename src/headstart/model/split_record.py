@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -33,6 +34,15 @@ class SplitRecord:
         keys = sorted(seen)
         digests = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), 16)
         return cls(digests, np.array([seen[key] for key in keys], np.uint8))
+
+    def is_valid(self) -> bool:
+        """Whether the digests are distinct and sorted, and each was in at least one of the parts that there are."""
+        keys = [digest.tobytes() for digest in self.digests]
+        return (
+            len(keys) == len(self.parts)
+            and all(one < other for one, other in pairwise(keys))
+            and bool(((self.parts > 0) & (self.parts < 1 << len(PARTS))).all())
+        )
 
     def parts_of(self, digests: UInt8[np.ndarray, "n 16"]) -> UInt8[np.ndarray, "n"]:
         """For each sample the bits of the parts that it was in; 0 for one that the model has never met."""

@@ -6,9 +6,7 @@ import pyarrow.compute as pc
 from jaxtyping import Int
 
 from headstart.core.errors import DataError, suggest
-
-MOST_LABELS = 50
-"""Whole numbers are taken for labels where at most so many are distinct, and at most half of the values."""
+from headstart.data.targets import are_few, are_whole
 
 
 def _kind(column: pa.ChunkedArray) -> pa.DataType:
@@ -40,8 +38,7 @@ def holds_few_whole_numbers(column: pa.ChunkedArray) -> bool:
     if not holds_numbers(column) or not len(present):
         return False
     values = np.asarray(pc.cast(present, pa.float64(), safe=False))
-    whole = bool(np.all(np.isfinite(values)) and np.all(values == np.round(values)))
-    return whole and len(np.unique(values)) <= min(MOST_LABELS, max(2, len(values) // 2))
+    return bool(np.isfinite(values).all()) and are_whole(values) and are_few(values)
 
 
 def as_names(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:

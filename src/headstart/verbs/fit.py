@@ -23,13 +23,14 @@ from headstart.data.splits import check_group_labels, check_groups, check_label_
 from headstart.evaluation.intervals import Estimate
 from headstart.features.extraction import Extraction, extract
 from headstart.features.hashing import digest_samples
+from headstart.heads.recipe import HeadRecipe
 from headstart.heads.selection import Candidate, Selection, select
 from headstart.heads.selection import check as check_recipe
 from headstart.heads.selection import parse as parse_recipe
 from headstart.model.model import Model, join, truncation
 from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.split_record import SplitRecord
-from headstart.tasks import TASKS
+from headstart.tasks import TASKS, guess_task
 from headstart.tasks.task import Targets, Task
 
 ENGINE = "eager"
@@ -97,8 +98,7 @@ def fit(
     extraction = extract(prepared.samples, chosen, engine=ENGINE, progress=progress)
     rows = _rows(prepared, extraction)
     extracted = time.perf_counter()
-    fold = folds(rows.train.values, task=rows.task.name, groups=rows.groups, seed=options.seed)
-    selection = select(rows.x_train, rows.train, fold=fold, recipe=recipe, seed=options.seed, progress=progress)
+    selection = _select(rows, recipe, seed=options.seed, progress=progress)
     selected = time.perf_counter()
     report = _report(prepared, rows, extraction, selection, chosen)
     seconds = {
@@ -108,13 +108,12 @@ def fit(
         "measure": time.perf_counter() - selected,
         "total": time.perf_counter() - began,
     }
-    counts = rows.task.summary(rows.train)
     return Model(
         backbone=chosen,
         head=selection.head,
         labels=rows.train.labels,
         temperature=selection.temperature,
-        prior=tuple(counts[label] / len(rows.train) for label in rows.train.labels) if rows.train.labels else None,
+        prior=_prior(rows),
         reading=prepared.reading,
         split=rows.split,
         report=replace(report, above=above, seconds=seconds),
@@ -165,7 +164,7 @@ def _prepare(data: Any, options: FitOptions) -> _Data:
             f"{samples.source} has no labels: fit needs a folder of class folders, or a table with a column of labels (--target NAME)"
         )
     if "train" in samples.parts or not samples.parts:
-        task = TASKS.get(options.reading.task or _guess_task(samples))
+        task = TASKS.get(options.reading.task or guess_task(samples.table.column("target")))
     else:
         raise DataError(
             f"{samples.source} has {', '.join(samples.parts)} but no part called train, which is what fit learns from"
@@ -236,14 +235,6 @@ def _held_out(samples: Samples, task: Task, options: FitOptions) -> Samples:
     return replace(samples.with_column("split", split.table.column("split")), notes=split.notes)
 
 
-def _guess_task(samples: Samples) -> str:
-    column = samples.table.column("target")
-    for name in ("multi_label", "regression", "single_label"):
-        if TASKS.get(name).fits(column):
-            return name
-    raise DataError(f"the targets of {samples.source} are {column.type}, which no task takes; say which with --task")
-
-
 def _choose(modality: str, options: FitOptions) -> tuple[Backbone, tuple[str, ...]]:
     """The backbone that was asked for, or the default one with what stands above it."""
     asked = options.backbone
@@ -286,6 +277,17 @@ def _rows(data: _Data, extraction: Extraction) -> _Rows:
         task=data.task,
         shared=int(record.in_train(digests[in_held]).sum()) if held is not None else 0,
     )
+
+
+def _select(rows: _Rows, recipe: HeadRecipe, *, seed: int, progress: Progress) -> Selection:
+    fold = folds(rows.train.values, task=rows.task.name, groups=rows.groups, seed=seed)
+    return select(rows.x_train, rows.train, fold=fold, recipe=recipe, groups=rows.groups, seed=seed, progress=progress)
+
+
+def _prior(rows: _Rows) -> tuple[float, ...] | None:
+    """The share of the training rows that each label has; None where there are no labels."""
+    counts = rows.task.summary(rows.train)
+    return tuple(counts[label] / len(rows.train) for label in rows.train.labels) if rows.train.labels else None
 
 
 def _report(data: _Data, rows: _Rows, extraction: Extraction, selection: Selection, backbone: Backbone) -> FitReport:
@@ -338,10 +340,9 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
 
 def _warnings(data: _Data, rows: _Rows, extraction: Extraction, backbone: Backbone) -> tuple[str, ...]:
     found = [*backbone.warnings, *data.doubts]
-    facts = {name: int(extraction.facts.get(name, 0)) for name in ("tokens", "unknown", "single")}
-    if facts["tokens"] and (
-        sentence := tokenizer_warning(tokens=facts["tokens"], unknown=facts["unknown"], single=facts["single"])
-    ):
+    tokens, unknown, single = (int(extraction.facts.get(name, 0)) for name in ("tokens", "unknown", "single"))
+    name = backbone.specs[0].title
+    if tokens and (sentence := tokenizer_warning(tokens=tokens, unknown=unknown, single=single, backbone=name)):
         found.append(sentence)
     found += truncation(extraction)
     if rows.shared:
@@ -349,11 +350,11 @@ def _warnings(data: _Data, rows: _Rows, extraction: Extraction, backbone: Backbo
             f"{rows.shared:,} samples of {data.evaluated} have the very content of a training sample; "
             "the figures are better than on new data: take the copies out"
         )
-    single = [label for label, count in rows.task.summary(rows.train).items() if count == 1]
-    if single:
-        names = ", ".join(single[:5]) + (" and more" if len(single) > 5 else "")
+    lonely = [label for label, count in rows.task.summary(rows.train).items() if count == 1]
+    if lonely:
+        names = ", ".join(lonely[:5]) + (" and more" if len(lonely) > 5 else "")
         found.append(
-            f"{len(single)} labels have one training sample each ({names}); nothing can be measured for them: add samples"
+            f"{len(lonely)} labels have one training sample each ({names}); nothing can be measured for them: add samples"
         )
     return tuple(found)
 

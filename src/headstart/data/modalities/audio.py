@@ -221,7 +221,7 @@ def _decoded(content: bytes) -> tuple[Float32[np.ndarray, "s"], int, int]:
     import soundfile
 
     if not content:
-        raise SampleError("is an empty file: it has no bytes")
+        raise SampleError("is an empty file (0 bytes): replace it or take it out")
     name = _format(content[:64])
     if name is None:
         raise SampleError("is no WAV, FLAC, OGG, MP3 or AIFF recording: convert it to one of these, or remove it")

@@ -173,7 +173,7 @@ def _decoded(content: bytes) -> "Picture":
         SampleError: it cannot be decoded.
     """
     if not content:
-        raise SampleError("is an empty file: it has no bytes")
+        raise SampleError("is an empty file (0 bytes): replace it or take it out")
     name = _format(content[:64])
     if name is None:
         raise SampleError("is no JPEG, PNG, WebP, BMP, TIFF or GIF image: convert it to one of these, or remove it")

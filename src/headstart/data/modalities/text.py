@@ -15,6 +15,8 @@ from headstart.data.preparation import Batch, Modality, Preparation, Prepared
 ASSET = "tokenizer.json"
 # One batch holds up to this many tokens, padding apart.
 _TOKENS_A_BATCH = 4096
+# A tokenizer with so many ideographs of one character reads Chinese by them: bert-base-chinese has 7,000, MiniLM's English one 244.
+_MANY_IDEOGRAPHS = 3000
 # What tokenizers put before a piece of a word or before a word: WordPiece, SentencePiece, byte-level BPE.
 _MARKERS = ("##", "\u2581", "\u0120")
 
@@ -27,7 +29,7 @@ class TextRecipe:
         max_tokens: the longest view, tokens, special ones included.
         long: what happens past the limit: `truncate` keeps the beginning, `windows` cuts the text into views of `max_tokens` whose
             rows are averaged.
-        prefix: text put before every sample, such as E5's `query: `.
+        prefix: text put before every sample, such as E5's `query: `; it stands before every window and takes its room.
         tokenizer: the BLAKE2b-16 digest of `tokenizer.json`, 32 hexadecimal digits, so that a changed tokenizer is a new identity.
     """
 
@@ -41,8 +43,9 @@ class TextRecipe:
 class TextPreparation(Preparation):
     """A text, or the bytes of a text file, to views of at most `max_tokens` token ids, each with its special tokens.
 
-    Facts: `tokens` (of the whole text, special ones apart), `truncated` (1 where some were cut off), `unknown` (the tokenizer has no
-    piece for them), `single` (pieces of one character), `characters`.
+    Facts: `tokens` (of the whole text, special ones and the prefix apart), `truncated` (1 where some were cut off), `unknown` (the
+    tokenizer has no piece for them), `single` (pieces of one character; not ideographs where the tokenizer reads Chinese by them),
+    `characters`.
 
     Attributes:
         options: the recipe.
@@ -71,14 +74,17 @@ class TextPreparation(Preparation):
         if not text.strip():
             raise SampleError("holds no text: it is empty or white space only")
         first = self.tokenizer.encode(self.options.prefix + text)
-        windows = [first, *first.overflowing]
-        inner = [_content(window) for window in windows]
+        encodings = [first, *first.overflowing]
+        inner = [_content(each) for each in encodings]
+        windows = [np.asarray(each.ids, dtype=np.int64) for each in encodings]
+        if self.options.prefix:
+            windows, inner = self._prefixed(encodings, inner)
         facts = self._facts(text, inner)
         if facts["tokens"] == 0:
             raise SampleError("holds no character that the backbone's tokenizer makes a token of")
         kept = len(windows) if self.options.long == "windows" else 1
         facts["truncated"] = int(kept < len(windows))
-        views = tuple(np.asarray(window.ids, dtype=np.int64) for window in windows[:kept])
+        views = tuple(windows[:kept])
         return Prepared(views, tuple(float(max(len(ids), 1)) for ids in inner[:kept]), facts)
 
     def bucket(self, view: np.ndarray) -> Hashable:  # noqa: ARG002  (lengths mask the padding)
@@ -105,6 +111,22 @@ class TextPreparation(Preparation):
         room = max(1, min(32, self.options.max_tokens) - len(before) - len(after))
         lengths = generator.integers(max(1, room // 2), room + 1, size=n)
         return self.collate([np.array([*before, *generator.choice(ordinary, length), *after]) for length in lengths])
+
+    def _prefixed(
+        self, encodings: Sequence[Any], inner: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The views of a text behind its prefix, and the text's own ids in each: cut again, with the prefix before every window.
+
+        The two are tokenised together, as the network was trained; a token is the prefix's where it ends inside it.
+        """
+        ids = np.concatenate(inner)
+        ends = np.concatenate([_ends(each) for each in encodings])
+        mine = np.flatnonzero(ends > len(self.options.prefix))
+        taken = int(mine[0]) if len(mine) else len(ids)
+        before, after = _frame(self.tokenizer)
+        room = max(1, self.options.max_tokens - len(before) - len(after) - taken)
+        own = [ids[start : start + room] for start in range(taken, max(len(ids), taken + 1), room)]
+        return [np.array([*before, *ids[:taken], *part, *after], dtype=np.int64) for part in own], own
 
     def _facts(self, text: str, inner: Sequence[np.ndarray]) -> dict[str, float | int | str]:
         ids = np.concatenate(inner)
@@ -171,6 +193,14 @@ def _opened(recipe: TextRecipe, text: str, content: bytes) -> TextPreparation:
     if recipe.max_tokens < least:
         raise UsageError(f"text takes max_tokens of at least {least} with this tokenizer, and got {recipe.max_tokens}")
     tokenizer.no_padding()
+    if recipe.prefix:
+        tokenizer.no_truncation()
+        taken = len(tokenizer.encode(recipe.prefix, add_special_tokens=False).ids)
+        if recipe.max_tokens < least + taken:
+            raise UsageError(
+                f"text takes max_tokens of at least {least + taken} with this tokenizer and the prefix {recipe.prefix!r},"
+                f" and got {recipe.max_tokens}"
+            )
     tokenizer.enable_truncation(recipe.max_tokens, stride=0, strategy="longest_first", direction="right")
     return TextPreparation(recipe, text, {ASSET: content}, tokenizer, _unknown(model, tokenizer), _single(tokenizer))
 
@@ -185,15 +215,34 @@ def _unknown(model: Mapping[str, Any], tokenizer: Any) -> int:
 
 
 def _single(tokenizer: Any) -> np.ndarray:
-    """(ids,) int8: 1 where the id's piece is one character, 0 where it is longer, -1 for special tokens and unused ids."""
+    """(ids,) int8: 1 where the id's piece is one character, 0 where it is longer, -1 for special tokens and unused ids.
+
+    Ideographs are words or parts of words: one alone says that the tokenizer does not know the language only where it has few of them.
+    """
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     single = np.full(max(vocabulary.values(), default=0) + 1, -1, dtype=np.int8)
     for token, identity in vocabulary.items():
         single[identity] = int(len(_bare(token)) == 1)
+    ideographs = [identity for token, identity in vocabulary.items() if _is_ideograph(_bare(token))]
+    if len(ideographs) >= _MANY_IDEOGRAPHS:
+        single[ideographs] = 0
     for identity, token in tokenizer.get_added_tokens_decoder().items():
         if token.special:
             single[identity] = -1
     return single
+
+
+def _is_ideograph(token: str) -> bool:
+    """Whether a piece is one Han character: of the basic plane, its extension A, the compatibility forms, or planes 2 and 3."""
+    if len(token) != 1:
+        return False
+    point = ord(token)
+    return (
+        0x3400 <= point <= 0x4DBF
+        or 0x4E00 <= point <= 0x9FFF
+        or 0xF900 <= point <= 0xFAFF
+        or 0x20000 <= point <= 0x3FFFF
+    )
 
 
 def _bare(token: str) -> str:
@@ -208,6 +257,12 @@ def _content(window: Any) -> np.ndarray:
     ids = np.asarray(window.ids, dtype=np.int64)
     ordinary = np.asarray(window.special_tokens_mask, dtype=np.int64) == 0
     return np.asarray(ids[ordinary])
+
+
+def _ends(encoding: Any) -> np.ndarray:
+    """(t,) where each token but the special ones ends, in characters of what was encoded."""
+    ends = np.array([end for _, end in encoding.offsets], dtype=np.int64)
+    return np.asarray(ends[np.asarray(encoding.special_tokens_mask, dtype=np.int64) == 0])
 
 
 def _frame(tokenizer: Any) -> tuple[list[int], list[int]]:

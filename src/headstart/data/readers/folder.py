@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +68,9 @@ class FolderReader(Reader):
         if tree:
             notes = (*_check_classes(root, tree, usable.kept, found), *tree.notes)
             labels = pa.chunked_array([pa.array(tree.labels, pa.string())])
-            target = to_target(labels, options=options, where=lambda row: files[row])
+            # A folder is a class, also where its name is a number.
+            named = replace(options, task=options.task or "single_label")
+            target = to_target(labels, options=named, where=lambda row: files[row])
             table["target"] = _checked(target.missing, target.values, files)
             table |= {} if tree.parts is None else {"split": pa.array(tree.parts, pa.string())}
         groups = None
@@ -123,16 +125,17 @@ def _tree(root: Path, found: Walk) -> _Tree:
 
 def _base(found: Walk) -> str:
     """The one folder in which archives often wrap a whole data set, or nothing."""
-    base = ""
+    base, files = "", set(found.files)
     while True:
-        inside = [
-            path.removeprefix(base) for path in (*found.folders, *found.files) if path.startswith(base) and path != base
-        ]
-        tops = {path.split("/", 1)[0] for path in inside if path}
+        tops = {
+            path[len(base) :].split("/", 1)[0]
+            for path in (*found.folders, *found.files)
+            if path.startswith(base) and path != base
+        }
         if len(tops) != 1:
             return base if parts_of(tops) else ""
         base += f"{tops.pop()}/"
-        if base.rstrip("/") in found.files or base.count("/") > 5:
+        if base.rstrip("/") in files or base.count("/") > 5:
             return ""
 
 
@@ -212,13 +215,14 @@ def _check_classes(root: Path, tree: _Tree, kept: np.ndarray, found: Walk) -> tu
     """
     depth = next(iter(tree.classes.values()))[0].count("/") + 1
     filled = {"/".join(tree.files[row].split("/")[:depth]) for row in kept}
+    total = Counter("/".join(path.split("/")[:depth]) for path in tree.files)
     unread = {one.input: one.reason for one in found.skipped}
     notes = []
     for part, folders in tree.classes.items():
         for folder in folders:
             if folder in filled:
                 continue
-            held = sum(path.startswith(f"{folder}/") for path in tree.files)
+            held = total[folder]
             what = f"holds {held} files, none of which can be used" if held else unread.get(folder, "is empty")
             if part == "train":
                 raise DataError(

@@ -17,7 +17,7 @@ from headstart.data.reading import Reader, ReadOptions
 from headstart.data.samples import PARTS, Samples
 from headstart.data.sniffing import sort_files
 from headstart.data.tables import TableFile, read_table
-from headstart.data.targets import Target, to_target
+from headstart.data.targets import Target, flags, to_target
 from headstart.data.walking import is_table, list_folder
 
 _LOOKED_AT = 20
@@ -295,13 +295,18 @@ def _split(rows: pa.Table, name: str | None) -> tuple[pa.Table, tuple[str, ...]]
 def _samples(joined: _Joined, options: ReadOptions, *, title: str, notes: tuple[str, ...]) -> Samples:
     """The rows that can be used, and the reasons for the others."""
     rows = joined.rows
-    blank = _flags(pc.equal(pc.utf8_trim_whitespace(rows.column("input")), ""))
+    blank = flags(pc.equal(pc.utf8_trim_whitespace(rows.column("input")), ""))
     bad = [(blank, "holds no text: its cell is empty" if joined.base is None else "names no file: its cell is empty")]
     if joined.target is not None:
-        bad.append((joined.target.missing, f"has no target: its cell of {joined.target_name!r} is empty or NaN"))
+        bad.append(
+            (
+                joined.target.missing,
+                f"has no target: its cell of {joined.target_name!r} is empty or NaN; fill it in or take the row out",
+            )
+        )
         rows = rows.append_column("target", joined.target.values)
     if "split" in rows.column_names:
-        bad.append((_flags(pc.is_null(rows.column("split"))), "belongs to no part: its cell is empty"))
+        bad.append((flags(pc.is_null(rows.column("split"))), "belongs to no part: its cell is empty"))
     keep = ~np.logical_or.reduce([mask for mask, _ in bad])
     skipped = _reasons(rows.column("id"), bad)
     rows = rows.filter(pa.array(keep))
@@ -321,10 +326,6 @@ def _samples(joined: _Joined, options: ReadOptions, *, title: str, notes: tuple[
         skipped=skipped,
         notes=(*notes, *joined.split_notes),
     )
-
-
-def _flags(mask: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(pc.fill_null(mask, fill_value=True).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _reasons(ids: pa.ChunkedArray, bad: list[tuple[np.ndarray, str]]) -> tuple[Skipped, ...]:
