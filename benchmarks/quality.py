@@ -66,12 +66,15 @@ def scikit_learn(model: hs.Model, source: Path, part: str) -> dict[str, float]:
 
 
 def difference(model: hs.Model, source: Path) -> float:
-    """The largest difference between the figures of the fit and of evaluating the saved model on the same part."""
+    """The largest difference between the figures of the fit and of the saved model on the evaluated part's own folder or file."""
+    part = model.report.evaluated_on
+    separate = next(path for path in (source / part, source / f"{part}.csv") if path.exists())
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "model")
-        again = hs.evaluate(Path(folder) / "model", str(source)).metrics
+        again = hs.evaluate(Path(folder) / "model", str(separate)).metrics
     fitted = model.report.metrics
-    return max(abs(again[name].value - fitted[name].value) for name in fitted)
+    ends = ("value", "low", "high")
+    return max(abs(float(getattr(again[name], end) - getattr(fitted[name], end))) for name in fitted for end in ends)
 
 
 def measure(name: str) -> Iterator[Figure]:

@@ -246,7 +246,7 @@ def test_a_file_that_changes_after_it_was_hashed_is_never_stored_as_its_old_cont
     monkeypatch.setattr(extraction, "digest_samples", hash_and_change)
     result = extract(images, open_backbone("toy:image"))
     assert [(each.input, each.reason) for each in result.skipped] == [
-        ("train/red/3.png", "the file changed while it was read; run again")
+        ("train/red/3.png", "changed while it was read: run again")
     ]
     assert len(result.features[0]) == 47
     monkeypatch.undo()

@@ -31,7 +31,7 @@ class BackboneRequest:
         pooling: empty for the default, or `mean`, `cls`, `cls+mean`, `max`, `last`, `flat`, `model`, each with `+l2` for rows of
             length one; one for all layers, or one for each, separated by commas.
         weights: a local file to take the weights from instead of the hub: safetensors, or a `.pth` of tensors only.
-        precision: the arithmetic; part 1 knows `float32`.
+        precision: the arithmetic; only `float32` so far.
         prepare: options that replace those of the backbone's own preparation, such as `{"size": 128}` or `{"long": "windows"}`.
         offline: open no socket.
         module: for source `torch` in Python: the user's own module.

@@ -139,7 +139,7 @@ def predictions(answers: Sequence[Mapping[str, Any]], *, top: int) -> None:
 
 def _answer(answer: Mapping[str, Any], top: int) -> str:
     if "error" in answer:
-        return f"[red]cannot be read:[/] {escape(answer['error'])}"
+        return f"[red]no answer:[/] {escape(answer['error'])}"
     if "value" in answer:
         return f"[bold]{answer['value']:.6g}[/]"
     ranked = sorted(answer["probabilities"].items(), key=lambda pair: -pair[1])

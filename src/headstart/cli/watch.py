@@ -63,6 +63,8 @@ class Watch:
         began = self._began.setdefault(stage, time.monotonic())
         if stage not in self._tasks:
             # One long step never calls twice before it ends: its line has to be there from the start.
+            if total == 1 and not self._bars.console.is_terminal:
+                return
             if done >= total or (total > 1 and time.monotonic() - began < _PATIENCE):
                 return
             self._bars.start()

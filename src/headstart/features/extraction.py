@@ -158,7 +158,7 @@ def _unchanged(content: Content, digests: np.ndarray) -> Content:
     def read(position: int) -> bytes | str:
         found = content(position)
         if isinstance(found, bytes) and of_bytes(found) != digests[position].tobytes():
-            raise SampleError("the file changed while it was read; run again")
+            raise SampleError("changed while it was read: run again")
         return found
 
     return read

@@ -94,8 +94,8 @@ def _digest_file(path: str) -> bytes | str:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        return f"the file cannot be read ({error.strerror or error}); check that it exists and that you may read it"
-    return of_bytes(content) if content else "the file is empty (0 bytes); replace it or remove it"
+        return f"cannot be read ({error.strerror or error}): check that it exists and that you may read it"
+    return of_bytes(content) if content else "is an empty file (0 bytes): replace it or take it out"
 
 
 def _stat(path: str) -> tuple[int, int] | None:

@@ -237,4 +237,4 @@ def _prepare(preparation: Preparation, position: int, content: Content) -> Outco
     except SampleError as error:
         return str(error)
     except OSError as error:
-        return f"the file cannot be read ({error.strerror or error}); check that it exists and that you may read it"
+        return f"cannot be read ({error.strerror or error}): check that it exists and that you may read it"
