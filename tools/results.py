@@ -27,8 +27,8 @@ def table(lines: list[str]) -> str:
     """The Markdown table of the figures in a benchmark's JSON lines."""
     figures = {figure["figure"]: figure for figure in map(json.loads, lines)}
     rows = [
-        "| data | what | evaluated | figure | headstart | scikit-learn | asked for |",
-        "|---|---|---|---|---|---|---|",
+        "| data | what | evaluated | figure | headstart | scikit-learn | floor | log-loss | scikit-learn |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, words in SETS.items():
         if f"{name}/n" not in figures:
