@@ -68,6 +68,11 @@ class Samples:
         present = set(pc.unique(self.table.column("split")).to_pylist())
         return tuple(part for part in PARTS if part in present)
 
+    @property
+    def evaluated_part(self) -> str:
+        """The part that figures are of where nobody says another: `test`, else `val`; empty where there is neither."""
+        return next((part for part in ("test", "val") if part in self.parts), "")
+
     def part(self, name: str) -> "Samples":
         """The samples of one part, in order.
 

@@ -118,7 +118,7 @@ class Model:
         began = time.perf_counter()
         samples = to_evaluate(data, modality=self.modality, reading=self.reading, target=target)
         self._check_modality(samples)
-        chosen_part = part or next((name for name in ("test", "val") if name in samples.parts), "")
+        chosen_part = part or samples.evaluated_part
         samples = samples.part(chosen_part) if chosen_part else samples
         if not samples.has_target:
             raise DataError(
@@ -131,7 +131,9 @@ class Model:
         in_sample = bool(len(kept)) and bool(fitted_on.all())
         chosen = np.arange(len(kept)) if in_sample else np.flatnonzero(~fitted_on)
         if not len(chosen):
-            raise DataError(f"{samples.source} has no sample that could be read; the reasons: {_reasons(extraction)}")
+            raise DataError(
+                f"{samples.source} has no sample that could be read; the reasons: {first_reasons(extraction)}"
+            )
         task = TASKS.get(self.task)
         targets = task.encode(samples.take(kept[chosen]).table.column("target"), self.labels or None)
         scores = self.head.scores(join(extraction.features)[chosen])
@@ -183,5 +185,6 @@ def truncation(extraction: Extraction) -> tuple[str, ...]:
     )
 
 
-def _reasons(extraction: Extraction) -> str:
+def first_reasons(extraction: Extraction) -> str:
+    """The first three skipped inputs with their reasons, for the sentence of an error."""
     return "; ".join(f"{each.input}: {each.reason}" for each in extraction.skipped[:3]) or "it is empty"

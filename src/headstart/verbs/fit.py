@@ -27,7 +27,7 @@ from headstart.heads.recipe import HeadRecipe
 from headstart.heads.selection import Candidate, Selection, select
 from headstart.heads.selection import check as check_recipe
 from headstart.heads.selection import parse as parse_recipe
-from headstart.model.model import Model, join, truncation
+from headstart.model.model import Model, first_reasons, join, truncation
 from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.split_record import SplitRecord
 from headstart.tasks import TASKS, guess_task
@@ -177,7 +177,7 @@ def _prepare(data: Any, options: FitOptions) -> _Data:
         samples = samples.with_column("split", pa.array(["train"] * len(samples), pa.string()))
     if task.name != "regression":
         notes += tuple(note for note in check_label_sets(samples) if note not in notes)
-    evaluated = next((part for part in ("test", "val") if part in samples.parts), "")
+    evaluated = samples.evaluated_part
     split = samples.table.column("split")
     wanted = pc.or_(pc.equal(split, "train"), pc.equal(split, evaluated)) if evaluated else pc.equal(split, "train")
     labelled = pc.and_(wanted, pc.is_valid(samples.table.column("target")))
@@ -259,7 +259,7 @@ def _rows(data: _Data, extraction: Extraction) -> _Rows:
     in_train, in_held = parts == "train", parts == data.evaluated
     if not in_train.any():
         raise FitError(
-            f"no training sample of {samples.source} could be read; see the skipped ones: {_first(extraction)}"
+            f"no training sample of {samples.source} could be read; see the skipped ones: {first_reasons(extraction)}"
         )
     column = samples.table.column("target")
     train = data.task.encode(column.filter(pa.array(in_train)), None)
@@ -357,7 +357,3 @@ def _warnings(data: _Data, rows: _Rows, extraction: Extraction, backbone: Backbo
             f"{len(lonely)} labels have one training sample each ({names}); nothing can be measured for them: add samples"
         )
     return tuple(found)
-
-
-def _first(extraction: Extraction) -> str:
-    return "; ".join(f"{each.input}: {each.reason}" for each in extraction.skipped[:3])
