@@ -100,7 +100,7 @@ def _digest_file(path: str) -> bytes | str:
 
 def _stat(path: str) -> tuple[int, int] | None:
     try:
-        found = Path(path).stat()
+        found = os.stat(path)  # noqa: PTH116  (a Path per item is what `Samples` avoids)
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns
@@ -112,13 +112,19 @@ def _recall(paths: Sequence[str]) -> dict[str, tuple[int, int, bytes]]:
         if not table.exists():
             return {}
     found: dict[str, tuple[int, int, bytes]] = {}
-    absolute = [str(Path(path).absolute()) for path in paths]
+    absolute = _absolute(paths)
     with as_cache_error(cache_root()), contextlib.closing(connect(table, _SCHEMA)) as db:
         for start in range(0, len(absolute), _ASK):
             block = absolute[start : start + _ASK]
             query = f"SELECT path, size, modified, digest FROM files WHERE path IN ({','.join('?' * len(block))})"  # noqa: S608
             found |= {path: (size, modified, digest) for path, size, modified, digest in db.execute(query, block)}
     return {path: found[name] for path, name in zip(paths, absolute, strict=True) if name in found}
+
+
+def _absolute(paths: Sequence[str]) -> list[str]:
+    """The names under which files are remembered. `..` stays: what it leads to hangs on links."""
+    folder = Path.cwd()
+    return [path if os.path.isabs(path) else str(folder / path) for path in paths]  # noqa: PTH117
 
 
 def _readable(
@@ -132,13 +138,14 @@ def _readable(
 def _remember(entries: Sequence[tuple[str, int, int, bytes]]) -> None:
     if not entries:
         return
+    names = _absolute([path for path, *_ in entries])
     with as_cache_error(cache_root()):
         cache_root().mkdir(parents=True, exist_ok=True)
         with contextlib.closing(connect(cache_root() / "files.sqlite", _SCHEMA)) as db:
             db.execute("BEGIN IMMEDIATE")
             db.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
-                [(str(Path(path).absolute()), *rest) for path, *rest in entries],
+                [(name, *rest) for name, (_, *rest) in zip(names, entries, strict=True)],
             )
             db.execute("COMMIT")
 

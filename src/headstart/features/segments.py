@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import uuid
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -47,20 +48,21 @@ class SegmentWriter:
         """Whether the next rows belong into a new segment."""
         return self.rows >= _MOST_ROWS
 
-    def append(self, rows: np.ndarray) -> int:
-        """Append rows, put them on disk, and return the number of the first.
+    def append(self, rows: np.ndarray) -> tuple[int, int]:
+        """Append rows, put them on disk, and return the number of the first and the CRC-32 of the bytes of all of them.
 
         Rows are written where the last whole append ended: what one that failed or was interrupted left behind is written over.
         """
         first, header = self.rows, _header(self._dtype, self.rows + len(rows), self._dim)
         self._file.seek(len(header) + first * self._dim * self._dtype.itemsize)
-        self._file.write(np.ascontiguousarray(rows, dtype=self._dtype).tobytes())
+        content = np.ascontiguousarray(rows, dtype=self._dtype).tobytes()
+        self._file.write(content)
         self._file.seek(0)
         self._file.write(header)
         self._file.flush()
         os.fsync(self._file.fileno())
         self.rows = first + len(rows)
-        return first
+        return first, zlib.crc32(content)
 
     def close(self) -> None:
         """Close the file and let go of the lock."""

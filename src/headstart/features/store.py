@@ -2,15 +2,17 @@
 
 `<cache>/features/<fingerprint>/` holds append-only segments of rows (`.npy`), and a SQLite index from sample digest to segment and row.
 A row counts when its segment is on disk and the index transaction has committed, in that order; whatever a killed process left behind
-is ignored, and reclaimed once its lock is free. Several processes of one machine may write at once.
+is ignored, and reclaimed once its lock is free. Several processes of one machine may write at once. The index keeps a checksum of every
+block of rows as it was appended; reading does not pay for it, `headstart.features.housekeeping` checks it.
 """
 
 import contextlib
 import functools
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar, cast
@@ -25,13 +27,23 @@ from headstart.data.preparation import Fact
 from headstart.features.rounding import fits_half
 from headstart.features.segments import SegmentWriter, open_segment, reclaim
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS segments (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, dtype TEXT NOT NULL, rows INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS rows (digest BLOB PRIMARY KEY, segment INTEGER NOT NULL, row INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (digest BLOB PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blocks (segment INTEGER NOT NULL, first INTEGER NOT NULL, rows INTEGER NOT NULL, crc INTEGER NOT NULL,
+    PRIMARY KEY (segment, first)) WITHOUT ROWID;
 """
+INDEX, DESCRIPTION, USED = "index.sqlite", "spec.json", "used"
 _ASK = 900  # digests a query: under SQLite's oldest limit of 999 variables
 _MISSING = -1
+# Bytes of a segment that are widened to float32 at a time: they stay in a core's cache from the one step to the next.
+_STEP_BYTES = 1 << 20
+# Seconds after which another use of a shelf is noted.
+_USE_SECONDS = 60.0
+# Times that a shelf is opened again where another process removes it meanwhile.
+_TRIES = 6
+_PAUSE = 0.05  # seconds, doubled each time
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -88,11 +100,15 @@ class Shelf:
 
     @_guarded
     def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        described = self.folder / "spec.json"
-        if not described.exists():
-            write_whole(described, json.dumps(self.spec.to_json(), indent=1, ensure_ascii=False).encode())
-        self._db = connect(self.folder / "index.sqlite", _SCHEMA)
+        self._db = _open_index(self.folder)
+        try:
+            described = self.folder / DESCRIPTION
+            if not described.exists():
+                write_whole(described, json.dumps(self.spec.to_json(), indent=1, ensure_ascii=False).encode())
+            _note_use(self.folder / USED)
+        except BaseException:
+            self._db.close()
+            raise
         return self
 
     def __exit__(
@@ -130,20 +146,22 @@ class Shelf:
 
     @_guarded
     def find(self, digests: UInt8[np.ndarray, "n 16"]) -> Places:
-        """Where the rows of these samples lie."""
-        places = Places(np.full(len(digests), _MISSING, np.int64), np.full(len(digests), _MISSING, np.int64))
-        keys = [digest.tobytes() for digest in digests]
-        for start in range(0, len(keys), _ASK):
+        """Where the rows of these samples lie. Asked in the order of the index, so that each of its pages is read once."""
+        n = len(digests)
+        segments, rows = np.full(n, _MISSING, np.int64), np.full(n, _MISSING, np.int64)
+        order = _sorted(digests)
+        keys = _keys(digests[order])
+        for start in range(0, n, _ASK):
             block = keys[start : start + _ASK]
             found = {digest: (segment, row) for digest, segment, row in self._ask("segment, row", "rows", block)}
-            for offset, key in enumerate(block):
-                if key in found:
-                    places.segment[start + offset], places.row[start + offset] = found[key]
-        return places
+            if found:
+                here = np.array([found.get(key, (_MISSING, _MISSING)) for key in block], np.int64)
+                segments[order[start : start + _ASK]], rows[order[start : start + _ASK]] = here.T
+        return Places(segments, rows)
 
     def facts(self, digests: UInt8[np.ndarray, "n 16"]) -> Iterator[Mapping[str, Fact]]:
         """What was met while the samples were decoded, for those of `digests` that are here."""
-        keys = [digest.tobytes() for digest in digests]
+        keys = _keys(digests)
         for start in range(0, len(keys), _ASK):
             with as_cache_error(self.folder):
                 found = list(self._ask("facts", "facts", keys[start : start + _ASK]))
@@ -159,13 +177,16 @@ class Shelf:
             if not len(chosen):
                 continue
             writer = self._writer(dtype)
-            first = writer.append(rows[chosen])
-            with _transaction(self._db):
+            first, checksum = writer.append(rows[chosen])
+            with transaction(self._db):
                 self._db.execute(
                     "INSERT INTO segments (name, dtype, rows) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET rows = excluded.rows",
                     (writer.name, dtype, writer.rows),
                 )
                 (segment,) = self._db.execute("SELECT id FROM segments WHERE name = ?", (writer.name,)).fetchone()
+                self._db.execute(
+                    "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)", (segment, first, len(chosen), checksum)
+                )
                 self._db.executemany(
                     "INSERT OR IGNORE INTO rows VALUES (?, ?, ?)",
                     [(digests[i], segment, first + offset) for offset, i in enumerate(chosen.tolist())],
@@ -176,26 +197,63 @@ class Shelf:
                 )
 
     @_guarded
-    def read(self, places: Places) -> Float[np.ndarray, "n d"]:
-        """The rows at these places, float32.
+    def read(self, places: Places, *, out: Float[np.ndarray, "n d"] | None = None) -> Float[np.ndarray, "n d"]:
+        """The rows at these places, float32. Beside the result it takes a few megabytes, however many rows there are.
+
+        Args:
+            places: n places.
+            out: where to put the rows, such as a mapped file; a new array where it is None.
 
         Raises:
             KeyError: a place is missing, or its segment is damaged or was dropped; ask `find` and `drop_damaged` first.
+            ValueError: `out` is not (n, d) float32.
         """
+        values = np.empty((len(places.segment), self.spec.dim), dtype=np.float32) if out is None else out
+        if values.shape != (len(places.segment), self.spec.dim) or values.dtype != np.float32:
+            raise ValueError(f"rows are ({len(places.segment)}, {self.spec.dim}) float32, not {out}")
+        with self._reading() as segments:
+            self._fill(values, places, segments)
+        return values
+
+    def chunks(self, places: Places, *, rows: int = 4096) -> Iterator[Float[np.ndarray, "m d"]]:
+        """The rows at these places, float32, `rows` at a time in the order of `places`: no more than one chunk is in memory.
+
+        Each chunk is an array of its own. Segments stay mapped until the end, so that what another process drops meanwhile is still
+        read as it was.
+
+        Raises:
+            KeyError: as for `read`.
+            CacheError: the folder fails.
+        """
+        with as_cache_error(self.folder), self._reading() as segments:
+            for start in range(0, len(places.segment), rows):
+                part = Places(places.segment[start : start + rows], places.row[start : start + rows])
+                values = np.empty((len(part.segment), self.spec.dim), dtype=np.float32)
+                self._fill(values, part, segments)
+                yield values
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator["_Mapped"]:
+        """The segments as the index has them now, each mapped when it is first asked for and let go of at the end."""
+        known = {segment: (name, dtype, rows) for segment, name, dtype, rows in self._segments()}
+        mapped = _Mapped(self.folder, self.spec.dim, known)
+        try:
+            yield mapped
+        finally:
+            mapped.open.clear()
+
+    def _fill(self, values: np.ndarray, places: Places, segments: "_Mapped") -> None:
+        """Put the rows at these places into `values`, segment by segment and in the order in which they lie there."""
         if places.missing.any():
             raise KeyError("rows that the store does not have cannot be read")
-        values = np.empty((len(places.segment), self.spec.dim), dtype=np.float32)
-        order = np.argsort(places.segment, kind="stable")
+        order = np.lexsort((places.row, places.segment))
         wanted, begins = np.unique(places.segment[order], return_index=True)
-        known = {segment: (name, dtype, rows) for segment, name, dtype, rows in self._segments()}
         for segment, chosen in zip(wanted.tolist(), np.split(order, begins[1:]), strict=False):
-            name, dtype, rows = known.get(segment, ("", "<f2", 0))
-            mapped = open_segment(self.folder / name, dtype, rows=rows, dim=self.spec.dim) if name else None
-            if mapped is None or places.row[chosen].max() >= rows:
-                raise KeyError(f"segment {segment} ({name or 'dropped'}) does not have the rows any more")
-            values[chosen] = mapped[places.row[chosen]]
-            del mapped
-        return values
+            rows = places.row[chosen]
+            mapped = segments.rows(segment, most=int(rows[-1]))
+            step = max(1, _STEP_BYTES // (mapped.itemsize * max(1, self.spec.dim)))
+            for start in range(0, len(chosen), step):
+                values[_run(chosen[start : start + step])] = mapped[_run(rows[start : start + step])]
 
     @_guarded
     def drop_damaged(self) -> int:
@@ -203,8 +261,9 @@ class Shelf:
         dropped = 0
         for segment, name, dtype, rows in self._segments():
             if open_segment(self.folder / name, dtype, rows=rows, dim=self.spec.dim) is None:
-                with _transaction(self._db):
+                with transaction(self._db):
                     dropped += self._db.execute("DELETE FROM rows WHERE segment = ?", (segment,)).rowcount
+                    self._db.execute("DELETE FROM blocks WHERE segment = ?", (segment,))
                     self._db.execute("DELETE FROM segments WHERE id = ?", (segment,))
         return dropped
 
@@ -224,6 +283,88 @@ class Shelf:
         return writer
 
 
+@dataclass(frozen=True)
+class _Mapped:
+    """Segments that are being read: mapped once, when they are first asked for."""
+
+    folder: Path
+    dim: int
+    known: Mapping[int, tuple[str, str, int]]
+    open: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def rows(self, segment: int, *, most: int) -> np.ndarray:
+        """The rows of a segment, at least up to number `most`.
+
+        Raises:
+            KeyError: it does not have them.
+        """
+        if segment not in self.open:
+            name, dtype, rows = self.known.get(segment, ("", "<f2", 0))
+            mapped = open_segment(self.folder / name, dtype, rows=rows, dim=self.dim) if name else None
+            self.open[segment] = np.empty((0, self.dim), np.float16) if mapped is None else mapped
+        if most >= len(self.open[segment]):
+            name = self.known.get(segment, ("dropped",))[0]
+            raise KeyError(f"segment {segment} ({name}) does not have the rows any more")
+        return self.open[segment]
+
+
+def _run(numbers: np.ndarray) -> slice | np.ndarray:
+    """Ascending numbers as a slice where they have no gap: what it selects is copied in one piece."""
+    first, last = int(numbers[0]), int(numbers[-1])
+    whole = last - first + 1 == len(numbers) and bool((numbers[1:] - numbers[:-1] == 1).all())
+    return slice(first, last + 1) if whole else numbers
+
+
+def _sorted(digests: UInt8[np.ndarray, "n 16"]) -> np.ndarray:
+    """The order in which the index keeps these digests, to their first eight bytes."""
+    leading = np.ascontiguousarray(digests[:, :8]).view(">u8")[:, 0]
+    return np.argsort(leading.astype(np.uint64), kind="stable")
+
+
+def _keys(digests: UInt8[np.ndarray, "n 16"]) -> list[bytes]:
+    content = np.ascontiguousarray(digests).tobytes()
+    width = digests.shape[1]
+    return [content[start : start + width] for start in range(0, len(content), width)]
+
+
+def _note_use(path: Path) -> None:
+    """Note that a shelf is used now, for whoever prunes the least recently used first."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime < _USE_SECONDS:
+            return
+    path.touch()
+
+
+def _open_index(folder: Path) -> sqlite3.Connection:
+    """The index of a shelf, made where there is none; opened anew where another process pruned the shelf in between.
+
+    Whoever removes an index holds it alone. So one that lies at its path before and after it was opened is the one that was opened,
+    and stays as long as it is open.
+    """
+    path = folder / INDEX
+    for tried in range(1, _TRIES + 1):
+        folder.mkdir(parents=True, exist_ok=True)
+        before = _inode(path)
+        try:
+            db = connect(path, SCHEMA)
+        except sqlite3.OperationalError as error:
+            if tried == _TRIES or (path.exists() and error.sqlite_errorcode != sqlite3.SQLITE_BUSY):
+                raise
+            time.sleep(_PAUSE * 2**tried)
+            continue
+        if before is not None and before == _inode(path):
+            return db
+        db.close()
+    raise sqlite3.OperationalError("another process removes the index again and again")
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
 def connect(path: Path, schema: str) -> sqlite3.Connection:
     """A SQLite database that several processes may use at once, with its tables there."""
     db = sqlite3.connect(path, timeout=60, isolation_level=None)
@@ -238,7 +379,8 @@ def connect(path: Path, schema: str) -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """A block of changes to an index: all of it, or nothing."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
