@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DATA = ROOT.parent / "shared" / "data"
-LIBRARIES = ("headstart", "numpy", "scipy", "scikit-learn", "torch")
+LIBRARIES = ("headstart", "numpy", "scipy", "scikit-learn", "torch", "openvino")
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,21 @@ class Figure:
 
 
 def machine() -> str:
-    """System, processor and number of usable cores."""
+    """System, processor with its units for narrow numbers, and number of usable cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{platform.system()} {platform.machine()}, {cores} cores"
+    return f"{platform.system()} {platform.machine()}, {_processor()}{cores} cores"
+
+
+def _processor() -> str:
+    """Its name and those of its units that decide a figure, as Linux tells them; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    told = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
+    told = {key.strip(): value.strip() for key, value in told.items()}
+    units = [each for each in ("avx512f", "avx512_bf16", "amx_bf16") if each in told.get("flags", "").split()]
+    return f"{told.get('model name', 'processor')} ({', '.join(units) or 'no wide units'}), "
 
 
 def versions() -> dict[str, str]:

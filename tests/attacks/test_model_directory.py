@@ -60,6 +60,12 @@ def _spec(manifest: dict[str, Any], **changes: str) -> dict[str, Any]:
     return {**manifest["backbone"]["specs"][0], **changes}
 
 
+def _change(**changes: Any) -> dict[str, Any]:
+    """What another precision changes, as a fit writes it, changed."""
+    good = {"fitted": "float32", "other": "bfloat16", "n": 30, "labels": 1, "probability": 0.01, "value": None}
+    return good | changes
+
+
 def refused(model: Path, sentence: str) -> None:
     with pytest.raises(ModelError, match=sentence):
         hs.load(model)
@@ -68,6 +74,8 @@ def refused(model: Path, sentence: str) -> None:
 def test_untouched_it_loads(model: Path) -> None:
     assert hs.load(model).labels == ("bad", "good")
     relist(model)
+    assert hs.load(model).labels == ("bad", "good")
+    edit(model, lambda m: m["fit"].update(precision=_change()))
     assert hs.load(model).labels == ("bad", "good")
 
 
@@ -173,6 +181,24 @@ def test_a_manifest_that_is_none(model: Path, content: bytes, sentence: str) -> 
         (lambda m: m["backbone"]["architecture"].update(name=1), "architecture"),
         (lambda m: m["fit"].pop("metrics"), "fit has the keys"),
         (lambda m: m["fit"].update(metrics={"accuracy": 1}), "fit cannot be read"),
+        (lambda m: m["fit"].pop("precision"), "fit has the keys"),
+        (lambda m: m["fit"].update(precision="float32"), "precision hold something"),
+        (lambda m: m["fit"].update(precision={}), "precision hold something"),
+        (lambda m: m["fit"].update(precision=_change(more=1)), "precision hold something"),
+        (lambda m: m["fit"].update(precision=_change(n=0, labels=0)), "precision hold something"),
+        (lambda m: m["fit"].update(precision=_change(labels=31)), "precision hold something"),
+        (lambda m: m["fit"].update(precision=_change(probability=2)), "precision hold something"),
+        (lambda m: m["fit"].update(precision=_change(probability=10**400)), "too large"),
+        (lambda m: m["fit"].update(precision=_change(other="float32")), "precision hold something"),
+        (lambda m: m["fit"].update(precision=_change(fitted="os.system")), "precision hold something"),
+        (lambda m: m["fit"].update(precision=_change(fitted="float16")), "another precision than its backbone's"),
+        (lambda m: m["fit"].update(precision=_change(probability=None, value=1.0, labels=0)), "another kind of answer"),
+        (lambda m: m["backbone"]["specs"][0].update(precision="bfloat16"), "differs from the saved one"),
+        (lambda m: m["backbone"]["specs"][0].update(precision="float8"), "float32, bfloat16"),
+        (
+            lambda m: m["backbone"].update(specs=[*m["backbone"]["specs"], _spec(m, precision="bfloat16")]),
+            "several backbones",
+        ),
         (
             lambda m: m["fit"].update(metrics={"accuracy": {"value": "1", "low": 0, "high": 1}}),
             "metrics hold something",

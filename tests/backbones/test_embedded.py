@@ -84,7 +84,7 @@ def test_minilm_is_that_of_transformers_pooled_and_scaled(transformers: object) 
         tokens = net(**inputs).last_hidden_state
     mask = inputs["attention_mask"][..., None]
     wanted = torch.nn.functional.normalize((tokens * mask).sum(1) / mask.sum(1), dim=1).numpy()
-    backbone = open_backbone("embedded:minilm-l6")
+    backbone = open_backbone(BackboneRequest("embedded", "minilm-l6", precision="float32"))
     batch = backbone.preparation.collate([backbone.preparation.prepare(text).views[0] for text in texts])
     np.testing.assert_allclose(backbone.embed(batch)[0], wanted, atol=1e-5)
 

@@ -126,8 +126,8 @@ def test_an_unknown_layer_names_its_neighbours(tmp_path: Path) -> None:
         open_backbone(BackboneRequest("transformers", folder, pooling="meen"))
     with pytest.raises(UsageError, match="one for all layers or one for each"):
         open_backbone(BackboneRequest("transformers", folder, layer="-1", pooling="mean,cls"))
-    with pytest.raises(UsageError, match="runs in float32"):
-        open_backbone(BackboneRequest("transformers", folder, precision="bfloat16"))
+    with pytest.raises(UsageError, match=r"no precision 'bfloat61'.*'bfloat16'"):
+        open_backbone(BackboneRequest("transformers", folder, precision="bfloat61"))
 
 
 @pytest.mark.parametrize(

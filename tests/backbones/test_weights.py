@@ -216,7 +216,7 @@ def test_online_the_hub_completes_a_cache_that_another_program_filled(
 
 
 def test_tf32_is_off_around_a_pass_on_cuda_and_back_after_it() -> None:
-    from headstart.backbones.network import full_precision
+    from headstart.backbones.precision import arithmetic
 
     cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
     names = ("conv", "rnn") if hasattr(cudnn, "conv") else ()
@@ -227,9 +227,9 @@ def test_tf32_is_off_around_a_pass_on_cuda_and_back_after_it() -> None:
         return [getattr(owner, name) for owner, name in switches]
 
     before = state()
-    with full_precision(torch.device("cpu")):
+    with arithmetic("float32", "cpu"):
         assert state() == before
-    with full_precision(torch.device("cuda")):
+    with arithmetic("float32", "cuda"):
         assert set(state()) <= {"ieee", False}
     assert state() == before
     assert set(before) - {"ieee", False}, "convolutions run in TF32 where nobody says otherwise"

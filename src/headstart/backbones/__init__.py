@@ -18,6 +18,7 @@ SOURCES: Registry[Source] = Registry(
             "module_identity",
             "network",
             "pooling",
+            "precision",
             "pretrained_folder",
             "readout",
             "torchvision_schemas",

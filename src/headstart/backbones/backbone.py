@@ -31,7 +31,8 @@ class BackboneRequest:
         pooling: empty for the default, or `mean`, `cls`, `cls+mean`, `max`, `last`, `flat`, `model`, each with `+l2` for rows of
             length one; one for all layers, or one for each, separated by commas.
         weights: a local file to take the weights from instead of the hub: safetensors, or a `.pth` of tensors only.
-        precision: the arithmetic; only `float32` so far.
+        precision: the arithmetic, `float32`, `bfloat16` or `float16`; empty for the backbone's own on this kind of device, which is
+            `float32` unless its file declares a narrower one.
         prepare: options that replace those of the backbone's own preparation, such as `{"size": 128}` or `{"long": "windows"}`.
         offline: open no socket.
         module: for source `torch` in Python: the user's own module.
@@ -42,7 +43,7 @@ class BackboneRequest:
     layer: str = ""
     pooling: str = ""
     weights: Path | None = None
-    precision: str = "float32"
+    precision: str = ""
     prepare: Mapping[str, Any] = field(default_factory=dict)
     offline: bool = False
     module: "torch.nn.Module | None" = None
@@ -117,6 +118,10 @@ class TorchBackbone(Backbone):
     """
 
     module: "torch.nn.Module"
+
+    @abstractmethod
+    def at(self, precision: str) -> "TorchBackbone":
+        """The same network run at another precision; its rows have other specs."""
 
 
 @dataclass(frozen=True)

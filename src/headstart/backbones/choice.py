@@ -111,7 +111,7 @@ def open_reference(specs: tuple[BackboneSpec, ...]) -> Backbone:
         BackboneError: there is no such name or layer.
     """
     layer = ",".join(spec.layer for spec in specs)
-    return open_backbone(BackboneRequest(specs[0].source, specs[0].name, layer=layer))
+    return open_backbone(BackboneRequest(specs[0].source, specs[0].name, layer=layer, precision=specs[0].precision))
 
 
 def rebuild_backbone(

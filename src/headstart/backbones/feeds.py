@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import nn
 
 from headstart.backbones import mel
-from headstart.backbones.whisper_encoder import LogMel, WhisperEncoder
+from headstart.backbones.whisper_encoder import HOP, LogMel, WhisperEncoder
 from headstart.core.errors import BackboneError
 
 
@@ -53,9 +53,18 @@ class Feed(nn.Module):
         self.has_class_token = has_class_token
         self.channels_last = channels_last
 
+    def front(self, values: torch.Tensor, lengths: Int[torch.Tensor, " n"]) -> torch.Tensor:
+        """The part of the device half that needs float32 whatever the network runs in, such as a spectrogram; as it comes where there is none."""
+        del lengths
+        return values
+
     @abstractmethod
     def forward(self, values: torch.Tensor, lengths: Int[torch.Tensor, " n"]) -> Outcome:
-        """Run the network on a prepared batch."""
+        """Run the network on what `front` made of a prepared batch."""
+
+    def padded(self, values: torch.Tensor) -> int:
+        """Input positions of a batch, padding included, from what `front` made of it."""
+        return values.shape[1]
 
     def counts(self, lengths: torch.Tensor, *, tokens: int, padded: int) -> Int[torch.Tensor, " n"] | None:
         """How many of a layer's `tokens` positions are real, None where all are.
@@ -201,10 +210,20 @@ class WhisperFeed(Feed):
         super().__init__(net)
         self.spectrogram = LogMel(bands)
 
+    def front(self, values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The spectrogram: eight bits of mantissa would drown its quiet bands in the rounding of the loud ones."""
+        del lengths
+        spectrogram: torch.Tensor = self.spectrogram(values)
+        return spectrogram
+
     def forward(self, values: torch.Tensor, lengths: torch.Tensor) -> Outcome:
         """Run the encoder on the batch's bucket."""
         del lengths
-        return Outcome(self.net(self.spectrogram(values)))
+        return Outcome(self.net(values))
+
+    def padded(self, values: torch.Tensor) -> int:
+        """Samples of the bucket: 160 a frame."""
+        return values.shape[2] * HOP
 
 
 @dataclass(frozen=True)
@@ -242,9 +261,14 @@ class FbankFeed(Feed):
         self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
         self.register_buffer("window", torch.hann_window(self.length, periodic=False), persistent=False)
 
+    def front(self, values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The filter bank of each clip."""
+        return self.filter_bank(values, lengths)
+
     def forward(self, values: torch.Tensor, lengths: torch.Tensor) -> Outcome:
         """Run the network on the filter bank of each clip."""
-        return _outcome(self.net(input_values=self.filter_bank(values, lengths)), self.net)
+        del lengths
+        return _outcome(self.net(input_values=values), self.net)
 
     def filter_bank(self, wave: torch.Tensor, lengths: torch.Tensor) -> Float[torch.Tensor, "n frames bands"]:
         """Kaldi's `compute-fbank-feats` without dither, frames past a clip's end zero, then scaled."""

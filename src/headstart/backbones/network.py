@@ -1,8 +1,8 @@
 """A torch network as a backbone: frozen, read, identified."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from headstart.backbones import weights
 from headstart.backbones.backbone import Architecture, BackboneRequest, TorchBackbone
+from headstart.backbones.precision import arithmetic, settle
 from headstart.core import recipes
 from headstart.core.errors import ExtraMissing, ModelError, UsageError
 from headstart.core.spec import BackboneSpec
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from headstart.backbones.readout import Readout
 
 Recipe = ImageRecipe | TextRecipe | AudioRecipe
-PRECISIONS = ("float32",)
 _RECIPES: dict[str, type[ImageRecipe] | type[TextRecipe] | type[AudioRecipe]] = {
     "image": ImageRecipe,
     "text": TextRecipe,
@@ -43,6 +43,7 @@ class Network:
         architecture: what rebuilds it.
         default_layer: what is read where nothing else is asked for.
         default_pooling: how.
+        narrow: by kind of device, the precision narrower than float32 that was measured to keep the rows.
     """
 
     feed: "Feed"
@@ -50,6 +51,7 @@ class Network:
     architecture: Architecture
     default_layer: str
     default_pooling: str
+    narrow: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,30 @@ class NetworkBackbone(TorchBackbone):
         """Rows of a batch, one array per spec."""
         import torch
 
-        device = next((tensor.device for tensor in self.module.feed.net.parameters()), torch.device("cpu"))
-        values, lengths = (_as_tensor(array).to(device) for array in (batch.values, batch.lengths))
-        with torch.inference_mode(), full_precision(device):
+        device = next((each.device for each in self.module.feed.net.state_dict().values()), torch.device("cpu"))
+        values, lengths = (as_tensor(array).to(device) for array in (batch.values, batch.lengths))
+        with torch.inference_mode(), arithmetic(self.specs[0].precision, device.type):
             return tuple(row.float().cpu().numpy() for row in self.module(values, lengths))
+
+    def placed(self, kind: str, *, channels_last: bool = False) -> "NetworkBackbone":
+        """A copy whose tensors are on another device, or lie in memory with their channels innermost."""
+        import torch
+
+        module = copy.deepcopy(self.module).to(kind)
+        if channels_last:
+            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return replace(self, module=module)
+
+    def at(self, precision: str) -> "NetworkBackbone":
+        """The same network run at another precision; its rows have other specs."""
+        return replace(self, specs=tuple(replace(spec, precision=precision) for spec in self.specs))
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The network's state dict as arrays."""
         return weights.arrays(self.module.feed.net)
 
 
-def freeze(network: Network, *, layer: str, pooling: str, precision: str = "float32") -> NetworkBackbone:
+def freeze(network: Network, *, layer: str, pooling: str, precision: str = "") -> NetworkBackbone:
     """The backbone that reads `network` at `layer`: in eval mode, without gradients, with the digest of its weights.
 
     Raises:
@@ -85,8 +100,7 @@ def freeze(network: Network, *, layer: str, pooling: str, precision: str = "floa
     """
     from headstart.backbones.readout import Readout, plan
 
-    if precision not in PRECISIONS:
-        raise UsageError(f"a backbone runs in {' or '.join(PRECISIONS)}, and got the precision {precision!r}")
+    settled = settle(precision, network.narrow)
     feed = network.feed.float().eval().requires_grad_(requires_grad=False)
     reads = plan(
         feed, layer, pooling=pooling, default_layer=network.default_layer, default_pooling=network.default_pooling
@@ -105,7 +119,7 @@ def freeze(network: Network, *, layer: str, pooling: str, precision: str = "floa
             prepare=network.preparation.recipe,
             modality=network.preparation.modality,
             dim=width,
-            precision=precision,
+            precision=settled,
         )
         for read, width in zip(reads, widths, strict=True)
     )
@@ -194,29 +208,8 @@ def need(library: str, purpose: str) -> Any:
     return importlib.import_module(library)
 
 
-@contextmanager
-def full_precision(device: "torch.device") -> Iterator[None]:
-    """No TF32 in matrix products and convolutions on CUDA, whose 10 bits of mantissa are not the float32 that a spec promises."""
-    import torch
-
-    if device.type != "cuda":
-        yield
-        return
-    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
-    switches: list[tuple[Any, str, object]] = [(cuda.matmul, "allow_tf32", False), (cudnn, "allow_tf32", False)]
-    if hasattr(cudnn, "conv"):  # torch from 2.9 on, which refuses a mixture of its old and new switches
-        switches = [(each, "fp32_precision", "ieee") for each in (cuda.matmul, cudnn.conv, cudnn.rnn)]
-    kept = [getattr(owner, name) for owner, name, _ in switches]
-    try:
-        for owner, name, value in switches:
-            setattr(owner, name, value)
-        yield
-    finally:
-        for (owner, name, _), value in zip(switches, kept, strict=True):
-            setattr(owner, name, value)
-
-
-def _as_tensor(array: np.ndarray) -> "torch.Tensor":
+def as_tensor(array: np.ndarray) -> "torch.Tensor":
+    """A tensor over the array's own memory, or over a copy where torch could not write to it."""
     import torch
 
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))

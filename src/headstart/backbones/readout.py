@@ -7,6 +7,7 @@ VGG's ReLU can change it.
 """
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -144,7 +145,7 @@ class Readout(nn.Module):
         super().__init__()
         self.feed = feed
         self.reads = tuple(reads)
-        self._pass = _Pass()
+        self._pass = _Pass({})
         for index, read in enumerate(self.reads):
             for path in read.paths:
                 feed.net.get_submodule(path).register_forward_hook(
@@ -153,6 +154,15 @@ class Readout(nn.Module):
 
     def forward(self, values: torch.Tensor, lengths: Int[torch.Tensor, " n"]) -> tuple[Float[torch.Tensor, "n d"], ...]:
         """Rows of a prepared batch, one array per reading."""
+        return self.body(self.front(values, lengths), lengths)
+
+    def front(self, values: torch.Tensor, lengths: Int[torch.Tensor, " n"]) -> torch.Tensor:
+        """What stays in float32 and in torch, whatever engine and precision the rest runs in."""
+        with torch.autocast(values.device.type, enabled=False):
+            return self.feed.front(values, lengths)
+
+    def body(self, values: torch.Tensor, lengths: Int[torch.Tensor, " n"]) -> tuple[Float[torch.Tensor, "n d"], ...]:
+        """Rows from what `front` made of a prepared batch: what engines compile."""
         state = self._pass
         state.begin(self.feed, values, lengths)
         outcome = self.feed(values, lengths)
@@ -162,7 +172,7 @@ class Readout(nn.Module):
                 pooled = [self._seen(index, path) for path in read.paths]
                 row = pooled[0] if len(pooled) == 1 else torch.stack(pooled).mean(dim=0)
             elif read.pooling.kind == "model" and outcome.pooled is not None:
-                row = outcome.pooled.flatten(1)
+                row = outcome.pooled.float().flatten(1)
             else:
                 row = state.row(self._last(outcome), (index, ""), read.pooling, self.feed.prefix)
             rows.append(nn.functional.normalize(row, dim=1) if read.pooling.unit else row)
@@ -209,6 +219,7 @@ class Readout(nn.Module):
 
     def _observe(self, values: torch.Tensor, lengths: torch.Tensor) -> dict[tuple[int, str], torch.Size]:
         state = self._pass
+        values = self.front(values, lengths)
         state.begin(self.feed, values, lengths)
         state.shapes = {}
         outcome = self.feed(values, lengths)
@@ -242,20 +253,24 @@ class Readout(nn.Module):
                 )
 
 
-class _Pass:
-    """What hooks need to know during one forward pass, and what they found."""
+class _Pass(threading.local):
+    """What hooks need to know during one forward pass, and what they found: one for each thread, with the layouts shared."""
 
-    def __init__(self) -> None:
-        self.layouts: dict[tuple[int, str], str] = {}
+    def __init__(self, layouts: dict[tuple[int, str], str]) -> None:
+        self.layouts = layouts
         self.rows: dict[tuple[int, str], torch.Tensor] = {}
         self.shapes: dict[tuple[int, str], torch.Size] | None = None
         self.feed: Feed | None = None
         self.lengths: torch.Tensor | None = None
         self.padded = 0
 
+    def __deepcopy__(self, memo: dict[int, object]) -> "_Pass":
+        return _Pass(dict(self.layouts))
+
     def begin(self, feed: Feed, values: torch.Tensor, lengths: torch.Tensor) -> None:
         self.rows = {}
-        self.feed, self.lengths, self.padded = feed, lengths, int(values.shape[1])
+        # No int() around a shape: a tracer would take the number for a constant.
+        self.feed, self.lengths, self.padded = feed, lengths, feed.padded(values)
 
     def end(self) -> None:
         self.rows = {}
@@ -263,6 +278,7 @@ class _Pass:
 
     def row(self, output: torch.Tensor, key: tuple[int, str], pooling: Pooling, prefix: int) -> torch.Tensor:
         layout = self.layouts[key]
+        output = output.float()  # averages of numbers of eight bits need more of them
         if layout == pools.ROWS or pooling.kind == "flat":
             return output.flatten(1).clone()
         tokens = pools.as_tokens(output, layout)

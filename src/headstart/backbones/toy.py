@@ -76,7 +76,7 @@ class Toy(Source):
             raise BackboneError(f"there is no backbone toy:{request.name}.{suggest(request.name, _INPUTS)}")
         if request.layer or request.pooling or request.weights is not None:
             raise BackboneError(f"toy:{request.name} has no layers, poolings or weights to choose: leave them out")
-        if request.precision != "float32":
+        if request.precision not in {"", "float32"}:
             raise UsageError(f"a backbone runs in float32, and got the precision {request.precision!r}")
         base, assets = dict(_BASES[request.name]), {}
         if request.name == "text":

@@ -13,12 +13,13 @@ from typing import Any
 from headstart.backbones.backbone import BackboneRequest
 from headstart.cli import render
 from headstart.cli.watch import Watch
-from headstart.core.errors import UsageError
+from headstart.core.errors import CacheError, UsageError
 from headstart.core.progress import Progress
 from headstart.data.reading import ReadOptions
 from headstart.model.loading import load
-from headstart.model.model import Model
+from headstart.model.model import Model, check_engine_name
 from headstart.model.saving import refuse_if_not_ours
+from headstart.verbs.cache import PruneOptions, list_cache, prune_cache, verify_cache
 from headstart.verbs.evaluate import evaluate as evaluate_verb
 from headstart.verbs.fit import FitOptions
 from headstart.verbs.fit import fit as fit_verb
@@ -48,8 +49,10 @@ def predict(options: argparse.Namespace) -> int:
     if options.json and options.csv:
         raise UsageError("--json and --csv are two forms of one answer; choose one")
     with Watch(quiet=options.quiet) as progress:
-        model = _load(options.model, progress)
-        answers = predict_verb(model, _items(model, options.inputs), progress=progress)
+        model = _load(options, progress)
+        answers = predict_verb(model, _items(model, options.inputs), engine=options.engine, progress=progress)
+    for warning in model.warnings:
+        sys.stderr.write(f"headstart: {warning}\n")
     if options.json:
         for answer in answers:
             _print_json(answer)
@@ -63,8 +66,15 @@ def predict(options: argparse.Namespace) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     """`headstart evaluate`."""
     with Watch(quiet=options.quiet) as progress:
-        model = _load(options.model, progress)
-        report = evaluate_verb(model, options.data, part=options.part, target=options.target, progress=progress)
+        model = _load(options, progress)
+        report = evaluate_verb(
+            model,
+            options.data,
+            part=options.part,
+            target=options.target,
+            engine=options.engine,
+            progress=progress,
+        )
     if options.json:
         _print_json(report.to_json())
     else:
@@ -82,9 +92,55 @@ def models(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load(path: str, progress: Progress) -> Model:
+def cache(options: argparse.Namespace) -> int:
+    """`headstart cache`: one of list, verify and prune."""
+    return {"list": _cache_list, "verify": _cache_verify, "prune": _cache_prune}[options.action](options)
+
+
+def _cache_list(options: argparse.Namespace) -> int:
+    listing = list_cache()
+    if options.json:
+        _print_json(listing.to_json())
+    else:
+        render.cache_listing(listing)
+    return 0
+
+
+def _cache_verify(options: argparse.Namespace) -> int:
+    with Watch(quiet=options.quiet) as progress:
+        check = verify_cache(mend=options.mend, progress=progress)
+    if options.json:
+        _print_json(check.to_json())
+    else:
+        render.cache_check(check)
+    if not check.whole:
+        raise CacheError(
+            f"the rows of {check.damaged} of {len(check.checked)} backbones in {check.root} are damaged: 'headstart cache verify --mend'"
+            " drops the damaged ones, and the next run extracts them again"
+        )
+    return 0
+
+
+def _cache_prune(options: argparse.Namespace) -> int:
+    chosen = PruneOptions(
+        older_than=options.older_than,
+        to=options.to,
+        backbone=options.backbone,
+        orphans=options.orphans,
+        dry_run=options.dry_run,
+    )
+    pruned = prune_cache(chosen)
+    if options.json:
+        _print_json(pruned.to_json())
+    else:
+        render.pruned(pruned)
+    return 0
+
+
+def _load(options: argparse.Namespace, progress: Progress) -> Model:
+    check_engine_name(options.engine)
     progress("open", 0, 1)
-    model = load(Path(path))
+    model = load(Path(options.model), precision=options.precision)
     progress("open", 1, 1)
     return model
 
@@ -105,6 +161,8 @@ def _fit_options(options: argparse.Namespace) -> FitOptions:
         hold_out=options.hold_out,
         seed=options.seed,
         offline=options.offline,
+        precision=options.precision,
+        engine=options.engine,
     )
 
 

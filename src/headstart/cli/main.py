@@ -2,8 +2,9 @@
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 EXIT_DONE, EXIT_REFUSED, EXIT_USAGE, EXIT_PARTLY, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -75,9 +76,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(verbs)
     _add_evaluate(verbs)
     _add_models(verbs)
+    _add_cache(verbs)
     return parser
 
 
+# What a fitted model runs at where nobody says.
+_AS_FITTED = "what the model was fitted at, or float32 where this device has no units for that; a difference is told"
 _Verbs = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -119,6 +123,9 @@ def _add_fit(verbs: _Verbs) -> None:  # type: ignore[valid-type]
     model.add_argument(
         "--long", choices=["truncate", "windows"], help="what to do with texts past the backbone's limit"
     )
+    _add_running(
+        model, "the backbone's own on this device: float32, unless it was measured to keep its rows at a narrower one"
+    )
     model.add_argument("--head", default="auto", help="auto, logistic, ridge, lda, prototype, knn, or one with options such as "
                        "'ridge(penalty=0.1)' (default: auto)")  # fmt: skip
     model.add_argument("--seed", type=_seed, default=0, help="decides the folds and what is held out (default: 0)")
@@ -140,6 +147,7 @@ def _add_predict(verbs: _Verbs) -> None:  # type: ignore[valid-type]
     predict.add_argument(
         "--top", type=_count, default=3, metavar="N", help="labels to show for each input (default: 3)"
     )
+    _add_running(predict, _AS_FITTED)
 
 
 def _add_evaluate(verbs: _Verbs) -> None:  # type: ignore[valid-type]
@@ -152,12 +160,44 @@ def _add_evaluate(verbs: _Verbs) -> None:  # type: ignore[valid-type]
     evaluate.add_argument(
         "--target", metavar="COLUMN", help="the column with the labels, where it has another name than in training"
     )
+    _add_running(evaluate, _AS_FITTED)
+
+
+def _add_running(place: argparse._ActionsContainer, default: str) -> None:
+    place.add_argument(
+        "--precision", default="", metavar="NAME", help=f"float32, bfloat16 or float16 (default: {default})"
+    )
+    place.add_argument("--engine", default="auto", metavar="NAME", help="what runs the backbone, such as eager or openvino; it changes no "
+                       "row (default: auto, which goes by the hardware and by how many rows are missing)")  # fmt: skip
 
 
 def _add_models(verbs: _Verbs) -> None:  # type: ignore[valid-type]
     models = _verb(verbs, "models", "what pretrained models there are, what is on this machine, licence and size")
     models.add_argument("--modality", choices=["image", "text", "audio"], help="only those for this modality")
     models.add_argument("--installed", action="store_true", help="only those that are on this machine")
+
+
+def _add_cache(verbs: _Verbs) -> None:  # type: ignore[valid-type]
+    about = "what the feature store holds, whether it is whole, and making room"
+    cache = verbs.add_parser("cache", help=about, description=about)  # type: ignore[attr-defined]
+    actions = cache.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _verb(actions, "list", "the stored rows of each backbone, with their room and last use")
+    verify = _verb(actions, "verify", "compare every stored row with its checksum; status 1 where one is damaged")
+    verify.add_argument(
+        "--mend", action="store_true", help="drop damaged rows, so that the next run extracts them again"
+    )
+    prune = _verb(actions, "prune", "make room; what another process has open stays")
+    prune.add_argument("--older-than", type=_age, metavar="AGE", help="what was last used so long ago: 12h, 30d, 8w")
+    prune.add_argument(
+        "--to", type=_room, metavar="SIZE", help="as much as exceeds this, least recently used first: 500MB, 5GB"
+    )
+    prune.add_argument(
+        "--backbone", metavar="SOURCE:NAME", help="only the rows of this backbone; with no other option all of them"
+    )
+    prune.add_argument(
+        "--orphans", action="store_true", help="what killed runs left behind, and rows of other versions of headstart"
+    )
+    prune.add_argument("--dry-run", action="store_true", help="remove nothing, and tell what would go")
 
 
 def _verb(verbs: _Verbs, name: str, about: str) -> argparse.ArgumentParser:  # type: ignore[valid-type]
@@ -192,6 +232,28 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number from 1, and got {text!r}")
     return int(text)
+
+
+def _age(text: str) -> float:
+    """Seconds."""
+    seconds = _measured(text, {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800})
+    if seconds is None:
+        raise argparse.ArgumentTypeError(f"an age with its unit (s, min, h, d, w), such as 30d, and got {text!r}")
+    return seconds
+
+
+def _room(text: str) -> int:
+    """Bytes."""
+    size = _measured(text, {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12})
+    if size is None:
+        raise argparse.ArgumentTypeError(f"a size with its unit (B, kB, MB, GB, TB), such as 5GB, and got {text!r}")
+    return int(size)
+
+
+def _measured(text: str, units: Mapping[str, int]) -> float | None:
+    """A number and a unit, in the unit of size 1; None where it is something else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", text.strip().lower(), re.ASCII)
+    return None if found is None or found[2] not in units else float(found[1]) * units[found[2]]
 
 
 def _say(sentence: str, status: int) -> int:

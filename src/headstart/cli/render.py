@@ -1,6 +1,7 @@
 """Tables that a person can read, on standard output."""
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from headstart.backbones.backbone import CatalogueEntry
 from headstart.core.errors import Skipped
 from headstart.evaluation.intervals import Estimate
 from headstart.model.reports import OUT_OF_FOLD, EvaluationReport, FitReport
+from headstart.verbs.cache import CacheCheck, CacheListing, Pruned
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -39,8 +41,12 @@ def fit(report: FitReport, *, out: Path | None, modality: str) -> None:
     console.print(f"[bold]data[/]      {modality}, {report.task.replace('_', ' ')}{labels}: {parts}")
     above = f" [dim](not on this machine: {escape(', '.join(report.above))})[/]" if report.above else ""
     console.print(f"[bold]backbone[/]  {escape(report.backbone)}{above}")
+    if report.precision is not None:
+        change = report.precision
+        console.print(f"[bold]precision[/] {change.fitted}; in {change.other} {change.sentence}")
     console.print(
         f"[bold]features[/]  {report.extracted:,} extracted, {report.cached:,} from the store, in {report.seconds['features']:.1f} s"
+        + ("" if report.engine == "none" else f" [dim]({escape(report.engine)})[/]")
     )
     console.print(
         f"[bold]head[/]      {escape(report.head)} [dim]chosen out of fold, in {report.seconds['head']:.1f} s[/]"
@@ -175,6 +181,80 @@ def models(entries: Sequence[CatalogueEntry]) -> None:
     )
 
 
+def cache_listing(listing: CacheListing) -> None:
+    """What `headstart cache list` shows."""
+    console = _console()
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table.add_column("backbone", overflow="fold")
+    for heading in ("precision", "rows", "room", "written", "used"):
+        table.add_column(heading, justify="left" if heading == "precision" else "right", no_wrap=True)
+    for each in listing.stored:
+        precision = each.spec.precision if each.spec is not None else ""
+        ages = (_age(each.written), _age(each.used))
+        table.add_row(escape(each.title), precision, f"{each.rows:,}", _size(each.bytes), *ages)
+    console.print(f"[bold]{escape(str(listing.root))}[/]: {_size(listing.bytes) or 'empty'}")
+    if listing.stored:
+        console.print(table)
+    if listing.artefacts:
+        size = _size(sum(each.bytes for each in listing.artefacts))
+        console.print(f"  compiled by engines: {len(listing.artefacts):,} entries, {size}")
+    for each in listing.stored:
+        if each.damaged:
+            console.print(f"[yellow]![/] {escape(each.title)}: {escape(each.damaged)}")
+        elif not each.readable:
+            console.print(
+                f"[yellow]![/] {escape(each.title)}: of another version of headstart; prune --orphans removes it"
+            )
+        elif each.orphans:
+            console.print(
+                f"[dim]·[/] {escape(each.title)}: {each.orphans:,} files were left behind by killed processes"
+            )
+
+
+def cache_check(check: CacheCheck) -> None:
+    """What `headstart cache verify` shows."""
+    console = _console()
+    unknown = sum(each.unknown for each in check.checked)
+    console.print(
+        f"[bold]{escape(str(check.root))}[/]: {check.rows:,} rows of {len(check.checked):,} backbones checked"
+    )
+    if unknown:
+        console.print(
+            f"[dim]·[/] {unknown:,} rows were written without a checksum: only that they are there and finite was checked"
+        )
+    for each in check.checked:
+        for harm in each.harms[:_MOST_SKIPPED]:
+            place = f"{harm.file}, {harm.rows:,} rows from row {harm.first:,}"
+            console.print(f"[yellow]![/] {escape(each.stored.title)}: {escape(harm.reason)} ({escape(place)})")
+        if len(each.harms) > _MOST_SKIPPED:
+            console.print(f"    and {len(each.harms) - _MOST_SKIPPED:,} more; --json lists them all")
+        if each.mended:
+            console.print(f"    {each.dropped:,} rows were dropped; the next run extracts them again")
+
+
+def pruned(result: Pruned) -> None:
+    """What `headstart cache prune` shows."""
+    console = _console()
+    for each in result.removed:
+        rows = f"{each.rows:,} rows, " if each.rows else ""
+        console.print(f"[dim]·[/] {escape(each.what)}: {rows}{_size(each.bytes)} [dim]({escape(each.path.name)})[/]")
+    for each in result.kept:
+        console.print(f"[yellow]![/] {escape(each.what)} stays: another process has it open")
+    freed = "would be freed" if result.dry_run else "freed"
+    console.print(f"[bold]{_size(result.bytes) or '0 MB'}[/] {freed}; {_size(result.left) or '0 MB'} left")
+
+
+def _age(moment: float | None) -> str:
+    """How long ago something was, in the largest unit of which there are two."""
+    if not moment:
+        return ""
+    seconds = max(0.0, time.time() - moment)
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return "now"
+
+
 def _skipped(console: Console, skipped: tuple[Skipped, ...]) -> None:
     if not skipped:
         return
@@ -190,7 +270,7 @@ def _figure(estimate: Estimate | None) -> str:
 
 
 def _size(size: int | None) -> str:
-    return "" if size is None else f"{size / 1e6:,.0f} MB"
+    return "" if size is None else f"{size / 1e6:,.0f} MB" if size >= 10**7 or not size else f"{size / 1e6:,.1f} MB"
 
 
 def escape(text: str) -> str:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 # Seconds that a stage may take before a bar is drawn for it.
 _PATIENCE = 0.5
-_STAGES = {"open": "opening backbone", "read": "reading", "extract": "extracting features"}
+_STAGES = {"open": "opening backbone", "read": "reading", "extract": "extracting features", "verify": "checking rows"}
 
 
 class _Rate(ProgressColumn):

@@ -1,9 +1,10 @@
 """The pipeline: threads read and prepare samples while the model computes; rows come out as their batches finish."""
 
 import os
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -12,7 +13,7 @@ from headstart.backbones.backbone import Backbone
 from headstart.core.errors import SampleError
 from headstart.data.preparation import Batch, Fact, Preparation, Prepared
 from headstart.features.ahead import Ahead, Outcome
-from headstart.features.engine import Engine
+from headstart.features.running import Runner
 
 # Bytes of prepared samples that may wait to be sorted into batches, and of views that may wait until their batch is full.
 _AHEAD_BYTES = 256 << 20
@@ -44,7 +45,7 @@ class Done:
 
 
 def run(
-    backbone: Backbone, positions: Sequence[int], *, content: Content, engine: Engine
+    backbone: Backbone, positions: Sequence[int], *, content: Content, runner: Runner
 ) -> Generator[Done, None, None]:
     """Prepare and embed samples; each is yielded once, in no particular order.
 
@@ -55,28 +56,58 @@ def run(
         backbone: what makes the rows.
         positions: which samples.
         content: reads one sample by its position, as bytes or as text; called from several threads. May raise OSError or SampleError.
-        engine: how the backbone is run.
+        runner: runs the backbone.
     """
-    preparation = backbone.preparation
-    gathered, merging = _Gathered(), _Merging(backbone)
+    preparation, merging = backbone.preparation, _Merging(backbone)
+    sent: deque[list[_View]] = deque()
+    failed: list[tuple[int, str]] = []
 
     def prepare(position: int) -> Outcome:
         return _prepare(preparation, position, content)
 
     threads = max(2, min(8, os.cpu_count() or 1))
     with closing(Ahead(prepare, positions, threads=threads, most_bytes=_AHEAD_BYTES).handed_out()) as prepared:
-        for position, outcome in prepared:
-            if isinstance(outcome, str):
-                yield Done((), (), (), ((position, outcome),))
-                continue
-            merging.expect(position, outcome)
-            whole = len(outcome.views) == 1
-            for view, weight in zip(outcome.views, outcome.weights, strict=True):
-                waiting = _View(position, _own(view), weight, preparation.cost(view), whole)
-                for batches in gathered.add(preparation.bucket(view), waiting):
-                    yield from _embed(backbone, engine, batches, merging)
-        for batches in gathered.rest():
-            yield from _embed(backbone, engine, batches, merging)
+
+        def collated() -> Iterator[Batch]:
+            for views in _batches(prepared, preparation, merging=merging, failed=failed, runner=runner):
+                sent.append(views)
+                yield preparation.collate([view.array for view in views])
+
+        with closing(runner.run(collated())) as made:
+            for rows in made:
+                views = sent.popleft()
+                assert all(len(array) == len(views) for array in rows), "rows of a batch are as many as its views"
+                done = merging.add(views, rows)
+                yield replace(done, failed=done.failed + tuple(failed))
+                failed.clear()
+    assert not sent, "every batch has its rows"
+    if failed:
+        yield Done((), (), (), tuple(failed))
+
+
+def _batches(
+    prepared: Iterable[tuple[int, Outcome]],
+    preparation: Preparation,
+    *,
+    merging: "_Merging",
+    failed: list[tuple[int, str]],
+    runner: Runner,
+) -> Iterator[list["_View"]]:
+    """Views sorted into batches; samples that cannot be prepared go to `failed`."""
+    gathered = _Gathered()
+    for position, outcome in prepared:
+        if isinstance(outcome, str):
+            failed.append((position, outcome))
+            continue
+        merging.expect(position, outcome)
+        runner.met(len(outcome.views))
+        whole = len(outcome.views) == 1
+        for view, weight in zip(outcome.views, outcome.weights, strict=True):
+            waiting = _View(position, _own(view), weight, preparation.cost(view) / runner.scale, whole)
+            for batches in gathered.add(preparation.bucket(view), waiting):
+                yield from batches
+    for batches in gathered.rest():
+        yield from batches
 
 
 def _own(view: np.ndarray) -> np.ndarray:
@@ -221,14 +252,6 @@ class _Merging:
             tuple(dict(each.facts) for each, good in zip(expected, finite, strict=True) if good),
             tuple((position, reason) for position, good in zip(positions, finite, strict=True) if not good),
         )
-
-
-def _embed(backbone: Backbone, engine: Engine, batches: _Batches, merging: _Merging) -> Iterator[Done]:
-    collated: Iterator[Batch] = (backbone.preparation.collate([view.array for view in views]) for views in batches)
-    for views, rows in zip(batches, engine.run(backbone, collated), strict=True):
-        done = merging.add(views, rows)
-        if done.positions or done.failed:
-            yield done
 
 
 def _prepare(preparation: Preparation, position: int, content: Content) -> Outcome:

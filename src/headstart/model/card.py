@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart.model.manifest import Manifest
+from headstart.model.precision import PrecisionChange
 
 
 def card(manifest: Manifest) -> str:
@@ -58,7 +59,8 @@ def _made(manifest: Manifest) -> str:
     fit, spec = manifest.fit, manifest.backbone["specs"][0]
     facts = [
         f"Preparation: `{spec['prepare']}`",
-        f"Readout: layer `{spec['layer'] or 'default'}`, pooling `{spec['pooling']}`, {spec['precision']}, {spec['dim']} numbers a sample",
+        f"Readout: layer `{spec['layer'] or 'default'}`, pooling `{spec['pooling']}`, {spec['dim']} numbers a sample",
+        _precision(manifest),
         f"Temperature {manifest.temperature:.4g}, fitted on out-of-fold scores; decision rule: {manifest.rule}",
         f"Samples: {', '.join(f'{count:,} {part}' for part, count in fit['n'].items() if count)}",
         (
@@ -68,11 +70,18 @@ def _made(manifest: Manifest) -> str:
     ]
     if fit["classes"]:
         facts.insert(
-            3,
+            4,
             "Training samples per label: "
             + ", ".join(f"{_escape(k)} {v:,}" for k, v in list(fit["classes"].items())[:50]),
         )
     return "\n".join(f"* {fact}" for fact in [*facts, *map(_escape, fit["notes"])])
+
+
+def _precision(manifest: Manifest) -> str:
+    precision, change = manifest.backbone["specs"][0]["precision"], manifest.fit["precision"]
+    if change is None:
+        return f"Precision: {precision}"
+    return f"Precision: {precision}. In {change['other']} {PrecisionChange(**change).sentence}"
 
 
 def _use(manifest: Manifest) -> str:

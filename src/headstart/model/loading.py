@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from headstart.backbones.backbone import Architecture, Backbone
 from headstart.backbones.choice import open_reference, rebuild_backbone
+from headstart.backbones.precision import PRECISIONS, settle
 from headstart.core.digests import of_tensors
 from headstart.core.errors import ModelError, UsageError, suggest
 from headstart.core.spec import BackboneSpec
@@ -20,6 +21,7 @@ from headstart.heads.fitted import Head, Linear, Neighbours
 from headstart.model import json_types, listing, probe
 from headstart.model.manifest import ASSETS, NAME, RULE, Manifest
 from headstart.model.model import Model
+from headstart.model.precision import runnable
 from headstart.model.reports import FitReport
 from headstart.model.split_record import SplitRecord
 from headstart.tasks import TASKS
@@ -33,18 +35,24 @@ _MISFITS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeErro
 _LONGEST = 1 + 1e-3
 
 
-def load(source: Path, *, module: "torch.nn.Module | None" = None) -> Model:
+def load(source: Path, *, module: "torch.nn.Module | None" = None, precision: str = "") -> Model:
     """Read a model directory. Nothing in it is run: tensors and JSON only, and plug-ins by the names of installed ones.
 
     Args:
         source: the directory.
         module: the user's own network, for a model whose backbone is one.
+        precision: what to run it at. Empty: what it was fitted at, or float32 where this device has no units for that; `Model.warnings`
+            tells where the two differ.
 
     Raises:
         ModelError: the directory is not what its manifest says, is of another format, cannot be read, or its rows differ here.
+        UsageError: there is no such precision, or the backbone has its own only.
     """
+    if precision:
+        settle(precision, {})
     try:
-        return _load(source, module)
+        model = _load(source, module)
+        return model.at(precision or runnable(model.backbone))
     except OSError as error:
         raise ModelError(
             f"{error.filename or source} cannot be read: {error.strerror or error}; check that this file and its folder may be read"
@@ -57,6 +65,7 @@ def _load(source: Path, module: "torch.nn.Module | None") -> Model:
     specs = _specs(manifest)
     reading = _reading(manifest.reading)
     report = FitReport.from_json(manifest.fit)
+    _check_precision(specs, report, labelled=bool(manifest.labels))
     listing.check(source, manifest.files, manifest=NAME)
     _check_task(manifest)
     head = _head(source, manifest, dim=sum(spec.dim for spec in specs))
@@ -71,6 +80,7 @@ def _load(source: Path, module: "torch.nn.Module | None") -> Model:
         reading=reading,
         split=split,
         report=report,
+        fitted_precision=specs[0].precision,
     )
     _probe(source, manifest, model)
     return model
@@ -161,10 +171,26 @@ def _specs(manifest: Manifest) -> tuple[BackboneSpec, ...]:
     if any(spec.modality != modality for spec in specs):
         raise ModelError(f"the model takes {modality} input, and its backbone's specs are of another modality")
     if any(
-        (spec.source, spec.name, spec.weights) != (specs[0].source, specs[0].name, specs[0].weights) for spec in specs
+        (spec.source, spec.name, spec.weights, spec.precision)
+        != (specs[0].source, specs[0].name, specs[0].weights, specs[0].precision)
+        for spec in specs
     ):
-        raise ModelError("the manifest's specs are of several backbones, and a model has one")
+        raise ModelError("the manifest's specs are of several backbones or precisions, and a model has one")
+    if specs[0].precision not in PRECISIONS:
+        raise ModelError(
+            f"the model's precision is {specs[0].precision!r}, and this headstart knows {', '.join(PRECISIONS)}"
+        )
     return specs
+
+
+def _check_precision(specs: tuple[BackboneSpec, ...], report: FitReport, *, labelled: bool) -> None:
+    change = report.precision
+    if change is None:
+        return
+    if change.fitted != specs[0].precision:
+        raise ModelError("the manifest's fit was made at another precision than its backbone's specs state")
+    if labelled is (change.probability is None):
+        raise ModelError("the manifest's fit compares precisions on another kind of answer than the model gives")
 
 
 def _check_task(manifest: Manifest) -> None:

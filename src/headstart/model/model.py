@@ -10,14 +10,17 @@ import pyarrow.compute as pc
 from jaxtyping import Float
 
 from headstart.backbones.backbone import Backbone
-from headstart.core.errors import DataError
+from headstart.core.errors import DataError, UsageError, suggest
 from headstart.core.features import Features
 from headstart.core.progress import Progress, silent
 from headstart.data.reading import ReadOptions
 from headstart.data.samples import Samples
+from headstart.features.choosing import AUTO, choose
+from headstart.features.engines import ENGINES
 from headstart.features.extraction import Extraction, embed, extract
 from headstart.heads.fitted import Head
 from headstart.model.items import Items, to_evaluate, to_predict
+from headstart.model.precision import run_at
 from headstart.model.reports import EvaluationReport, FitReport
 from headstart.model.saving import save
 from headstart.model.split_record import SplitRecord
@@ -37,6 +40,7 @@ class Model:
         reading: how the training data was read, so that other data is read alike.
         split: which samples it was fitted and evaluated on, by content digest.
         report: what the fit understood, chose and measured.
+        fitted_precision: the precision of the rows that the head was fitted on. `backbone` may run at another one.
     """
 
     backbone: Backbone
@@ -47,6 +51,7 @@ class Model:
     reading: ReadOptions
     split: SplitRecord
     report: FitReport
+    fitted_precision: str
 
     @property
     def task(self) -> str:
@@ -58,6 +63,29 @@ class Model:
         """`image`, `text` or `audio`."""
         return self.backbone.specs[0].modality
 
+    @property
+    def precision(self) -> str:
+        """The precision that it runs at."""
+        return self.backbone.specs[0].precision
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should read before trusting its answers here: that it runs at another precision than it was fitted at."""
+        if self.precision == self.fitted_precision:
+            return ()
+        change = self.report.precision
+        measured = change is not None and change.other == self.precision
+        what = change.sentence if change is not None and measured else "what that changes was not measured"
+        return (f"this model was fitted at {self.fitted_precision} and runs at {self.precision}: {what}",)
+
+    def at(self, precision: str) -> "Model":
+        """The same model run at another precision; `warnings` then says what that changes. Saved, it is the model that was fitted.
+
+        Raises:
+            UsageError: there is no such precision, or the backbone has its own only.
+        """
+        return replace(self, backbone=run_at(self.backbone, precision))
+
     def probabilities(self, features: Features | tuple[Features, ...]) -> Float[np.ndarray, "n k"]:
         """Calibrated probabilities of rows that this model's backbone made; values (n, 1) for regression.
 
@@ -67,11 +95,14 @@ class Model:
         several = features if isinstance(features, tuple) else (features,)
         expected = [spec.fingerprint for spec in self.backbone.specs]
         if [each.fingerprint for each in several] != expected:
-            got = ", ".join(each.spec.title for each in several)
-            raise DataError(f"this model scores rows of {self.report.backbone}, and got rows of {got} made another way")
+            got = ", ".join(f"{each.spec.title} in {each.spec.precision}" for each in several)
+            raise DataError(
+                f"this model scores rows of {self.report.backbone} in {self.precision}, and got rows of {got} made another way:"
+                " extract them with this model's own backbone"
+            )
         return TASKS.get(self.task).predict(self.head.scores(join(several)), self.temperature)
 
-    def predict(self, items: Items, *, progress: Progress = silent) -> list[dict[str, Any]]:
+    def predict(self, items: Items, *, engine: str = AUTO, progress: Progress = silent) -> list[dict[str, Any]]:
         """One prediction for each item, in order, as docs/json.md states it; `{"input", "error"}` for one that cannot be read.
 
         Nothing is looked up in the feature store and nothing is kept there.
@@ -79,14 +110,17 @@ class Model:
         Args:
             items: files, a folder or a table, labelled or not, or `Samples`. For a text model a `str` is the text itself and a `Path`
                 is a file. What the reader of a folder or table left out comes last.
+            engine: what runs the backbone, such as `openvino`; `auto` chooses.
             progress: stage `extract`, in samples.
 
         Raises:
             DataError: the items are of another modality, or a folder or table cannot be used.
+            UsageError: there is no such engine, or it cannot run the backbone here.
         """
+        check_engine(self.backbone, engine)
         samples = to_predict(items, modality=self.modality, reading=self.reading)
         self._check_modality(samples)
-        extraction = embed(self.backbone, samples, progress=progress)
+        extraction = embed(self.backbone, samples, engine=engine, progress=progress)
         task = TASKS.get(self.task)
         predicted = self.probabilities(extraction.features)
         answers: list[dict[str, Any]] = [{} for _ in range(len(samples))]
@@ -99,7 +133,13 @@ class Model:
         return answers + [{"input": each.input, "error": each.reason} for each in samples.skipped]
 
     def evaluate(
-        self, data: Items, *, part: str | None = None, target: str | None = None, progress: Progress = silent
+        self,
+        data: Items,
+        *,
+        part: str | None = None,
+        target: str | None = None,
+        engine: str = AUTO,
+        progress: Progress = silent,
     ) -> EvaluationReport:
         """Metrics, with their intervals, on labelled samples that the model was not fitted on.
 
@@ -110,12 +150,15 @@ class Model:
             data: labelled data, laid out like the training data or one part of it, or `Samples`.
             part: `train`, `val` or `test`; None: `test` where there is one, else `val`, else everything.
             target: the column with the labels, where it is called otherwise than in the training data.
+            engine: what runs the backbone, such as `openvino`; `auto` chooses.
             progress: stages `read` and `extract`, in samples.
 
         Raises:
             DataError: the samples have no target, are of another modality, or have labels that the model does not know.
+            UsageError: there is no such engine, or it cannot run the backbone here.
         """
         began = time.perf_counter()
+        check_engine(self.backbone, engine)
         samples = to_evaluate(data, modality=self.modality, reading=self.reading, target=target)
         self._check_modality(samples)
         chosen_part = part or samples.evaluated_part
@@ -125,7 +168,7 @@ class Model:
                 f"{samples.source} has no labels to compare with; use predict, or name the column with --target"
             )
         samples = replace(samples, table=samples.table.filter(pc.is_valid(samples.table.column("target"))))
-        extraction = extract(samples, self.backbone, progress=progress)
+        extraction = extract(samples, self.backbone, engine=engine, progress=progress)
         kept = extraction.kept
         fitted_on = self.split.fitted_on(extraction.features[0].digests)
         in_sample = bool(len(kept)) and bool(fitted_on.all())
@@ -145,12 +188,14 @@ class Model:
             left_out=len(kept) - len(chosen),
             in_sample=in_sample,
             notes=samples.notes + extraction.notes,
-            warnings=truncation(extraction),
+            warnings=self.warnings + truncation(extraction),
             seconds={**extraction.seconds, "total": time.perf_counter() - began},
         )
 
     def save(self, path: str | Path, *, by_reference: bool = False) -> Path:
         """Write the model directory; a model that is already there is replaced, anything else is refused.
+
+        A model that runs at another precision than it was fitted at is saved as it was fitted.
 
         Args:
             path: where.
@@ -168,6 +213,28 @@ class Model:
     def _check_modality(self, samples: Samples) -> None:
         if samples.modality != self.modality:
             raise DataError(f"this model takes {self.modality} input, and {samples.source} holds {samples.modality}")
+
+
+def check_engine(backbone: Backbone, engine: str) -> None:
+    """Refuse an engine that does not exist or cannot run the backbone here, before any sample is read.
+
+    Raises:
+        UsageError: one sentence that says which.
+    """
+    check_engine_name(engine)
+    if engine != AUTO:
+        choose(backbone, engine)
+
+
+def check_engine_name(engine: str) -> None:
+    """Refuse the name of an engine that does not exist; imports none.
+
+    Raises:
+        UsageError: there is no such engine; names the nearest one.
+    """
+    known = (AUTO, *ENGINES.names())
+    if engine not in known:
+        raise UsageError(f"there is no engine called {engine!r}.{suggest(engine, known)}")
 
 
 def join(features: tuple[Features, ...]) -> Float[np.ndarray, "n d"]:

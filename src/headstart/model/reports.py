@@ -8,6 +8,7 @@ from headstart.core.errors import ModelError, Skipped
 from headstart.data.samples import PARTS
 from headstart.evaluation.intervals import Estimate
 from headstart.model import json_types as kinds
+from headstart.model.precision import PrecisionChange, is_change
 
 OUT_OF_FOLD = "train, out of fold"
 
@@ -20,7 +21,7 @@ class FitReport:
         task: the task's name.
         backbone: what made the rows, as a person writes it.
         above: backbones that stand above it in the list of defaults but are not on this machine.
-        engine: how the backbone was run.
+        engine: what ran the backbone, such as `eager` or `channels_last+openvino`; `none` where every row was stored.
         head: the chosen recipe, as a string.
         n: samples used of each part, `train`, `val` and `test`.
         classes: samples of each label in `train`; empty for regression.
@@ -34,6 +35,7 @@ class FitReport:
         candidates: every head that was compared, with its out-of-fold loss.
         notes: how the data was understood, one sentence each.
         warnings: what a person should read before trusting the model.
+        precision: what another precision would change; None where there is none to compare with, or nothing could be measured.
     """
 
     task: str
@@ -53,6 +55,7 @@ class FitReport:
     candidates: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    precision: PrecisionChange | None = None
 
     def to_json(self, model: str | None = None) -> dict[str, Any]:
         """The object that `headstart fit --json` prints (docs/json.md); `model` is the directory, where there is one."""
@@ -62,6 +65,7 @@ class FitReport:
             "backbone": self.backbone,
             "above": list(self.above),
             "engine": self.engine,
+            "precision": None if self.precision is None else self.precision.to_json(),
             "head": self.head,
             "n": dict(self.n),
             "classes": dict(self.classes),
@@ -105,6 +109,7 @@ class FitReport:
             candidates=tuple(value["candidates"]),
             notes=tuple(value["notes"]),
             warnings=tuple(value["warnings"]),
+            precision=None if value["precision"] is None else PrecisionChange(**value["precision"]),
             extracted=value["extracted"],
             cached=value["cached"],
             skipped=(),
@@ -133,6 +138,7 @@ _KINDS: dict[str, kinds.Kind] = {
     "candidates": kinds.list_of(kinds.map_of(kinds.either(kinds.is_null, kinds.is_text, kinds.is_number))),
     "notes": kinds.list_of(kinds.is_text),
     "warnings": kinds.list_of(kinds.is_text),
+    "precision": kinds.either(kinds.is_null, is_change),
 }
 
 

@@ -99,6 +99,7 @@ def save(model: "Model", target: Path, *, by_reference: bool) -> Path:
             does not open by its name. A model that was there before stays as it was.
     """
     refuse_if_not_ours(target)
+    model = model.at(model.fitted_precision)
     if by_reference:
         _check_reference(model.backbone)
     try:

@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from headstart.backbones.backbone import Backbone, BackboneRequest
 from headstart.backbones.choice import default_backbone, open_backbone, tokenizer_warning
+from headstart.backbones.precision import settle
 from headstart.core.errors import DataError, FitError, UsageError
 from headstart.core.files import cache_root
 from headstart.core.progress import Progress, silent
@@ -21,19 +23,22 @@ from headstart.data.reading import ReadOptions
 from headstart.data.samples import Samples
 from headstart.data.splits import check_group_labels, check_groups, check_label_sets, folds, hold_out, join_groups
 from headstart.evaluation.intervals import Estimate
+from headstart.features.choosing import AUTO
 from headstart.features.extraction import Extraction, extract
 from headstart.features.hashing import digest_samples
 from headstart.heads.recipe import HeadRecipe
 from headstart.heads.selection import Candidate, Selection, select
 from headstart.heads.selection import check as check_recipe
 from headstart.heads.selection import parse as parse_recipe
-from headstart.model.model import Model, first_reasons, join, truncation
+from headstart.model.model import Model, check_engine, check_engine_name, first_reasons, join, truncation
+from headstart.model.precision import measure, run_at
 from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.split_record import SplitRecord
 from headstart.tasks import TASKS, guess_task
 from headstart.tasks.task import Targets, Task
 
-ENGINE = "eager"
+# What a fit goes through, as its report times it.
+_STAGES = ("open", "features", "head", "measure", "precision")
 # Labels past which names that are all numbers look like quantities.
 _MANY_LABELS = 20
 
@@ -50,6 +55,8 @@ class FitOptions:
         hold_out: share of `train` to set aside as `test`, stratified and group-disjoint, where the data has no split of its own.
         seed: decides the folds and what is held out.
         offline: open no socket.
+        precision: `float32`, `bfloat16` or `float16`; empty for the backbone's own on this device.
+        engine: what runs the backbone, such as `openvino`; `auto` chooses by the hardware and the number of rows that are missing.
     """
 
     backbone: str | BackboneRequest | Backbone | None = None
@@ -58,6 +65,8 @@ class FitOptions:
     hold_out: float = 0.0
     seed: int = 0
     offline: bool = False
+    precision: str = ""
+    engine: str = AUTO
 
 
 def fit(
@@ -76,7 +85,8 @@ def fit(
         backbone: shorthand for `options.backbone`.
         target: shorthand for `options.reading.target`, the column with the labels.
         options: everything else that can be chosen.
-        progress: stages `open`, one backbone, `read` and `extract`, in samples, and `choosing a head`, in recipes.
+        progress: stages `open`, one backbone, `read` and `extract`, in samples, `choosing a head`, in recipes, and
+            `comparing precisions`, in samples.
 
     Returns:
         The model; `model.report` says what was understood, chosen and measured. Recipes, the temperature and every choice come from
@@ -93,22 +103,17 @@ def fit(
     check_recipe(recipe, prepared.task.name)
     progress("open", 0, 1)
     chosen, above = _choose(prepared.samples.modality, options)
+    check_engine(chosen, options.engine)
     progress("open", 1, 1)
     opened = time.perf_counter()
-    extraction = extract(prepared.samples, chosen, engine=ENGINE, progress=progress)
+    extraction = extract(prepared.samples, chosen, engine=options.engine, progress=progress)
     rows = _rows(prepared, extraction)
     extracted = time.perf_counter()
     selection = _select(rows, recipe, seed=options.seed, progress=progress)
     selected = time.perf_counter()
     report = _report(prepared, rows, extraction, selection, chosen)
-    seconds = {
-        "open": opened - began,
-        "features": extracted - opened,
-        "head": selected - extracted,
-        "measure": time.perf_counter() - selected,
-        "total": time.perf_counter() - began,
-    }
-    return Model(
+    measured = time.perf_counter()
+    model = Model(
         backbone=chosen,
         head=selection.head,
         labels=rows.train.labels,
@@ -116,16 +121,30 @@ def fit(
         prior=_prior(rows),
         reading=prepared.reading,
         split=rows.split,
-        report=replace(report, above=above, seconds=seconds),
+        report=report,
+        fitted_precision=chosen.specs[0].precision,
     )
+    change, notes = measure(model, prepared.samples.take(rows.in_train), rows=rows.x_train, progress=progress)
+    notes = report.notes + _without_place(notes, prepared.samples.source)
+    seconds = _seconds(began, [opened, extracted, selected, measured, time.perf_counter()])
+    return replace(model, report=replace(report, above=above, seconds=seconds, precision=change, notes=notes))
+
+
+def _seconds(began: float, ends: Sequence[float]) -> dict[str, float]:
+    """What each stage took, and all of them together."""
+    stages = zip(_STAGES, pairwise([began, *ends]), strict=True)
+    return {name: end - start for name, (start, end) in stages} | {"total": ends[-1] - began}
 
 
 def _settled(options: FitOptions, backbone: str | BackboneRequest | Backbone | None, target: str | None) -> FitOptions:
     """The options with the shorthands put in.
 
     Raises:
-        UsageError: the seed is none that a generator takes.
+        UsageError: the seed is none that a generator takes, or there is no such precision or engine.
     """
+    if options.precision:
+        settle(options.precision, {})
+    check_engine_name(options.engine)
     if not 0 <= options.seed < 2**32:
         raise UsageError(f"a seed is a whole number from 0 to 2**32 - 1, and got {options.seed}")
     reading = options.reading if target is None else replace(options.reading, target=target)
@@ -146,6 +165,7 @@ class _Data:
 @dataclass(frozen=True)
 class _Rows:
     x_train: np.ndarray
+    in_train: np.ndarray  # the positions of the training rows among the samples
     train: Targets
     groups: np.ndarray | None
     x_held: np.ndarray | None
@@ -245,7 +265,10 @@ def _choose(modality: str, options: FitOptions) -> tuple[Backbone, tuple[str, ..
     if isinstance(asked, str):
         asked = BackboneRequest.parse(asked)
     if isinstance(asked, BackboneRequest):
-        asked = open_backbone(replace(asked, offline=asked.offline or options.offline))
+        precision = options.precision or asked.precision
+        asked = open_backbone(replace(asked, offline=asked.offline or options.offline, precision=precision))
+    elif options.precision:
+        asked = run_at(asked, options.precision)
     if asked.specs[0].modality != modality:
         raise DataError(f"{asked.specs[0].title} takes {asked.specs[0].modality} input, and the data holds {modality}")
     return asked, above
@@ -269,6 +292,7 @@ def _rows(data: _Data, extraction: Extraction) -> _Rows:
     record = SplitRecord.of(split)
     return _Rows(
         x_train=x[in_train],
+        in_train=extraction.kept[in_train],
         train=train,
         groups=join_groups(None if groups is None else groups[in_train], digests[in_train]),
         x_held=x[in_held] if held is not None else None,
@@ -308,7 +332,7 @@ def _report(data: _Data, rows: _Rows, extraction: Extraction, selection: Selecti
         task=task.name,
         backbone=backbone.specs[0].title,
         above=(),
-        engine=ENGINE,
+        engine=extraction.engine,
         head=selection.recipe,
         n=counts,
         classes=task.summary(rows.train),
