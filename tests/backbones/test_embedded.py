@@ -58,7 +58,7 @@ def test_the_filter_banks_are_those_of_transformers(transformers: object) -> Non
 
 def test_the_whisper_encoder_is_that_of_transformers(transformers: object) -> None:
     need_embedded("audio")
-    backbone = open_backbone(BackboneRequest("embedded", "whisper-tiny.en", layer="layer_norm"))
+    backbone = open_backbone(BackboneRequest("embedded", "whisper-tiny.en", layer="layer_norm", precision="float32"))
     config = transformers.WhisperConfig(
         d_model=384, encoder_layers=4, encoder_attention_heads=6, encoder_ffn_dim=1536, num_mel_bins=80
     )

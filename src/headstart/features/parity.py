@@ -9,7 +9,8 @@ twice what the plain way of that precision does, none of them further than five 
 import numpy as np
 from jaxtyping import Float
 
-from headstart.backbones.backbone import Backbone, TorchBackbone
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.network import NetworkBackbone
 from headstart.backbones.precision import FLOAT32
 from headstart.data.preparation import Batch
 from headstart.features.choosing import PLAIN
@@ -40,7 +41,7 @@ class Parity:
 
     def doubt(self, backbone: Backbone, engine: str, *, batch: Batch, rows: Rows) -> str:
         """What is wrong with an engine's rows of a batch; empty where nothing is, or such a batch was checked before."""
-        if not isinstance(backbone, TorchBackbone):
+        if not isinstance(backbone, NetworkBackbone):
             return ""
         passed, key = self._passed.of(backbone, set), (engine, _half_octave(int(batch.values.shape[1])))
         if key in passed:
@@ -54,12 +55,12 @@ class Parity:
 
     def distrust(self, backbone: Backbone, engine: str) -> None:
         """Remember, as long as this process has the network, that an engine's rows of it are not to be believed."""
-        if isinstance(backbone, TorchBackbone):
+        if isinstance(backbone, NetworkBackbone):
             self._distrusted.of(backbone, set).add(engine)
 
     def distrusted(self, backbone: Backbone) -> frozenset[str]:
         """The engines whose rows were not to be believed before."""
-        return frozenset(self._distrusted.of(backbone, set)) if isinstance(backbone, TorchBackbone) else frozenset()
+        return frozenset(self._distrusted.of(backbone, set)) if isinstance(backbone, NetworkBackbone) else frozenset()
 
 
 def _half_octave(length: int) -> int:
@@ -74,7 +75,7 @@ def plainly(backbone: Backbone, batch: Batch) -> Rows:
 PARITY = Parity()
 
 
-def _doubt(backbone: TorchBackbone, batch: Batch, rows: Rows) -> str:
+def _doubt(backbone: NetworkBackbone, batch: Batch, rows: Rows) -> str:
     plain = plainly(backbone, batch)
     precision = backbone.specs[0].precision
     finite = np.all([np.isfinite(array).all(axis=1) for array in plain], axis=0)
