@@ -40,7 +40,7 @@ LABELLED = {
     "audio": ("spoken_digits",),
 }
 UNLABELLED = {"image": (), "text": ("multi30k", "scitldr"), "audio": ("yesno", "ljspeech32")}
-SIZES = (1, 2, 4, 8, 16)
+SIZES = (1, 2, 4, 8)
 ROUNDS = 5
 
 
@@ -314,34 +314,42 @@ def timed(work: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def figures(*, quick: bool) -> Iterator[Figure]:
-    """All figures, in the issue's order."""
+def engines() -> Iterator[Figure]:
+    """What compiling takes, and each engine beside eager."""
     for modality in MODELS:
         for precision in ("float32", "bfloat16"):
             yield from compiling(modality, precision)
         yield from slowest(modality)
-    for name in present(("ants_bees",) if quick else TUTORIAL):
-        yield from photos(name, quick=quick)
-    for name in present(("trec",) if quick else ("sst2", "trec")):
-        yield from texts(name, quick=quick)
-    if present(("spoken_digits",)):
-        yield from recordings(quick=quick)
-    if not quick:
-        yield from longer()
 
 
-def longer() -> Iterator[Figure]:
-    """What takes more than three minutes."""
-    for modality in MODELS:
-        yield from narrow(modality)
-    for kind in ("text", "audio"):
-        for name in present(LABELLED[kind]):
-            yield from probe(name, kind)
-    if present(("spoken_digits",)):
-        yield from padding()
-    if present(("cifar10",)):
-        yield from warm()
-    yield from million()
+def probes() -> Iterator[Figure]:
+    """What bfloat16 costs a head."""
+    for modality in ("text", "audio"):
+        for name in present(LABELLED[modality]):
+            yield from probe(name, modality)
+
+
+def sections(*, quick: bool) -> dict[str, Callable[[], Iterator[Figure]]]:
+    """All figures by section, in the issue's order."""
+
+    def each(names: tuple[str, ...], measure: Callable[..., Iterator[Figure]]) -> Iterator[Figure]:
+        for name in present(names):
+            yield from measure(name, quick=quick)
+
+    short: dict[str, Callable[[], Iterator[Figure]]] = {
+        "engines": engines,
+        "photos": lambda: each(("ants_bees",) if quick else ("ants_bees", "cifar10"), photos),
+        "texts": lambda: each(("trec",) if quick else ("sst2", "trec"), texts),
+        "recordings": lambda: each(("spoken_digits",), lambda _, quick: recordings(quick=quick)),
+    }
+    longer: dict[str, Callable[[], Iterator[Figure]]] = {
+        "narrow": lambda: (figure for modality in MODELS for figure in narrow(modality)),
+        "probes": probes,
+        "padding": padding,
+        "warm": warm,
+        "million": million,
+    }
+    return short if quick else {**short, **longer}
 
 
 def main() -> int:
@@ -349,7 +357,10 @@ def main() -> int:
     called = arguments(__doc__ or "")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HEADSTART_CACHE"] = folder
-        return show("extract", figures(quick=called.quick), keep=called.keep)
+        known = sections(quick=called.quick)
+        names = called.only.split(",") if called.only else list(known)
+        measured = (figure for name in names for figure in known[name]())
+        return show("extract", measured, keep=called.keep, merge=bool(called.only))
 
 
 if __name__ == "__main__":

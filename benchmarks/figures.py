@@ -91,8 +91,14 @@ def line(benchmark: str, figure: Figure) -> str:
     return json.dumps(values | ({"changed": figure.changed} if figure.changed else {}))
 
 
-def show(benchmark: str, figures: Iterable[Figure], *, keep: bool = False) -> int:
+def show(benchmark: str, figures: Iterable[Figure], *, keep: bool = False, merge: bool = False) -> int:
     """Print each figure as soon as it is measured; with `keep`, write all of them to benchmarks/results/ at the end.
+
+    Args:
+        benchmark: its name.
+        figures: what it measures.
+        keep: whether to write them.
+        merge: whether figures that this run did not measure stay as they were.
 
     Returns:
         0 where all bounds hold, 1 where one does not, 2 where nothing was measured.
@@ -104,7 +110,10 @@ def show(benchmark: str, figures: Iterable[Figure], *, keep: bool = False) -> in
         failed += not figure.holds
     if keep and lines:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{benchmark}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        kept = RESULTS / f"{benchmark}.jsonl"
+        before = kept.read_text(encoding="utf-8").splitlines() if merge and kept.exists() else []
+        known = {json.loads(each)["figure"]: each for each in (*before, *lines)}
+        kept.write_text("\n".join(known.values()) + "\n", encoding="utf-8")
     return 2 if not lines else int(failed > 0)
 
 
@@ -113,6 +122,9 @@ def arguments(description: str, given: Sequence[str] | None = None) -> argparse.
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="the small sets only, within three minutes")
     parser.add_argument("--keep", action="store_true", help="write the figures to benchmarks/results/ as well")
+    parser.add_argument(
+        "--only", default="", help="the sections of these names, separated by commas, where there are sections"
+    )
     return parser.parse_args(given)
 
 

@@ -1,6 +1,7 @@
-"""Write the README's table of results from benchmarks/results/quality.jsonl, so that no figure in it was ever typed.
+"""Write the tables of results from benchmarks/results/, so that no figure in them was ever typed.
 
-`python tools/results.py` writes it; `--check` only says whether the README holds the very table of the committed results.
+`python tools/results.py` writes the README's table of quality and the one of extraction in docs/howto/speed.md; `--check` only says whether
+they are those of the committed results.
 """
 
 import json
@@ -9,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "quality.jsonl"
+EXTRACTION = RESULTS.with_name("extract.jsonl")
+README, SPEED = ROOT / "README.md", ROOT / "docs" / "howto" / "speed.md"
 BEGIN, END = "<!-- results: tools/results.py -->\n", "<!-- end of results -->\n"
 
 # What a set is, in a reader's words; the bound of the benchmark decides which metric is shown.
@@ -47,17 +50,32 @@ def table(lines: list[str]) -> str:
     return "\n".join([*rows, "", f"{first['machine']}; {versions}."]) + "\n"
 
 
+def extraction(lines: list[str]) -> str:
+    """The Markdown table of all figures of the benchmark `extract`."""
+    figures = list(map(json.loads, lines))
+    rows = ["| figure | value | unit | bound | holds |", "|---|---|---|---|---|"]
+    for figure in figures:
+        least, most = figure.get("at_least"), figure.get("at_most")
+        bound = f"at least {least:.4g}" if least is not None else f"at most {most:.4g}" if most is not None else ""
+        holds = ("yes" if figure["holds"] else "**no**") if bound else ""
+        value = f"{figure['value']:.4f}".rstrip("0").rstrip(".")
+        rows.append(f"| `{figure['figure']}` | {value} | {figure['unit']} | {bound} | {holds} |")
+    versions = ", ".join(f"{library} {version}" for library, version in figures[0]["versions"].items())
+    return "\n".join([*rows, "", f"{figures[0]['machine']}; {versions}."]) + "\n"
+
+
 def main() -> int:
-    """Write or check; 1 where the README differs."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    wanted = before + BEGIN + table(RESULTS.read_text(encoding="utf-8").splitlines()) + END + after
-    if "--check" in sys.argv[1:]:
-        return int(text != wanted)
-    readme.write_text(wanted, encoding="utf-8", newline="\n")
-    return 0
+    """Write or check; 1 where a page differs."""
+    differs = 0
+    for page, results, drawn in ((README, RESULTS, table), (SPEED, EXTRACTION, extraction)):
+        text = page.read_text(encoding="utf-8")
+        before, rest = text.split(BEGIN)
+        _, after = rest.split(END)
+        wanted = before + BEGIN + drawn(results.read_text(encoding="utf-8").splitlines()) + END + after
+        differs += text != wanted
+        if "--check" not in sys.argv[1:]:
+            page.write_text(wanted, encoding="utf-8", newline="\n")
+    return int(differs > 0 and "--check" in sys.argv[1:])
 
 
 if __name__ == "__main__":

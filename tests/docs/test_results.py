@@ -1,4 +1,4 @@
-"""The README's figures are those that the benchmark printed."""
+"""The figures in the README and the docs are those that the benchmarks printed."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from support.data import ROOT
 from support.tools import tool
 
 
-def test_the_readme_holds_the_committed_results() -> None:
+def test_the_pages_hold_the_committed_results() -> None:
     assert subprocess.run([sys.executable, "tools/results.py", "--check"], cwd=ROOT, check=False).returncode == 0
 
 
@@ -17,6 +17,9 @@ def test_another_figure_would_be_seen() -> None:
     lines = results.RESULTS.read_text(encoding="utf-8").splitlines()
     changed = [line.replace('"value": 0.', '"value": 0.0', 1) for line in lines]
     assert results.table(changed) != results.table(lines)
+    lines = results.EXTRACTION.read_text(encoding="utf-8").splitlines()
+    changed = [line.replace('"value": ', '"value": 1', 1) for line in lines]
+    assert results.extraction(changed) != results.extraction(lines)
 
 
 def test_every_committed_bound_holds() -> None:

@@ -107,7 +107,9 @@ class Runner:
 
     def _through(self, name: str, feeding: Feeding) -> Generator[tuple[Piece, Rows], None, None]:
         self._given = 0
-        with closing(ENGINES.get(name).run(self._backbone, feeding.pieces())) as made:  # type: ignore[type-var]  # a generator
+        engine = ENGINES.get(name)
+        pieces = feeding.pieces(engine.most(self._backbone))
+        with closing(engine.run(self._backbone, pieces)) as made:  # type: ignore[type-var]  # a generator
             for n, rows in enumerate(made):
                 piece = feeding.oldest
                 checked = self._believed(name, piece.batch, rows)

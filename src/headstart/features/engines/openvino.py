@@ -81,6 +81,10 @@ class OpenVino(Engine):
         weights = sum(tensor.numel() * tensor.element_size() for tensor in backbone.module.parameters())
         return _FROM_NOTHING + _EACH_100_MB * weights / 1e8
 
+    def most(self, backbone: Backbone) -> int:
+        """Of images, half of what fills a batch of the eager way: EfficientNet-Lite0 took 2.2 ms each in twos and 2.5 ms in fours."""
+        return _half_batch(backbone) if backbone.preparation.modality == "image" else 0
+
     def divisible(self, backbone: Backbone) -> bool:
         """Images are computed in batches of a fixed size, filled up."""
         return backbone.preparation.modality != "image"
@@ -130,7 +134,7 @@ class Session:
 
         Args:
             backbone: the network.
-            batch: images that a batch has room for; 0 for as many as the preparation fills one with.
+            batch: images that a batch has room for; 0 for as many as `OpenVino.most` says.
         """
         ov = _library()
         folder = _folder(backbone)
@@ -229,9 +233,14 @@ def _shapes(backbone: NetworkBackbone, names: tuple[str, ...], batch: int) -> tu
     if backbone.preparation.modality != "image":
         return 0, {}
     view = backbone.preparation.probes(1, _SEED).values[0]
-    batch = batch or max(1, int(1.0 / backbone.preparation.cost(view) + 1e-9))
+    batch = batch or _half_batch(backbone)
     shapes = {"values": [batch, *view.shape], "lengths": [batch]}
     return batch, {place: shapes[name] for place, name in enumerate(names)}
+
+
+def _half_batch(backbone: Backbone) -> int:
+    view = backbone.preparation.probes(1, _SEED).values[0]
+    return max(1, int(0.5 / backbone.preparation.cost(view) + 1e-9))
 
 
 def _convert(backbone: NetworkBackbone, folder: Path) -> None:
