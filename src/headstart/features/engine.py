@@ -33,10 +33,6 @@ class Engine(ABC):
         """Seconds before its first row, as far as can be told: 0 where it starts at once or is ready in this process already."""
         return 0.0
 
-    def most(self, backbone: Backbone) -> int:  # noqa: ARG002  (most engines take any batch)
-        """Samples that it wants at once at most; 0 for any number."""
-        return 0
-
     def divisible(self, backbone: Backbone) -> bool:  # noqa: ARG002  (most engines take any batch)
         """Whether a smaller batch takes less memory."""
         return True

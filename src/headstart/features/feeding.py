@@ -2,8 +2,10 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from headstart.data.preparation import Batch
 
@@ -21,6 +23,11 @@ class Piece:
     batch: Batch
     last: bool = True
     since: float = 0.0
+
+
+def joined(parts: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """The rows of a batch from those of its pieces."""
+    return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))
 
 
 class Feeding:

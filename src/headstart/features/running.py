@@ -14,7 +14,7 @@ from headstart.backbones.backbone import Backbone
 from headstart.data.preparation import Batch
 from headstart.features.choosing import PLAIN, choose, pays
 from headstart.features.engines import ENGINES
-from headstart.features.feeding import Feeding, Piece
+from headstart.features.feeding import Feeding, Piece, joined
 from headstart.features.parity import PARITY, plainly
 
 Rows = tuple[np.ndarray, ...]
@@ -84,7 +84,7 @@ class Runner:
                     parts.append(rows)
                     if piece.last:
                         whole, parts = parts, []
-                        yield whole[0] if len(whole) == 1 else tuple(map(np.concatenate, zip(*whole, strict=True)))
+                        yield joined(whole)
             feeding.check()
             name = self._next(name, feeding)
 
@@ -107,9 +107,7 @@ class Runner:
 
     def _through(self, name: str, feeding: Feeding) -> Generator[tuple[Piece, Rows], None, None]:
         self._given = 0
-        engine = ENGINES.get(name)
-        pieces = feeding.pieces(engine.most(self._backbone))
-        with closing(engine.run(self._backbone, pieces)) as made:  # type: ignore[type-var]  # a generator
+        with closing(ENGINES.get(name).run(self._backbone, feeding.pieces())) as made:  # type: ignore[type-var]  # a generator
             for n, rows in enumerate(made):
                 piece = feeding.oldest
                 checked = self._believed(name, piece.batch, rows)
