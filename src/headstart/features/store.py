@@ -348,7 +348,9 @@ def _open_index(folder: Path) -> sqlite3.Connection:
         try:
             db = connect(path, SCHEMA)
         except sqlite3.OperationalError as error:
-            if tried == _TRIES or (path.exists() and error.sqlite_errorcode != sqlite3.SQLITE_BUSY):
+            # Read-only it also is where it was removed under our hands, whether or not another process has put a new one there since.
+            passing = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY}
+            if tried == _TRIES or (path.exists() and not passing):
                 raise
             time.sleep(_PAUSE * 2**tried)
             continue
