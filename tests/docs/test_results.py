@@ -18,7 +18,7 @@ def test_another_figure_would_be_seen() -> None:
     changed = [line.replace('"value": 0.', '"value": 0.0', 1) for line in lines]
     assert results.table(changed) != results.table(lines)
     lines = results.EXTRACTION.read_text(encoding="utf-8").splitlines()
-    changed = [line.replace('"value": ', '"value": 1', 1) for line in lines]
+    changed = [line.replace('"value": 0.', '"value": 0.0', 1) for line in lines]
     assert results.extraction(changed) != results.extraction(lines)
 
 
