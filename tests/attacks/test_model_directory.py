@@ -5,7 +5,8 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -273,37 +274,41 @@ def test_a_huge_header(model: Path) -> None:
     refused(model, "no safetensors file")
 
 
-def test_swapped_tensors(model: Path) -> None:
-    tensors = load_file(model / "head.safetensors")
-    save_file({"weight": tensors["bias"], "bias": tensors["weight"]}, model / "head.safetensors")
+@contextmanager
+def tensors_of(model: Path, name: str) -> Iterator[dict[str, np.ndarray]]:
+    """The tensors of a file, written back and listed anew as they are at the end."""
+    tensors = load_file(model / name)
+    yield tensors
+    save_file(tensors, model / name)
     relist(model)
+
+
+def test_swapped_tensors(model: Path) -> None:
+    with tensors_of(model, "head.safetensors") as tensors:
+        tensors["weight"], tensors["bias"] = tensors["bias"], tensors["weight"]
     refused(model, "manifest makes it")
 
 
 @pytest.mark.parametrize("name", ["more", "less", "double", "single", "infinite"])
 def test_other_tensors(model: Path, name: str) -> None:
-    tensors = load_file(model / "head.safetensors")
-    if name == "more":
-        tensors["more"] = np.zeros(1, np.float32)
-    elif name == "less":
-        del tensors["bias"]
-    elif name == "double":
-        tensors["weight"] = tensors["weight"].astype(np.float64)
-    elif name == "single":
-        tensors["bias"] = tensors["bias"].astype(np.float32)
-    else:
-        tensors["bias"][0] = np.inf
-    save_file(tensors, model / "head.safetensors")
-    relist(model)
+    with tensors_of(model, "head.safetensors") as tensors:
+        if name == "more":
+            tensors["more"] = np.zeros(1, np.float32)
+        elif name == "less":
+            del tensors["bias"]
+        elif name == "double":
+            tensors["weight"] = tensors["weight"].astype(np.float64)
+        elif name == "single":
+            tensors["bias"] = tensors["bias"].astype(np.float32)
+        else:
+            tensors["bias"][0] = np.inf
     refused(model, "head.safetensors")
 
 
 def test_other_weights_of_the_backbone(model: Path) -> None:
-    tensors = load_file(model / "backbone.safetensors")
-    first = min(tensors)
-    tensors[first] = tensors[first] + np.ones((), tensors[first].dtype)
-    save_file(tensors, model / "backbone.safetensors")
-    relist(model)
+    with tensors_of(model, "backbone.safetensors") as tensors:
+        first = min(tensors)
+        tensors[first] = tensors[first] + np.ones((), tensors[first].dtype)
     refused(model, "their digest differs")
 
 
@@ -330,11 +335,9 @@ def test_a_named_pipe(model: Path) -> None:
 
 
 def test_rows_that_drifted(model: Path) -> None:
-    tensors = load_file(model / "probe.safetensors")
-    tensors["rows.0"] = tensors["rows.0"] * np.float32(1.5)
-    save_file(tensors, model / "probe.safetensors")
     edit(model, lambda m: m["libraries"].update(numpy="0.0.1"))
-    relist(model)
+    with tensors_of(model, "probe.safetensors") as tensors:
+        tensors["rows.0"] = tensors["rows.0"] * np.float32(1.5)
     refused(model, "other rows here .* numpy 0.0.1")
 
 
@@ -368,26 +371,22 @@ def test_neighbours_that_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("name", ["unsorted", "twice", "no part", "unknown part", "fewer parts"])
 def test_a_split_that_lies(model: Path, name: str) -> None:
-    tensors = load_file(model / "split.safetensors")
-    if name == "unsorted":
-        tensors["digests"] = np.ascontiguousarray(tensors["digests"][::-1])
-    elif name == "twice":
-        tensors["digests"][1] = tensors["digests"][0]
-    elif name == "fewer parts":
-        tensors["parts"] = tensors["parts"][:-1].copy()
-    else:
-        tensors["parts"][0] = 0 if name == "no part" else 8
-    save_file(tensors, model / "split.safetensors")
-    relist(model)
+    with tensors_of(model, "split.safetensors") as tensors:
+        if name == "unsorted":
+            tensors["digests"] = np.ascontiguousarray(tensors["digests"][::-1])
+        elif name == "twice":
+            tensors["digests"][1] = tensors["digests"][0]
+        elif name == "fewer parts":
+            tensors["parts"] = tensors["parts"][:-1].copy()
+        else:
+            tensors["parts"][0] = 0 if name == "no part" else 8
     refused(model, "distinct sorted digests")
 
 
 def test_a_probe_that_does_not_fit_the_backbone(model: Path) -> None:
-    tensors = load_file(model / "probe.safetensors")
-    tensors["values"] = np.zeros((8,), np.float32)
-    save_file(tensors, model / "probe.safetensors")
     edit(model, lambda m: m["libraries"].update(numpy="0.0.1"))
-    relist(model)
+    with tensors_of(model, "probe.safetensors") as tensors:
+        tensors["values"] = np.zeros((8,), np.float32)
     refused(model, "inputs that the backbone takes")
 
 

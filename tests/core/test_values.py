@@ -1,6 +1,7 @@
 """Digests, specs, features and whole files."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,6 +94,19 @@ def test_a_file_is_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
+def busy_renames(monkeypatch: pytest.MonkeyPatch, fails: Callable[[int], bool]) -> None:
+    """Let those renames fail, counted from 1, that `fails` says."""
+    real, calls = Path.rename, list[Path]()
+
+    def rename(path: Path, other: Path) -> Path:
+        calls.append(path)
+        if fails(len(calls)):
+            raise OSError(16, "Device or resource busy")
+        return real(path, other)
+
+    monkeypatch.setattr(Path, "rename", rename)
+
+
 @pytest.mark.parametrize("failing", [1, 2])
 def test_a_rename_that_fails_leaves_what_was_there_and_no_rest(
     failing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -100,15 +114,7 @@ def test_a_rename_that_fails_leaves_what_was_there_and_no_rest(
     target = tmp_path / "target"
     target.mkdir()
     (target / "a").write_text("old", encoding="utf-8")
-    real, calls = Path.rename, []
-
-    def rename(path: Path, other: Path) -> Path:
-        calls.append(path)
-        if len(calls) == failing:
-            raise OSError(16, "Device or resource busy")
-        return real(path, other)
-
-    monkeypatch.setattr(Path, "rename", rename)
+    busy_renames(monkeypatch, lambda n: n == failing)
     with pytest.raises(OSError, match="busy"), whole_directory(target) as folder:
         (folder / "a").write_text("new", encoding="utf-8")
     assert (target / "a").read_text(encoding="utf-8") == "old"
@@ -119,15 +125,7 @@ def test_what_cannot_be_put_back_is_kept_and_named(tmp_path: Path, monkeypatch: 
     target = tmp_path / "target"
     target.mkdir()
     (target / "a").write_text("old", encoding="utf-8")
-    real, calls = Path.rename, []
-
-    def rename(path: Path, other: Path) -> Path:
-        calls.append(path)
-        if len(calls) > 1:
-            raise OSError(16, "Device or resource busy")
-        return real(path, other)
-
-    monkeypatch.setattr(Path, "rename", rename)
+    busy_renames(monkeypatch, lambda n: n > 1)
     with pytest.raises(OSError, match="busy; what was there before lies in") as caught, whole_directory(target):
         pass
     kept = Path(str(caught.value).rsplit(" lies in ", 1)[1])

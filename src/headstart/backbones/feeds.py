@@ -31,27 +31,43 @@ class Outcome:
     pooled: torch.Tensor | None = None
 
 
+# Mean and standard deviation of each channel.
+Colour = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a network lays its outputs out.
+
+    Attributes:
+        prefix: leading tokens that stand for the whole input (class, registers).
+        has_class_token: whether the first token stands for the whole input.
+        channels_last: whether feature maps are (n, h, w, c).
+    """
+
+    prefix: int = 0
+    has_class_token: bool = False
+    channels_last: bool = False
+
+
+_PLAIN, _CLASS_TOKEN = Layout(), Layout(has_class_token=True)
+
+
 class Feed(nn.Module):
     """A network and its device half.
 
     Attributes:
         net: the network; its tensors are the backbone's, and layers are named from it.
-        prefix: leading tokens that stand for the whole input (class, registers).
-        has_class_token: whether the first token stands for the whole input.
-        channels_last: whether feature maps are (n, h, w, c).
+        layout: how its outputs are laid out.
         fixed: whether every sample becomes one shape, however long it is.
     """
 
     fixed = False
 
-    def __init__(
-        self, net: nn.Module, *, prefix: int = 0, has_class_token: bool = False, channels_last: bool = False
-    ) -> None:
+    def __init__(self, net: nn.Module, layout: Layout = _PLAIN) -> None:
         super().__init__()
         self.net = net
-        self.prefix = prefix
-        self.has_class_token = has_class_token
-        self.channels_last = channels_last
+        self.layout = layout
 
     def front(self, values: torch.Tensor, lengths: Int[torch.Tensor, " n"]) -> torch.Tensor:
         """The part of the device half that needs float32 whatever the network runs in, such as a spectrogram; as it comes where there is none."""
@@ -84,16 +100,8 @@ class ImageFeed(Feed):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(
-        self,
-        net: nn.Module,
-        *,
-        colour: tuple[tuple[float, ...], tuple[float, ...]],
-        prefix: int = 0,
-        has_class_token: bool = False,
-        channels_last: bool = False,
-    ) -> None:
-        super().__init__(net, prefix=prefix, has_class_token=has_class_token, channels_last=channels_last)
+    def __init__(self, net: nn.Module, layout: Layout = _PLAIN, *, colour: Colour) -> None:
+        super().__init__(net, layout)
         for name, values in zip(("mean", "std"), colour, strict=True):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
 
@@ -131,15 +139,8 @@ class TimmFeed(ImageFeed):
 class VisionFeed(ImageFeed):
     """An image network of transformers."""
 
-    def __init__(
-        self,
-        net: nn.Module,
-        *,
-        colour: tuple[tuple[float, ...], tuple[float, ...]],
-        prefix: int = 0,
-        has_class_token: bool = False,
-    ) -> None:
-        super().__init__(net, colour=colour, prefix=prefix, has_class_token=has_class_token)
+    def __init__(self, net: nn.Module, layout: Layout = _PLAIN, *, colour: Colour) -> None:
+        super().__init__(net, layout, colour=colour)
         # CLIP's tower returns its tokens before its last norm, and only its pooled output after it.
         unfinished = net.config.model_type == "clip_vision_model"  # type: ignore[union-attr]
         names = [name for name, _ in net.named_modules() if name.rpartition(".")[2] == "post_layernorm"]
@@ -162,7 +163,7 @@ class TextFeed(Feed):
     """A text network of transformers: token ids and an attention mask."""
 
     def __init__(self, net: nn.Module) -> None:
-        super().__init__(net, has_class_token=True)
+        super().__init__(net, _CLASS_TOKEN)
         self.pad = int(getattr(net.config, "pad_token_id", None) or 0)
 
     def forward(self, values: torch.Tensor, lengths: torch.Tensor) -> Outcome:
@@ -253,7 +254,7 @@ class FbankFeed(Feed):
     window: torch.Tensor
 
     def __init__(self, net: nn.Module, *, size: FbankSize, prefix: int) -> None:
-        super().__init__(net, prefix=prefix, has_class_token=True)
+        super().__init__(net, Layout(prefix, has_class_token=True))
         self.size = size
         self.length, self.hop = size.rate // 40, size.rate // 100
         self.points = 1 << (self.length - 1).bit_length()
@@ -292,7 +293,7 @@ class PlainSequenceFeed(Feed):
     """`net(values, lengths)`, or `net(values)` where it takes one argument: a user's own module for texts or recordings."""
 
     def __init__(self, net: nn.Module) -> None:
-        super().__init__(net, has_class_token=True)
+        super().__init__(net, _CLASS_TOKEN)
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         takes = [each for each in inspect.signature(net.forward).parameters.values() if each.kind in positional]
         self.with_lengths = len(takes) > 1

@@ -131,7 +131,7 @@ def plan(feed: Feed, layer: str, *, pooling: str, default_layer: str, default_po
             raise BackboneError(
                 f"pooling 'model' is the network's own output: it cannot be read at layer {read.layer!r}; use 'mean'"
             )
-        if read.pooling.kind in {"cls", "cls+mean"} and not feed.has_class_token:
+        if read.pooling.kind in {"cls", "cls+mean"} and not feed.layout.has_class_token:
             raise BackboneError(
                 f"{type(feed.net).__name__} has no class token for pooling {str(read.pooling)!r}; use 'mean'"
             )
@@ -149,7 +149,7 @@ class Readout(nn.Module):
         for index, read in enumerate(self.reads):
             for path in read.paths:
                 feed.net.get_submodule(path).register_forward_hook(
-                    _Tap(self._pass, feed.prefix, index, path, read.pooling)
+                    _Tap(self._pass, feed.layout.prefix, index, path, read.pooling)
                 )
 
     def forward(self, values: torch.Tensor, lengths: Int[torch.Tensor, " n"]) -> tuple[Float[torch.Tensor, "n d"], ...]:
@@ -174,7 +174,7 @@ class Readout(nn.Module):
             elif read.pooling.kind == "model" and outcome.pooled is not None:
                 row = outcome.pooled.float().flatten(1)
             else:
-                row = state.row(self._last(outcome), (index, ""), read.pooling, self.feed.prefix)
+                row = state.row(self._last(outcome), (index, ""), read.pooling, self.feed.layout.prefix)
             rows.append(nn.functional.normalize(row, dim=1) if read.pooling.unit else row)
         state.end()
         return tuple(rows)
@@ -208,7 +208,7 @@ class Readout(nn.Module):
             for key in shapes[0]:
                 seen = [tuple(each[key]) for each in shapes]
                 layout = _layout(
-                    seen, image=batches[0][0].dim() == 4, name=key[1], channels_last=self.feed.channels_last
+                    seen, image=batches[0][0].dim() == 4, name=key[1], channels_last=self.feed.layout.channels_last
                 )
                 _fits(self.reads[key[0]], layout, varies=len(set(seen)) > 1)
                 self._pass.layouts[key] = layout

@@ -177,18 +177,13 @@ def _create(options: Mapping[str, Any], *, on: str = "cpu") -> "nn.Module":
 
 
 def _network(options: Mapping[str, Any], prepared: Preparation, licence: str) -> Network:
-    from headstart.backbones.feeds import TimmFeed
+    from headstart.backbones.feeds import Layout, TimmFeed
 
     net = _create(options)
     prefix = int(getattr(net, "num_prefix_tokens", 0) or 0)
     class_token = prefix > 0 and getattr(net, "cls_token", None) is not None
-    feed = TimmFeed(
-        net,
-        colour=colour(prepared),
-        prefix=prefix,
-        has_class_token=class_token,
-        channels_last=str(getattr(net, "output_fmt", "NCHW")).upper().endswith("NHWC"),
-    )
+    channels_last = str(getattr(net, "output_fmt", "NCHW")).upper().endswith("NHWC")
+    feed = TimmFeed(net, Layout(prefix, class_token, channels_last), colour=colour(prepared))
     # A class token that the classifier was trained on carries more together with the mean of the patches.
     trained = class_token and getattr(net, "global_pool", "") == "token"
     # Masked autoencoders never train theirs: only the patches say something.

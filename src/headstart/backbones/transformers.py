@@ -345,9 +345,8 @@ def _feed(net: "nn.Module", config: Mapping[str, Any], options: Mapping[str, Any
         prefix = _IMAGE[config["model_type"]]
         registers = int(config.get("num_register_tokens") or 0)
         whole = prefix is not None
-        return feeds.VisionFeed(
-            net, colour=colour(prepared), prefix=(prefix or 0) + registers * whole, has_class_token=whole
-        )
+        layout = feeds.Layout((prefix or 0) + registers * whole, has_class_token=whole)
+        return feeds.VisionFeed(net, layout, colour=colour(prepared))
     if prepared.modality == "text":
         return feeds.TextFeed(net)
     recipe = recipe_of(prepared)

@@ -4,11 +4,12 @@ import argparse
 import ast
 import csv
 import dataclasses
+import functools
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from headstart.backbones.backbone import BackboneRequest
 from headstart.cli import render
@@ -75,10 +76,7 @@ def evaluate(options: argparse.Namespace) -> int:
             engine=options.engine,
             progress=progress,
         )
-    if options.json:
-        _print_json(report.to_json())
-    else:
-        render.evaluation(report, source=options.data)
+    _show(report, functools.partial(render.evaluation, source=options.data), as_json=options.json)
     return 0
 
 
@@ -99,20 +97,14 @@ def cache(options: argparse.Namespace) -> int:
 
 def _cache_list(options: argparse.Namespace) -> int:
     listing = list_cache()
-    if options.json:
-        _print_json(listing.to_json())
-    else:
-        render.cache_listing(listing)
+    _show(listing, render.cache_listing, as_json=options.json)
     return 0
 
 
 def _cache_verify(options: argparse.Namespace) -> int:
     with Watch(quiet=options.quiet) as progress:
         check = verify_cache(mend=options.mend, progress=progress)
-    if options.json:
-        _print_json(check.to_json())
-    else:
-        render.cache_check(check)
+    _show(check, render.cache_check, as_json=options.json)
     if not check.whole:
         raise CacheError(
             f"the rows of {check.damaged} of {len(check.checked)} backbones in {check.root} are damaged: 'headstart cache verify --mend'"
@@ -130,10 +122,7 @@ def _cache_prune(options: argparse.Namespace) -> int:
         dry_run=options.dry_run,
     )
     pruned = prune_cache(chosen)
-    if options.json:
-        _print_json(pruned.to_json())
-    else:
-        render.pruned(pruned)
+    _show(pruned, render.pruned, as_json=options.json)
     return 0
 
 
@@ -218,6 +207,21 @@ def _exists(text: str) -> bool:
         return bool(text.strip()) and Path(text).exists()
     except (OSError, ValueError):
         return False
+
+
+class _Shown(Protocol):
+    def to_json(self) -> dict[str, Any]: ...
+
+
+_S = TypeVar("_S", bound=_Shown)
+
+
+def _show(found: _S, table: Callable[[_S], None], *, as_json: bool) -> None:
+    """Print what a verb found: as one JSON object, or as a table."""
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        table(found)
 
 
 def _print_json(value: Mapping[str, Any]) -> None:
