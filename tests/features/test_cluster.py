@@ -59,7 +59,7 @@ def here(samples, backbone):
     return whole(run(backbone, range(len(samples)), content=content_of(samples), runner=runner), len(samples), backbone)
 
 def compared(samples, backbone, then=lambda part, heard: None):
-    digests, _ = digest_samples(samples)
+    digests = digest_samples(samples).digests
     local, heard = here(samples, backbone), Heard()
     def watched():
         for part in run_on_ray(backbone, range(len(samples)), samples=samples, digests=digests, engine="eager", heard=heard):
@@ -87,11 +87,11 @@ if sys.argv[2]:
     settings.wait_for_min_actors_s = -1
 
 samples, backbone = open_samples("photos"), open_backbone("toy:image")
-digests, _ = digest_samples(samples)
+digests = digest_samples(samples).digests
 names = list(samples.inputs)
 Path(names[1]).write_bytes(Path(names[1]).read_bytes() + b"more")
 Path(names[2]).write_bytes(Path(names[3]).read_bytes()[:300])
-digests[2] = digest_samples(samples)[0][2]
+digests[2] = digest_samples(samples).digests[2]
 os.remove(names[4])
 rows, facts, failed = whole(run_on_ray(backbone, range(9), samples=samples, digests=digests, engine="eager"), 9, backbone)
 told["bad"] = {"failed": failed, "done": sorted(facts)}
@@ -131,7 +131,7 @@ print(json.dumps(told))
 INTERRUPTED = """
 import time
 samples, backbone = texts_as_samples([f"text {i}" for i in range(20000)]), open_backbone("toy:text")
-digests, _ = digest_samples(samples)
+digests = digest_samples(samples).digests
 try:
     for part in run_on_ray(backbone, range(len(samples)), samples=samples, digests=digests, engine="eager"):
         print(len(part.positions), flush=True)
@@ -249,7 +249,7 @@ def test_ctrl_c_ends_the_cluster_that_was_started_here() -> None:
 
 def given(texts: Sequence[str] = ("one", "two", "three")) -> dict[str, Any]:
     samples = texts_as_samples(list(texts))
-    return {"samples": samples, "digests": digest_samples(samples)[0], "engine": "eager"}
+    return {"samples": samples, "digests": digest_samples(samples).digests, "engine": "eager"}
 
 
 def test_without_ray_one_sentence_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

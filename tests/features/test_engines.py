@@ -259,6 +259,30 @@ def test_a_batch_that_does_not_fit_memory_is_halved_until_it_does(
     assert all("the engine planted ran out of memory with batches of" in note for note in notes)
 
 
+def test_photos_in_batches_of_a_fixed_size_are_halved_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from headstart.features.engines import openvino
+
+    backbone = real("image")
+    if reason := ENGINES.get("openvino").refusal(backbone):
+        pytest.skip(f"OpenVINO cannot be used here: {reason}")
+    inner = openvino.Session.inputs
+
+    def short_of_memory(self: openvino.Session, given: Backbone, batch: Batch) -> Any:
+        found = inner(self, given, batch)
+        if max(len(array) for array in found.values()) > 2:
+            raise RuntimeError("std::bad_alloc")
+        return found
+
+    monkeypatch.setattr(openvino.Session, "inputs", short_of_memory)
+    batches = [backbone.preparation.probes(4, seed) for seed in range(3)]
+    runner = Runner(backbone, "openvino", rows=12)
+    made = list(runner.run(iter(batches)))
+    assert runner.engine == "openvino"
+    assert runner.events == ["the engine openvino ran out of memory with batches of 4 and went on with batches of 2"]
+    for batch, (rows,) in zip(batches, made, strict=True):
+        assert cosine(rows, backbone.embed(batch)[0]).min() > 0.9999
+
+
 def test_an_engine_that_finds_no_memory_for_one_sample_is_left(monkeypatch: pytest.MonkeyPatch, toy: Backbone) -> None:
     plant(monkeypatch, Planted(raising(MemoryError(), when=lambda batch, _: True)))
     engine, notes = check(toy)
@@ -296,7 +320,8 @@ def test_rows_that_are_not_finite_are_never_taken(monkeypatch: pytest.MonkeyPatc
     assert "gave 2 rows that are not finite numbers, where the plain way gives good ones; the " in notes[0]
 
 
-def test_rows_that_are_not_finite_the_plain_way_either_are_the_samples_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def spoiling_the_longest(monkeypatch: pytest.MonkeyPatch) -> Backbone:
+    """A backbone of texts that gives no finite row, the plain way either, for the longest of a batch."""
     backbone = real("text")
     inner = type(backbone).embed
 
@@ -306,6 +331,11 @@ def test_rows_that_are_not_finite_the_plain_way_either_are_the_samples_fault(mon
         return rows
 
     monkeypatch.setattr(type(backbone), "embed", spoiled)
+    return backbone
+
+
+def test_rows_that_are_not_finite_the_plain_way_either_are_the_samples_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = spoiling_the_longest(monkeypatch)
     plant(monkeypatch, Planted(lambda batch, rows, count: rows))
     found = embed(backbone, texts_as_samples(["a much longer text than the others", "a", "b"]), engine="planted")
     assert (found.engine, found.notes) == ("planted", ())
@@ -352,15 +382,7 @@ def test_rows_that_only_some_checks_see_are_found_out(
 
 
 def test_a_sample_that_is_not_finite_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    backbone = real("text")
-    inner = type(backbone).embed
-
-    def spoiled(self: Backbone, batch: Batch) -> Rows:
-        rows = tuple(row.copy() for row in inner(self, batch))
-        rows[0][batch.lengths == batch.lengths.max()] = np.nan
-        return rows
-
-    monkeypatch.setattr(type(backbone), "embed", spoiled)
+    backbone = spoiling_the_longest(monkeypatch)
     plant(monkeypatch, Planted(lambda batch, rows, count: (rows[0][:, ::-1].copy(),)))
     found = embed(backbone, texts_as_samples(["a much longer text than the others", "a", "b"]), engine="planted")
     assert found.engine == "eager"

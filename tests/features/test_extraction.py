@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ import pytest
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.choice import open_backbone
+from headstart.core.digests import of_bytes
 from headstart.core.errors import CacheError
 from headstart.core.spec import BackboneSpec
 from headstart.data.opening import open_samples, texts_as_samples
 from headstart.data.preparation import Batch
 from headstart.data.samples import Samples
-from headstart.features import extraction
+from headstart.features import contents, extraction
 from headstart.features.extraction import embed, extract
 from headstart.features.hashing import digest_samples
 from headstart.features.rounding import as_stored
@@ -231,12 +233,15 @@ extract(open_samples({str(tmp_path / "photos")!r}), backbone)
     assert len(result.features[0]) == 120
 
 
+@pytest.mark.parametrize("age", [0, 3600], ids=["just written", "an hour old"])
 def test_a_file_that_changes_after_it_was_hashed_is_never_stored_as_its_old_content(
-    images: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    age: int, images: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos(tmp_path / "other", n=1, parts=("",), seed=5)
     changing = tmp_path / "photos" / "train" / "red" / "3.png"
     old = changing.read_bytes()
+    for path in images.inputs:
+        os.utime(path, (time.time() - age, time.time() - age))
 
     def hash_and_change(*arguments: Any, **options: Any) -> Any:
         found = digest_samples(*arguments, **options)
@@ -256,6 +261,17 @@ def test_a_file_that_changes_after_it_was_hashed_is_never_stored_as_its_old_cont
     monkeypatch.undo()
     again = extract(images, open_backbone("toy:image"))
     np.testing.assert_array_equal(again.features[0].values, truth.features[0].values)
+
+
+def test_only_files_that_were_just_written_are_hashed_a_second_time(
+    images: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = list[bytes]()
+    monkeypatch.setattr(contents, "of_bytes", lambda content: (hashed.append(content), of_bytes(content))[1])
+    for path in images.inputs[1:]:
+        os.utime(path, (time.time() - 3600, time.time() - 3600))
+    assert extract(images, open_backbone("toy:image")).extracted == len(images)
+    assert hashed == [Path(images.inputs[0]).read_bytes()]
 
 
 def _break_index(cache: Path) -> None:

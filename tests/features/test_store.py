@@ -260,6 +260,6 @@ def test_two_spellings_of_one_file_are_both_remembered(tmp_path: Path, monkeypat
     digest_samples(samples)
     read: list[str] = []
     monkeypatch.setattr("headstart.features.hashing._digest_file", lambda name: read.append(name) or of_text("a text"))
-    digests, _ = digest_samples(samples)
+    digests = digest_samples(samples).digests
     assert read == []
     np.testing.assert_array_equal(digests, digests_of(["a text", "a text"]))

@@ -33,10 +33,6 @@ class Engine(ABC):
         """Seconds before its first row, as far as can be told: 0 where it starts at once or is ready in this process already."""
         return 0.0
 
-    def divisible(self, backbone: Backbone) -> bool:  # noqa: ARG002  (most engines take any batch)
-        """Whether a smaller batch takes less memory."""
-        return True
-
     def forget(self, backbone: Backbone) -> None:  # noqa: B027  (most engines keep nothing)
         """Drop what was made ready for the backbone, in this process and on disk: its rows were not to be believed, or memory ran out."""
 

@@ -67,8 +67,8 @@ def extract(
     Rows are returned as the store holds them (rounded), also those that were just computed.
 
     Interrupted by Ctrl-C or by an error, it keeps every row that the backbone has given. Killed without notice (kill -9, a power cut), it
-    loses the batch in flight and the rows given since the last commit. Rows are committed as soon as 20 times the time that a commit
-    takes has passed since the last one (0.4 ms makes it 8 ms: every batch of photos), and after each batch once a second has passed.
+    loses the batch in flight and the rows given since the last commit. Rows are committed as soon as 50 times the time that a commit
+    takes has passed since the last one (1 ms makes it 50 ms: every few batches of photos), and after each batch once a second has passed.
 
     Args:
         samples: n samples of the backbone's modality.
@@ -88,18 +88,18 @@ def extract(
     if on not in {"", "ray"}:
         raise UsageError(f"extract runs on this machine or on='ray', and got {on!r}")
     began = time.perf_counter()
-    digests, reasons = digest_samples(samples, rehash=rehash, progress=progress)
-    readable = np.flatnonzero([reason is None for reason in reasons])
-    distinct, inverse = np.unique(digests[readable], axis=0, return_inverse=True)
+    digested = digest_samples(samples, rehash=rehash, progress=progress)
+    readable = np.flatnonzero([reason is None for reason in digested.reasons])
+    distinct, inverse = np.unique(digested.digests[readable], axis=0, return_inverse=True)
     first = np.zeros(len(distinct), np.int64)
     first[inverse[::-1]] = readable[::-1]
     hashing = time.perf_counter() - began
-    wanted = Wanted(samples, digests, distinct, first)
+    wanted = Wanted(samples, digested, distinct, first)
     filled, kept, (features, facts), (extracting, loading) = _filled_and_loaded(
         wanted, Way(backbone, engine, on), readable, inverse, progress=progress
     )
     ids = samples.ids
-    unread = [reason for reason in reasons if reason is not None]
+    unread = [reason for reason in digested.reasons if reason is not None]
     if filled.failed:
         said = ((ids[i], filled.failed.get(int(k))) for i, k in zip(readable, inverse, strict=True))
         unread += [Skipped(name, reason) for name, reason in said if reason is not None]
@@ -181,7 +181,7 @@ def _load(wanted: Wanted, backbone: Backbone, kept: np.ndarray) -> tuple[tuple[F
     """
     ids = wanted.samples.ids
     names = tuple(ids[i] for i in kept)
-    digests = wanted.digests[kept]
+    digests = wanted.digested.digests[kept]
     totals: dict[str, float] = {}
     features = []
     for number, spec in enumerate(backbone.specs):

@@ -56,9 +56,9 @@ class Feeding:
         """Samples of the largest piece that an engine has."""
         return max((len(piece.batch) for piece in self._sent), default=0)
 
-    def pieces(self, most: int = 0) -> Iterator[Batch]:
-        """What an engine is given, in pieces of `most` samples where it is not 0. An error of the source ends it, and waits for `check`: it is none of the engine's."""
-        while (piece := self._take(most)) is not None:
+    def pieces(self) -> Iterator[Batch]:
+        """What an engine is given. An error of the source ends it, and waits for `check`: it is none of the engine's."""
+        while (piece := self._take()) is not None:
             piece.since = time.perf_counter()
             self._sent.append(piece)
             yield piece.batch
@@ -81,7 +81,7 @@ class Feeding:
         if self._fault is not None:
             raise self._fault
 
-    def _take(self, most: int) -> Piece | None:
+    def _take(self) -> Piece | None:
         if not self._again:
             try:
                 self._again.append(Piece(next(self._source)))
@@ -92,8 +92,8 @@ class Feeding:
                 self._fault, self._exhausted = error, True
                 return None
         piece = self._again.popleft()
-        size = min(each for each in (self._limit, most or None, len(piece.batch)) if each is not None)
-        if size == len(piece.batch):
+        size = self._limit
+        if size is None or size >= len(piece.batch):
             return piece
         starts = range(0, len(piece.batch), size)
         parts = [Batch(piece.batch.values[i : i + size], piece.batch.lengths[i : i + size]) for i in starts]

@@ -15,13 +15,14 @@ from headstart.core.progress import Progress
 from headstart.data.preparation import Fact
 from headstart.data.samples import Samples
 from headstart.features.cluster import Heard, run_on_ray
-from headstart.features.contents import content_of, unchanged
+from headstart.features.contents import unchanged
+from headstart.features.hashing import Digested
 from headstart.features.pipeline import Done, run
 from headstart.features.running import Runner
 from headstart.features.store import Shelf
 
 # Rows are committed when computing them took this many times what the last commit took, and after so many seconds at most.
-_TIMES_COST = 20.0
+_TIMES_COST = 50.0
 _MOST_SECONDS = 1.0
 
 
@@ -38,10 +39,10 @@ class Filled:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be filled in: the samples, their digests, the distinct ones among these, and the first position of each."""
+    """What is to be filled in: the samples, what they hold, the distinct digests among these, and the first position of each."""
 
     samples: Samples
-    digests: np.ndarray
+    digested: Digested
     distinct: np.ndarray
     first: np.ndarray
 
@@ -58,14 +59,13 @@ class Way:
         """The rows as they come, and who knows what happened on the way."""
         if self.on:
             heard = Heard()
-            samples, digests = wanted.samples, wanted.digests
+            samples, digests = wanted.samples, wanted.digested.digests
             parts = run_on_ray(
                 self.backbone, positions, samples=samples, digests=digests, engine=self.engine, heard=heard
             )
             return parts, heard
         runner = Runner(self.backbone, self.engine, rows=len(positions))
-        content = unchanged(content_of(wanted.samples), wanted.digests)
-        return run(self.backbone, positions, content=content, runner=runner), runner
+        return run(self.backbone, positions, content=unchanged(wanted.samples, wanted.digested), runner=runner), runner
 
 
 def fill(filled: Filled, wanted: Wanted, *, way: Way, progress: Progress) -> None:
@@ -104,8 +104,8 @@ def _note(filled: Filled, told: Runner | Heard) -> None:
 class _Pending:
     """Rows on their way into the shelves.
 
-    They are committed when what has been computed since the last commit took 20 times as long as a commit does, and after a second at
-    most, so that committing costs no more than 5 %; and at the end of the block, however it ends.
+    They are committed when what has been computed since the last commit took 50 times as long as a commit does, and after a second at
+    most, so that committing costs no more than 2 %; and at the end of the block, however it ends.
     """
 
     def __init__(self, shelves: list[Shelf], distinct: np.ndarray) -> None:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,26 @@ _ASK = 900
 _BLOCK = 64
 
 
-def digest_samples(
-    samples: Samples, *, rehash: bool = False, progress: Progress = silent
-) -> tuple[UInt8[np.ndarray, "n 16"], tuple[Skipped | None, ...]]:
+Stat = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Digested:
+    """What samples hold.
+
+    Attributes:
+        digests: (n, 16) content digests; all zeros where a file cannot be read.
+        reasons: for each sample None, or why its file cannot be read.
+        stats: for each file its size and modification time from before it was hashed, None where it changed too recently for these to
+            tell whether it changes once more, or where they are not to be trusted; empty for texts.
+    """
+
+    digests: UInt8[np.ndarray, "n 16"]
+    reasons: tuple[Skipped | None, ...]
+    stats: tuple[Stat | None, ...] = ()
+
+
+def digest_samples(samples: Samples, *, rehash: bool = False, progress: Progress = silent) -> Digested:
     """The content digest of every sample.
 
     Args:
@@ -37,18 +55,15 @@ def digest_samples(
         rehash: read every file again instead of trusting its size and modification time.
         progress: stage `read`.
 
-    Returns:
-        (n, 16) digests, and for each sample None or why its file cannot be read; such a digest is all zeros.
-
     Raises:
         CacheError: the folder of the cache cannot be used.
     """
     if samples.inline:
         content = b"".join(of_text(text) for text in samples.inputs)
-        return _as_array(content, len(samples)), (None,) * len(samples)
+        return Digested(_as_array(content, len(samples)), (None,) * len(samples))
     paths = samples.inputs
     settled_before = time.time_ns() - _RACY_NS
-    stats = [_stat(path) for path in paths]
+    stats = [stat_of(path) for path in paths]
     known = {} if rehash else _recall(paths)
     digests: list[bytes] = [b""] * len(paths)
     reasons: list[Skipped | None] = [None] * len(paths)
@@ -63,7 +78,10 @@ def digest_samples(
     fresh = [(path, *stat, digests[i]) for i, path, stat in _readable(unread, paths, stats) if reasons[i] is None]
     _remember([entry for entry in fresh if entry[2] < settled_before])
     blank = bytes(SAMPLE_DIGEST_BYTES)
-    return _as_array(b"".join(digest or blank for digest in digests), len(paths)), tuple(reasons)
+    settled = (None if rehash or stat is None or stat[1] >= settled_before else stat for stat in stats)
+    return Digested(
+        _as_array(b"".join(digest or blank for digest in digests), len(paths)), tuple(reasons), tuple(settled)
+    )
 
 
 def _read(
@@ -98,7 +116,8 @@ def _digest_file(path: str) -> bytes | str:
     return of_bytes(content) if content else "is an empty file (0 bytes): replace it or take it out"
 
 
-def _stat(path: str) -> tuple[int, int] | None:
+def stat_of(path: str) -> Stat | None:
+    """Size in bytes and modification time in ns; None where there is no such file."""
     try:
         found = os.stat(path)  # noqa: PTH116  (a Path per item is what `Samples` avoids)
     except OSError:
@@ -128,7 +147,7 @@ def _absolute(paths: Sequence[str]) -> list[str]:
 
 
 def _readable(
-    unread: Sequence[int], paths: Sequence[str], stats: Sequence[tuple[int, int] | None]
+    unread: Sequence[int], paths: Sequence[str], stats: Sequence[Stat | None]
 ) -> Iterator[tuple[int, str, tuple[int, int]]]:
     for i in unread:
         if (stat := stats[i]) is not None:

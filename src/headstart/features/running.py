@@ -188,7 +188,7 @@ class Runner:
         """
         feeding.check()
         engine, largest = ENGINES.get(name), feeding.largest
-        if _is_memory(error) and largest > 1 and engine.divisible(self._backbone):
+        if _is_memory(error) and largest > 1:
             feeding.limit(largest // 2)
             engine.forget(self._backbone)
             self._note(

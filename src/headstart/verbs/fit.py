@@ -249,7 +249,7 @@ def _held_out(samples: Samples, task: Task, options: FitOptions) -> Samples:
     """The samples with a part `test`; samples of equal content, or of one group, are on one side."""
     if samples.parts and samples.parts != ("train",):
         raise DataError(f"{samples.source} is split already ({', '.join(samples.parts)}); leave --hold-out away")
-    joined = join_groups(samples.groups, digest_samples(samples)[0])
+    joined = join_groups(samples.groups, digest_samples(samples).digests)
     grouped = samples if joined is None else samples.with_column("group", pa.array(joined.astype(str)))
     split = hold_out(grouped, fraction=options.hold_out, part="test", seed=options.seed, task=task.name)
     return replace(samples.with_column("split", split.table.column("split")), notes=split.notes)
