@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from headstart.model.reports import EvaluationReport, FitReport
     from headstart.verbs.evaluate import evaluate
     from headstart.verbs.extract import extract
-    from headstart.verbs.fit import FitOptions, fit
+    from headstart.verbs.fit import fit
+    from headstart.verbs.fit_data import FitOptions
     from headstart.verbs.load import load
     from headstart.verbs.models import models
     from headstart.verbs.predict import predict
@@ -41,7 +42,7 @@ _HOMES = {
     "EvaluationReport": "model.reports",
     "Extraction": "features.extraction",
     "Features": "core.features",
-    "FitOptions": "verbs.fit",
+    "FitOptions": "verbs.fit_data",
     "FitReport": "model.reports",
     "HeadstartError": "core.errors",
     "Model": "model.model",

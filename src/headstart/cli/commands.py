@@ -22,8 +22,8 @@ from headstart.model.model import Model, check_engine_name
 from headstart.model.saving import refuse_if_not_ours
 from headstart.verbs.cache import PruneOptions, list_cache, prune_cache, verify_cache
 from headstart.verbs.evaluate import evaluate as evaluate_verb
-from headstart.verbs.fit import FitOptions
 from headstart.verbs.fit import fit as fit_verb
+from headstart.verbs.fit_data import FitOptions
 from headstart.verbs.models import models as models_verb
 from headstart.verbs.predict import predict as predict_verb
 

@@ -10,22 +10,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headstart.backbones.backbone import Backbone, BackboneRequest
 from headstart.backbones.choice import default_backbone, open_backbone, tokenizer_warning
 from headstart.backbones.precision import settle
 from headstart.core.errors import DataError, FitError, UsageError
-from headstart.core.files import cache_root
 from headstart.core.progress import Progress, silent
-from headstart.data.opening import open_samples
-from headstart.data.reading import ReadOptions
 from headstart.data.samples import Samples
-from headstart.data.splits import check_group_labels, check_groups, check_label_sets, folds, hold_out, join_groups
+from headstart.data.splits import folds, join_groups
 from headstart.evaluation.intervals import Estimate
-from headstart.features.choosing import AUTO
 from headstart.features.extraction import Extraction, extract
-from headstart.features.hashing import digest_samples
 from headstart.heads.recipe import HeadRecipe
 from headstart.heads.selection import Candidate, Selection, select
 from headstart.heads.selection import check as check_recipe
@@ -34,39 +28,11 @@ from headstart.model.model import Model, check_engine, check_engine_name, first_
 from headstart.model.precision import measure, run_at
 from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.split_record import SplitRecord
-from headstart.tasks import TASKS, guess_task
 from headstart.tasks.task import Targets, Task
+from headstart.verbs.fit_data import FitData, FitOptions, prepare
 
 # What a fit goes through, as its report times it.
 _STAGES = ("open", "features", "head", "measure", "precision")
-# Labels past which names that are all numbers look like quantities.
-_MANY_LABELS = 20
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """What a person may choose of a fit; the defaults are what `headstart fit DATA` does.
-
-    Attributes:
-        backbone: `SOURCE:NAME`, a request with layer, pooling and so on, or an opened backbone. None: the first of the documented list
-            for the modality whose weights are on this machine.
-        head: a head recipe such as `auto`, `logistic` or `ridge(penalty=0.1)`.
-        reading: how the data is read: target column, group, task, and so on.
-        hold_out: share of `train` to set aside as `test`, stratified and group-disjoint, where the data has no split of its own.
-        seed: decides the folds and what is held out.
-        offline: open no socket.
-        precision: `float32`, `bfloat16` or `float16`; empty for the backbone's own on this device.
-        engine: what runs the backbone, such as `openvino`; `auto` chooses by the hardware and the number of rows that are missing.
-    """
-
-    backbone: str | BackboneRequest | Backbone | None = None
-    head: str = "auto"
-    reading: ReadOptions = ReadOptions()
-    hold_out: float = 0.0
-    seed: int = 0
-    offline: bool = False
-    precision: str = ""
-    engine: str = AUTO
 
 
 def fit(
@@ -99,7 +65,7 @@ def fit(
     options = _settled(options, backbone, target)
     recipe = parse_recipe(options.head)
     began = time.perf_counter()
-    prepared = _prepare(data, options)
+    prepared = prepare(data, options)
     check_recipe(recipe, prepared.task.name)
     progress("open", 0, 1)
     chosen, above = _choose(prepared.samples.modality, options)
@@ -152,17 +118,6 @@ def _settled(options: FitOptions, backbone: str | BackboneRequest | Backbone | N
 
 
 @dataclass(frozen=True)
-class _Data:
-    samples: Samples  # of train and of the evaluated part, labelled
-    evaluated: str  # "test", "val" or ""
-    task: Task
-    reading: ReadOptions
-    notes: tuple[str, ...]
-    doubts: tuple[str, ...]  # what about the split a person should read before trusting the figures
-    ignored: dict[str, int]  # samples of parts that this fit does not use
-
-
-@dataclass(frozen=True)
 class _Rows:
     x_train: np.ndarray
     in_train: np.ndarray  # the positions of the training rows among the samples
@@ -173,86 +128,6 @@ class _Rows:
     split: SplitRecord
     task: Task
     shared: int  # evaluated samples whose content is also in train
-
-
-def _prepare(data: Any, options: FitOptions) -> _Data:
-    """Read the data, split it where asked, and settle the task."""
-    samples = open_samples(data, options=options.reading)
-    _check_source(samples, options)
-    if not samples.has_target:
-        raise DataError(
-            f"{samples.source} has no labels: fit needs a folder of class folders, or a table with a column of labels (--target NAME)"
-        )
-    if "train" in samples.parts or not samples.parts:
-        task = TASKS.get(options.reading.task or guess_task(samples.table.column("target")))
-    else:
-        raise DataError(
-            f"{samples.source} has {', '.join(samples.parts)} but no part called train, which is what fit learns from"
-        )
-    notes = samples.notes
-    if options.hold_out:
-        samples = _held_out(samples, task, options)
-        notes = samples.notes
-    if not samples.parts:
-        samples = samples.with_column("split", pa.array(["train"] * len(samples), pa.string()))
-    if task.name != "regression":
-        notes += tuple(note for note in check_label_sets(samples) if note not in notes)
-    evaluated = samples.evaluated_part
-    split = samples.table.column("split")
-    wanted = pc.or_(pc.equal(split, "train"), pc.equal(split, evaluated)) if evaluated else pc.equal(split, "train")
-    labelled = pc.and_(wanted, pc.is_valid(samples.table.column("target")))
-    counts = {
-        part: int(pc.sum(pc.equal(split, part)).as_py() or 0)
-        for part in samples.parts
-        if part not in {"train", evaluated}
-    }
-    used = replace(samples, table=samples.table.filter(labelled))
-    classes = task.encode(used.part("train").table.column("target"), None)
-    if classes.labels and len(classes.labels) < 2:
-        raise FitError(
-            f"at least two labels are needed to tell apart, and {samples.source} has {classes.labels[0]!r} only"
-        )
-    doubts = check_groups(used) + check_group_labels(used.part("train")) + _numbers(classes)
-    notes = tuple(note for note in notes if note not in doubts)
-    return _Data(used, evaluated, task, replace(options.reading, task=task.name), notes, doubts, counts)
-
-
-def _check_source(samples: Samples, options: FitOptions) -> None:
-    """Refuse data of another modality than asked for, and a feature store that would be written into the data."""
-    asked = options.reading.modality
-    if asked is not None and samples.modality != asked:
-        raise DataError(f"{samples.source} holds {samples.modality}, and {asked} was asked for: leave --modality away")
-    folder, cache = Path(samples.source).absolute(), cache_root().absolute()
-    if folder.is_dir() and folder in [cache, *cache.parents]:
-        raise DataError(
-            f"the feature store {cache} lies inside the data {folder}, which is never written to: set HEADSTART_CACHE elsewhere"
-        )
-
-
-def _numbers(targets: Targets) -> tuple[str, ...]:
-    """A doubt about many labels that are all numbers: they may be quantities."""
-    if len(targets.labels) <= _MANY_LABELS or not all(_is_number(label) for label in targets.labels):
-        return ()
-    return (
-        f"all {len(targets.labels)} labels are numbers and were taken as names; if they are quantities, say --task regression",
-    )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return bool(np.isfinite(float(text)))
-    except ValueError:
-        return False
-
-
-def _held_out(samples: Samples, task: Task, options: FitOptions) -> Samples:
-    """The samples with a part `test`; samples of equal content, or of one group, are on one side."""
-    if samples.parts and samples.parts != ("train",):
-        raise DataError(f"{samples.source} is split already ({', '.join(samples.parts)}); leave --hold-out away")
-    joined = join_groups(samples.groups, digest_samples(samples).digests)
-    grouped = samples if joined is None else samples.with_column("group", pa.array(joined.astype(str)))
-    split = hold_out(grouped, fraction=options.hold_out, part="test", seed=options.seed, task=task.name)
-    return replace(samples.with_column("split", split.table.column("split")), notes=split.notes)
 
 
 def _choose(modality: str, options: FitOptions) -> tuple[Backbone, tuple[str, ...]]:
@@ -274,7 +149,7 @@ def _choose(modality: str, options: FitOptions) -> tuple[Backbone, tuple[str, ..
     return asked, above
 
 
-def _rows(data: _Data, extraction: Extraction) -> _Rows:
+def _rows(data: FitData, extraction: Extraction) -> _Rows:
     """Rows, targets and groups by part."""
     samples = data.samples.take(extraction.kept)
     x, digests = join(extraction.features), extraction.features[0].digests
@@ -314,7 +189,7 @@ def _prior(rows: _Rows) -> tuple[float, ...] | None:
     return tuple(counts[label] / len(rows.train) for label in rows.train.labels) if rows.train.labels else None
 
 
-def _report(data: _Data, rows: _Rows, extraction: Extraction, selection: Selection, backbone: Backbone) -> FitReport:
+def _report(data: FitData, rows: _Rows, extraction: Extraction, selection: Selection, backbone: Backbone) -> FitReport:
     task = rows.task
     out_of_fold = task.metrics(rows.train, task.predict(selection.oof_scores, selection.temperature))
     metrics: dict[str, Estimate] = out_of_fold
@@ -362,7 +237,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _warnings(data: _Data, rows: _Rows, extraction: Extraction, backbone: Backbone) -> tuple[str, ...]:
+def _warnings(data: FitData, rows: _Rows, extraction: Extraction, backbone: Backbone) -> tuple[str, ...]:
     found = [*backbone.warnings, *data.doubts]
     tokens, unknown, single = (int(extraction.facts.get(name, 0)) for name in ("tokens", "unknown", "single"))
     name = backbone.specs[0].title

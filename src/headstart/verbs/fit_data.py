@@ -1,0 +1,157 @@
+"""The data of a fit: read, split where that is asked for, and its task settled."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headstart.backbones.backbone import Backbone, BackboneRequest
+from headstart.core.errors import DataError, FitError
+from headstart.core.files import cache_root
+from headstart.data.opening import open_samples
+from headstart.data.reading import ReadOptions
+from headstart.data.samples import Samples
+from headstart.data.splits import check_group_labels, check_groups, check_label_sets, hold_out, join_groups
+from headstart.features.choosing import AUTO
+from headstart.features.hashing import digest_samples
+from headstart.tasks import TASKS, guess_task
+from headstart.tasks.task import Targets, Task
+
+# Labels past which names that are all numbers look like quantities.
+_MANY_LABELS = 20
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a person may choose of a fit; the defaults are what `headstart fit DATA` does.
+
+    Attributes:
+        backbone: `SOURCE:NAME`, a request with layer, pooling and so on, or an opened backbone. None: the first of the documented list
+            for the modality whose weights are on this machine.
+        head: a head recipe such as `auto`, `logistic` or `ridge(penalty=0.1)`.
+        reading: how the data is read: target column, group, task, and so on.
+        hold_out: share of `train` to set aside as `test`, stratified and group-disjoint, where the data has no split of its own.
+        seed: decides the folds and what is held out.
+        offline: open no socket.
+        precision: `float32`, `bfloat16` or `float16`; empty for the backbone's own on this device.
+        engine: what runs the backbone, such as `openvino`; `auto` chooses by the hardware and the number of rows that are missing.
+    """
+
+    backbone: str | BackboneRequest | Backbone | None = None
+    head: str = "auto"
+    reading: ReadOptions = ReadOptions()
+    hold_out: float = 0.0
+    seed: int = 0
+    offline: bool = False
+    precision: str = ""
+    engine: str = AUTO
+
+
+@dataclass(frozen=True)
+class FitData:
+    """What a fit works on.
+
+    Attributes:
+        samples: those of `train` and of the evaluated part, labelled.
+        evaluated: `test`, `val`, or empty.
+        task: what the targets are.
+        reading: how other data is read alike.
+        notes: how the data was understood, one sentence each.
+        doubts: what about the split a person should read before trusting the figures.
+        ignored: samples of each part that this fit does not use.
+    """
+
+    samples: Samples
+    evaluated: str
+    task: Task
+    reading: ReadOptions
+    notes: tuple[str, ...]
+    doubts: tuple[str, ...]
+    ignored: dict[str, int]
+
+
+def prepare(data: Any, options: FitOptions) -> FitData:
+    """Read the data, split it where asked, and settle the task.
+
+    Raises:
+        DataError: the data cannot be used, has no labels or no training part; FitError: it has fewer than two labels.
+    """
+    samples = open_samples(data, options=options.reading)
+    _check_source(samples, options)
+    if not samples.has_target:
+        raise DataError(
+            f"{samples.source} has no labels: fit needs a folder of class folders, or a table with a column of labels (--target NAME)"
+        )
+    if "train" in samples.parts or not samples.parts:
+        task = TASKS.get(options.reading.task or guess_task(samples.table.column("target")))
+    else:
+        raise DataError(
+            f"{samples.source} has {', '.join(samples.parts)} but no part called train, which is what fit learns from"
+        )
+    notes = samples.notes
+    if options.hold_out:
+        samples = _held_out(samples, task, options)
+        notes = samples.notes
+    if not samples.parts:
+        samples = samples.with_column("split", pa.array(["train"] * len(samples), pa.string()))
+    if task.name != "regression":
+        notes += tuple(note for note in check_label_sets(samples) if note not in notes)
+    evaluated = samples.evaluated_part
+    split = samples.table.column("split")
+    wanted = pc.or_(pc.equal(split, "train"), pc.equal(split, evaluated)) if evaluated else pc.equal(split, "train")
+    labelled = pc.and_(wanted, pc.is_valid(samples.table.column("target")))
+    counts = {
+        part: int(pc.sum(pc.equal(split, part)).as_py() or 0)
+        for part in samples.parts
+        if part not in {"train", evaluated}
+    }
+    used = replace(samples, table=samples.table.filter(labelled))
+    classes = task.encode(used.part("train").table.column("target"), None)
+    if classes.labels and len(classes.labels) < 2:
+        raise FitError(
+            f"at least two labels are needed to tell apart, and {samples.source} has {classes.labels[0]!r} only"
+        )
+    doubts = check_groups(used) + check_group_labels(used.part("train")) + _numbers(classes)
+    notes = tuple(note for note in notes if note not in doubts)
+    return FitData(used, evaluated, task, replace(options.reading, task=task.name), notes, doubts, counts)
+
+
+def _check_source(samples: Samples, options: FitOptions) -> None:
+    """Refuse data of another modality than asked for, and a feature store that would be written into the data."""
+    asked = options.reading.modality
+    if asked is not None and samples.modality != asked:
+        raise DataError(f"{samples.source} holds {samples.modality}, and {asked} was asked for: leave --modality away")
+    folder, cache = Path(samples.source).absolute(), cache_root().absolute()
+    if folder.is_dir() and folder in [cache, *cache.parents]:
+        raise DataError(
+            f"the feature store {cache} lies inside the data {folder}, which is never written to: set HEADSTART_CACHE elsewhere"
+        )
+
+
+def _numbers(targets: Targets) -> tuple[str, ...]:
+    """A doubt about many labels that are all numbers: they may be quantities."""
+    if len(targets.labels) <= _MANY_LABELS or not all(_is_number(label) for label in targets.labels):
+        return ()
+    return (
+        f"all {len(targets.labels)} labels are numbers and were taken as names; if they are quantities, say --task regression",
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def _held_out(samples: Samples, task: Task, options: FitOptions) -> Samples:
+    """The samples with a part `test`; samples of equal content, or of one group, are on one side."""
+    if samples.parts and samples.parts != ("train",):
+        raise DataError(f"{samples.source} is split already ({', '.join(samples.parts)}); leave --hold-out away")
+    joined = join_groups(samples.groups, digest_samples(samples).digests)
+    grouped = samples if joined is None else samples.with_column("group", pa.array(joined.astype(str)))
+    split = hold_out(grouped, fraction=options.hold_out, part="test", seed=options.seed, task=task.name)
+    return replace(samples.with_column("split", split.table.column("split")), notes=split.notes)
