@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "quality.jsonl"
-EXTRACTION = RESULTS.with_name("extract.jsonl")
+EXTRACTION, STORE = RESULTS.with_name("extract.jsonl"), RESULTS.with_name("store.jsonl")
 README, SPEED = ROOT / "README.md", ROOT / "docs" / "howto" / "speed.md"
 BEGIN, END = "<!-- results: tools/results.py -->\n", "<!-- end of results -->\n"
 
@@ -51,15 +51,17 @@ def table(lines: list[str]) -> str:
 
 
 def extraction(lines: list[str]) -> str:
-    """The Markdown table of all figures of the benchmark `extract`."""
+    """The Markdown table of all figures of the benchmarks `extract` and `store`."""
     figures = list(map(json.loads, lines))
-    rows = ["| figure | value | unit | bound | holds |", "|---|---|---|---|---|"]
+    rows = ["| benchmark | figure | value | unit | bound | holds |", "|---|---|---|---|---|---|"]
     for figure in figures:
         least, most = figure.get("at_least"), figure.get("at_most")
         bound = f"at least {least:.4g}" if least is not None else f"at most {most:.4g}" if most is not None else ""
         holds = ("yes" if figure["holds"] else "**no**") if bound else ""
         value = f"{figure['value']:.4f}".rstrip("0").rstrip(".")
-        rows.append(f"| `{figure['figure']}` | {value} | {figure['unit']} | {bound} | {holds} |")
+        rows.append(
+            f"| {figure['benchmark']} | `{figure['figure']}` | {value} | {figure['unit']} | {bound} | {holds} |"
+        )
     versions = ", ".join(f"{library} {version}" for library, version in figures[0]["versions"].items())
     return "\n".join([*rows, "", f"{figures[0]['machine']}; {versions}."]) + "\n"
 
@@ -67,11 +69,12 @@ def extraction(lines: list[str]) -> str:
 def main() -> int:
     """Write or check; 1 where a page differs."""
     differs = 0
-    for page, results, drawn in ((README, RESULTS, table), (SPEED, EXTRACTION, extraction)):
+    for page, results, drawn in ((README, [RESULTS], table), (SPEED, [EXTRACTION, STORE], extraction)):
         text = page.read_text(encoding="utf-8")
         before, rest = text.split(BEGIN)
         _, after = rest.split(END)
-        wanted = before + BEGIN + drawn(results.read_text(encoding="utf-8").splitlines()) + END + after
+        lines = [line for file in results for line in file.read_text(encoding="utf-8").splitlines()]
+        wanted = before + BEGIN + drawn(lines) + END + after
         differs += text != wanted
         if "--check" not in sys.argv[1:]:
             page.write_text(wanted, encoding="utf-8", newline="\n")
