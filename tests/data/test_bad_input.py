@@ -310,7 +310,7 @@ def test_a_thin_strip_is_refused() -> None:
 
 
 def test_all_files_of_a_list_are_bad(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"2 files has no file that can be used: the first, .*a.png, is missing"):
+    with pytest.raises(DataError, match=r"no file of 2 files can be used: the first, .*a.png, is missing"):
         open_samples([tmp_path / "a.png", tmp_path / "b.png"], options=ReadOptions(labelled=False))
 
 

@@ -197,7 +197,7 @@ def cache_listing(listing: CacheListing) -> None:
         console.print(table)
     if listing.artefacts:
         size = _size(sum(each.bytes for each in listing.artefacts))
-        console.print(f"  compiled by engines: {len(listing.artefacts):,} entries, {size}")
+        console.print(f"  compiled networks: {len(listing.artefacts):,}, {size}")
     for each in listing.stored:
         if each.damaged:
             console.print(f"[yellow]![/] {escape(each.title)}: {escape(each.damaged)}")
@@ -258,7 +258,7 @@ def _age(moment: float | None) -> str:
 def _skipped(console: Console, skipped: tuple[Skipped, ...]) -> None:
     if not skipped:
         return
-    console.print(f"[yellow]![/] {len(skipped):,} inputs were left out:")
+    console.print(f"[yellow]![/] left out, {len(skipped):,} in all:")
     for each in skipped[:_MOST_SKIPPED]:
         console.print(f"    {escape(each.input)}: {escape(each.reason)}")
     if len(skipped) > _MOST_SKIPPED:

@@ -73,7 +73,7 @@ def sort_files(paths: Sequence[str], names: Sequence[str], *, wanted: str | None
     skipped = tuple(Skipped(printable(names[row]), reasons[row]) for row in sorted(reasons))
     if paths and not len(kept):
         raise DataError(
-            f"{source} has no file that can be used: all {len(paths)} were skipped, the first, {_say(skipped[0])}"
+            f"no file of {source} can be used: all {len(paths)} were skipped, the first, {_say(skipped[0])}"
         )
     return Sorted(modality, kept, skipped)
 
@@ -177,7 +177,7 @@ def _the_one(paths: Sequence[str], kinds: Sequence[str | None], reasons: dict[in
     if not counts:
         first = next(iter(sorted(reasons)), None)
         detail = f": the first, {os.path.basename(paths[first])}, {reasons[first]}" if first is not None else ""  # noqa: PTH119
-        raise DataError(f"{source} has no file that can be used{detail}")
+        raise DataError(f"no file of {source} can be used{detail}")
     main = counts.most_common(1)[0][0]
     claims = MODALITIES.get(main).suffixes
     honest = Counter(
