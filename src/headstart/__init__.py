@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from headstart.features.extraction import Extraction
     from headstart.model.model import Model
     from headstart.model.reports import EvaluationReport, FitReport
+    from headstart.verbs.compare import Comparison, compare
     from headstart.verbs.evaluate import evaluate
     from headstart.verbs.extract import extract
     from headstart.verbs.fit import fit
@@ -38,6 +39,7 @@ _HOMES = {
     "Backbone": "backbones.backbone",
     "BackboneRequest": "backbones.backbone",
     "BackboneSpec": "core.spec",
+    "Comparison": "verbs.compare",
     "DataError": "core.errors",
     "EvaluationReport": "model.reports",
     "Extraction": "features.extraction",
@@ -49,6 +51,7 @@ _HOMES = {
     "ModelError": "core.errors",
     "ReadOptions": "data.reading",
     "Samples": "data.samples",
+    "compare": "verbs.compare",
     "evaluate": "verbs.evaluate",
     "extract": "verbs.extract",
     "fit": "verbs.fit",
@@ -62,6 +65,7 @@ __all__ = [
     "Backbone",
     "BackboneRequest",
     "BackboneSpec",
+    "Comparison",
     "DataError",
     "EvaluationReport",
     "Extraction",
@@ -74,6 +78,7 @@ __all__ = [
     "ReadOptions",
     "Samples",
     "__version__",
+    "compare",
     "evaluate",
     "extract",
     "fit",

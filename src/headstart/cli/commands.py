@@ -21,6 +21,7 @@ from headstart.model.loading import load
 from headstart.model.model import Model, check_engine_name
 from headstart.model.saving import refuse_if_not_ours
 from headstart.verbs.cache import PruneOptions, list_cache, prune_cache, verify_cache
+from headstart.verbs.compare import compare as compare_verb
 from headstart.verbs.evaluate import evaluate as evaluate_verb
 from headstart.verbs.fit import fit as fit_verb
 from headstart.verbs.fit_data import FitOptions
@@ -77,6 +78,23 @@ def evaluate(options: argparse.Namespace) -> int:
             progress=progress,
         )
     _show(report, functools.partial(render.evaluation, source=options.data), as_json=options.json)
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """`headstart compare`."""
+    check_engine_name(options.engine)
+    with Watch(quiet=options.quiet) as progress:
+        found = compare_verb(
+            options.model_a,
+            options.model_b,
+            data=options.data,
+            part=options.part,
+            target=options.target,
+            engine=options.engine,
+            progress=progress,
+        )
+    _show(found, functools.partial(render.comparison, source=options.data), as_json=options.json)
     return 0
 
 

@@ -75,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_fit(verbs)
     _add_predict(verbs)
     _add_evaluate(verbs)
+    _add_compare(verbs)
     _add_models(verbs)
     _add_cache(verbs)
     return parser
@@ -153,20 +154,36 @@ def _add_predict(verbs: _Verbs) -> None:  # type: ignore[valid-type]
 def _add_evaluate(verbs: _Verbs) -> None:  # type: ignore[valid-type]
     evaluate = _verb(verbs, "evaluate", "a model's figures on labelled data that it was not fitted on")
     evaluate.add_argument("model", help="the model directory")
-    evaluate.add_argument("data", help="labelled data, laid out like the training data or one part of it")
-    evaluate.add_argument(
+    _add_labelled(evaluate)
+    _add_running(evaluate, _AS_FITTED)
+
+
+def _add_compare(verbs: _Verbs) -> None:  # type: ignore[valid-type]
+    compare = _verb(verbs, "compare", "two models on the same labelled samples, with a paired test")
+    compare.add_argument("model_a", help="the directory of one model")
+    compare.add_argument("model_b", help="the directory of another one, of the same labels")
+    _add_labelled(compare)
+    _add_engine(compare)
+
+
+def _add_labelled(place: argparse.ArgumentParser) -> None:
+    place.add_argument("data", help="labelled data, laid out like the training data or one part of it")
+    place.add_argument(
         "--part", choices=["train", "val", "test"], help="which part (default: test, else val, else all)"
     )
-    evaluate.add_argument(
+    place.add_argument(
         "--target", metavar="COLUMN", help="the column with the labels, where it has another name than in training"
     )
-    _add_running(evaluate, _AS_FITTED)
 
 
 def _add_running(place: argparse._ActionsContainer, default: str) -> None:
     place.add_argument(
         "--precision", default="", metavar="NAME", help=f"float32, bfloat16 or float16 (default: {default})"
     )
+    _add_engine(place)
+
+
+def _add_engine(place: argparse._ActionsContainer) -> None:
     place.add_argument("--engine", default="auto", metavar="NAME", help="what runs the backbone, such as eager or openvino; it changes no "
                        "row (default: auto, which goes by the hardware and by how many rows are missing)")  # fmt: skip
 

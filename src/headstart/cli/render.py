@@ -15,6 +15,7 @@ from headstart.core.errors import Skipped
 from headstart.evaluation.intervals import Estimate
 from headstart.model.reports import OUT_OF_FOLD, EvaluationReport, FitReport
 from headstart.verbs.cache import CacheCheck, CacheListing, Pruned
+from headstart.verbs.compare import Comparison
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -106,6 +107,28 @@ def evaluation(report: EvaluationReport, *, source: str) -> None:
     _skipped(console, report.skipped)
     for warning in report.warnings:
         console.print(f"[yellow]![/] {escape(warning)}")
+
+
+def comparison(found: Comparison, *, source: str) -> None:
+    """What `headstart compare` shows."""
+    console = _console()
+    part = f", part {found.part}" if found.part else ""
+    console.print(f"[bold]{escape(source)}[/]{part}: {found.n:,} samples")
+    if found.left_out:
+        console.print(f"[dim]·[/] {found.left_out:,} samples are left out because one of the models was fitted on them")
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table.add_column("figure")
+    for heading in (found.a, found.b, "difference", "p"):
+        table.add_column(escape(heading), justify="right")
+    for name, each in found.figures.items():
+        hint = " [dim](lower is better)[/]" if name in _LOWER_IS_BETTER else ""
+        title = _NAMES.get(name, name) + hint
+        table.add_row(title, f"{each.a:.4f}", f"{each.b:.4f}", _figure(each.difference), f"{each.p:.2g}")
+    console.print(table)
+    _skipped(console, found.skipped)
+    for warning in found.warnings:
+        console.print(f"[yellow]![/] {escape(warning)}")
+    console.print(f"[bold]{escape(found.verdict)}[/]")
 
 
 def _figures(console: Console, columns: Mapping[str, Mapping[str, Estimate]]) -> None:

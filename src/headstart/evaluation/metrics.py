@@ -54,7 +54,7 @@ def single_label(
         "macro_f1": sk.f1_score(targets, chosen, average="macro", zero_division=0),
     }
     figures = {name: estimate(value, draws[:, i]) for i, (name, value) in enumerate(values.items())}
-    losses = _surprise(predicted[np.arange(len(targets)), targets])
+    losses = surprise(predicted[np.arange(len(targets)), targets])
     confidence = predicted[np.arange(len(targets)), chosen]
     figures |= _probability_figures(losses, confidence, (chosen == targets).astype(np.float64), seed=seed)
     for i, label in enumerate(occurring):
@@ -89,9 +89,7 @@ def multi_label(
         value = sums.mean(axis=0).reshape(1, 3, len(counted))
         figures["macro_f1"] = estimate(float(_f1(*value[0]).mean()), _mean(_f1(*draws.transpose(1, 0, 2)), 1))
     likelihood = np.where(targets, predicted, 1.0 - predicted)
-    figures |= _probability_figures(
-        _surprise(likelihood).mean(axis=1), predicted, targets.astype(np.float64), seed=seed
-    )
+    figures |= _probability_figures(surprise(likelihood).mean(axis=1), predicted, targets.astype(np.float64), seed=seed)
     for i, label in enumerate(counted):
         if label in occurring:
             recall = value[0, 0, i] / (value[0, 0, i] + value[0, 2, i])
@@ -227,6 +225,6 @@ def _mean(values: np.ndarray, axis: int) -> np.ndarray:
     return _ratio(np.where(defined, values, 0.0).sum(axis=axis), defined.sum(axis=axis))
 
 
-def _surprise(likelihood: np.ndarray) -> np.ndarray:
+def surprise(likelihood: np.ndarray) -> np.ndarray:
     """-log p, with p kept from 0 as scikit-learn keeps it."""
     return np.asarray(-np.log(np.clip(likelihood, np.finfo(np.float64).eps, 1.0)))

@@ -159,15 +159,7 @@ class Model:
         """
         began = time.perf_counter()
         check_engine(self.backbone, engine)
-        samples = to_evaluate(data, modality=self.modality, reading=self.reading, target=target)
-        self._check_modality(samples)
-        chosen_part = part or samples.evaluated_part
-        samples = samples.part(chosen_part) if chosen_part else samples
-        if not samples.has_target:
-            raise DataError(
-                f"{samples.source} has no labels to compare with; use predict, or name the column with --target"
-            )
-        samples = replace(samples, table=samples.table.filter(pc.is_valid(samples.table.column("target"))))
+        samples, chosen_part = self.labelled(data, part=part, target=target)
         extraction = extract(samples, self.backbone, engine=engine, progress=progress)
         kept = extraction.kept
         fitted_on = self.split.fitted_on(extraction.features[0].digests)
@@ -191,6 +183,23 @@ class Model:
             warnings=self.warnings + truncation(extraction),
             seconds={**extraction.seconds, "total": time.perf_counter() - began},
         )
+
+    def labelled(self, data: Items, *, part: str | None, target: str | None) -> tuple[Samples, str]:
+        """The labelled samples of a part, read as the training data was, and the part's name; the arguments are those of `evaluate`.
+
+        Raises:
+            DataError: the samples have no target, or are of another modality.
+        """
+        samples = to_evaluate(data, modality=self.modality, reading=self.reading, target=target)
+        self._check_modality(samples)
+        chosen_part = part or samples.evaluated_part
+        samples = samples.part(chosen_part) if chosen_part else samples
+        if not samples.has_target:
+            raise DataError(
+                f"{samples.source} has no labels to compare with; use predict, or name the column with --target"
+            )
+        valid = samples.table.filter(pc.is_valid(samples.table.column("target")))
+        return replace(samples, table=valid), chosen_part
 
     def save(self, path: str | Path, *, by_reference: bool = False) -> Path:
         """Write the model directory; a model that is already there is replaced, anything else is refused.

@@ -58,6 +58,11 @@ class MultiLabel(Task):
         """Mean average precision, macro-F1 at 0.5, log-loss, calibration error and `recall.NAME` of each label that occurs."""
         return metrics.multi_label(targets.values, predicted, labels=targets.labels, seed=seed)
 
+    def outcomes(self, targets: Targets, predicted: Float[np.ndarray, "n k"]) -> dict[str, Float[np.ndarray, "n"]]:
+        """The log-loss, the mean over labels."""
+        likelihood = np.where(targets.values, predicted, 1.0 - predicted)
+        return {"log_loss": metrics.surprise(likelihood).mean(axis=1)}
+
     def prediction(self, predicted: Float[np.ndarray, "k"], labels: tuple[str, ...]) -> Mapping[str, Any]:
         """The labels of probability one half and more, and all probabilities by name."""
         by_name = {label: float(p) for label, p in zip(labels, predicted, strict=True)}

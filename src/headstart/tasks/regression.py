@@ -60,6 +60,10 @@ class Regression(Task):
         """Mean absolute error in the target's unit, and R² where the targets vary."""
         return metrics.regression(targets.values, predicted[:, 0], seed=seed)
 
+    def outcomes(self, targets: Targets, predicted: Float[np.ndarray, "n 1"]) -> dict[str, Float[np.ndarray, "n"]]:
+        """The absolute error in the target's unit."""
+        return {"mae": np.abs(predicted[:, 0] - targets.values)}
+
     def prediction(self, predicted: Float[np.ndarray, "1"], labels: tuple[str, ...]) -> Mapping[str, Any]:  # noqa: ARG002
         """The value; the ends of its interval are null until a model carries one."""
         return {"value": float(predicted[0]), "low": None, "high": None, "outlier": None}

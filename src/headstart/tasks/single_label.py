@@ -55,6 +55,12 @@ class SingleLabel(Task):
         """Accuracy, balanced accuracy, macro-F1, log-loss, calibration error and `recall.NAME` of each label that occurs."""
         return metrics.single_label(targets.values, predicted, labels=targets.labels, seed=seed)
 
+    def outcomes(self, targets: Targets, predicted: Float[np.ndarray, "n k"]) -> dict[str, Float[np.ndarray, "n"]]:
+        """Whether the most probable label is right, and the log-loss."""
+        own = predicted[np.arange(len(targets)), targets.values]
+        hit = (predicted.argmax(axis=1) == targets.values).astype(np.float64)
+        return {"accuracy": hit, "log_loss": metrics.surprise(own)}
+
     def prediction(self, predicted: Float[np.ndarray, "k"], labels: tuple[str, ...]) -> Mapping[str, Any]:
         """The most probable label with all probabilities by name."""
         best = int(np.argmax(predicted))

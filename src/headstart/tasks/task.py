@@ -68,6 +68,10 @@ class Task(ABC):
         """Every metric of the task by name, each with a 95 % bootstrap interval. Names: docs/json.md."""
 
     @abstractmethod
+    def outcomes(self, targets: Targets, predicted: Float[np.ndarray, "n k"]) -> dict[str, Float[np.ndarray, "n"]]:
+        """What each sample adds to those metrics that are plain means over samples, by their names; the first decides a comparison."""
+
+    @abstractmethod
     def prediction(self, predicted: Float[np.ndarray, "k"], labels: tuple[str, ...]) -> Mapping[str, Any]:
         """The JSON of one prediction, without `input`. Keys that a model does not carry are null."""
 
