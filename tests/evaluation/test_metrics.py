@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as sk
 
 from headstart.evaluation import intervals
@@ -89,6 +90,23 @@ def test_intervals_are_those_of_resampling_rows(name: str, figure) -> None:
     low, high = by_hand(y, p, figure)
     assert found.low == pytest.approx(low, abs=0.15 * (high - low))
     assert found.high == pytest.approx(high, abs=0.15 * (high - low))
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (0, 4), (4, 4), (7, 10), (300, 300), (999, 1000)])
+def test_a_share_has_wilsons_interval(hits: int, n: int) -> None:
+    wanted = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    found = intervals.share(hits, n)
+    assert (found.value, found.low, found.high) == pytest.approx((hits / n, wanted.low, wanted.high))
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_figures_without_a_mistake_are_not_certain() -> None:
+    y = np.array([0, 0, 0, 0, 1, 1])
+    found = single_label(y, np.eye(2)[y], labels=("a", "b"))
+    assert found["accuracy"].value == found["recall.a"].value == 1.0
+    assert found["recall.b"].low < found["recall.a"].low < found["accuracy"].low < 0.7
+    several = multi_label(np.eye(2, dtype=bool)[y], np.eye(2)[y], labels=("a", "b"))
+    assert several["recall.a"] == found["recall.a"]
 
 
 def test_the_interval_of_mean_average_precision_is_that_of_resampling_rows() -> None:

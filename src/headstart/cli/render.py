@@ -150,7 +150,7 @@ def _figures(console: Console, columns: Mapping[str, Mapping[str, Estimate]]) ->
         console.print(
             f"[dim]  the {len(shown)} labels of lowest recall, of {len(recalls)}; all of them are in the model's card[/]"
         )
-    console.print("[dim]  in brackets: 95 % bootstrap intervals[/]")
+    console.print("[dim]  in brackets: 95 % intervals[/]")
 
 
 def predictions(answers: Sequence[Mapping[str, Any]], *, top: int) -> None:

@@ -1,4 +1,4 @@
-"""Estimates with their 95 % intervals, by the bootstrap over samples.
+"""Estimates with their 95 % intervals: shares of samples by Wilson's score, everything else by the bootstrap over samples.
 
 Resampling n rows only matters through what a metric sums up, so no row is ever drawn twice by hand: a function of the confusion
 matrix is resampled exactly by multinomial draws over its cells, and a function of means by weighting the rows.
@@ -15,6 +15,8 @@ EXACT_ROWS = 16_384
 """Past so many rows, resampled means are drawn from their normal limit instead."""
 
 _CELLS = 1 << 23
+# The normal distribution's quantile of 97.5 %.
+_Z = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,19 @@ def estimate(value: float, draws: Float[np.ndarray, "b"], *, centred: bool = Fal
         draws = np.maximum(draws - np.median(draws) + value, 0.0)
     low, high = np.percentile(draws, (2.5, 97.5))
     return Estimate(float(value), float(min(low, value)), float(max(high, value)))
+
+
+def share(hits: int, n: int) -> Estimate:
+    """A share of n samples with Wilson's score interval (1927), which says something also where all or none are hits.
+
+    Args:
+        hits: how many are.
+        n: of how many; at least 1.
+    """
+    value, square = hits / n, _Z**2 / n
+    middle = (value + square / 2) / (1 + square)
+    half = _Z * np.sqrt(value * (1 - value) / n + square / (4 * n)) / (1 + square)
+    return Estimate(value, float(max(0.0, min(value, middle - half))), float(min(1.0, max(value, middle + half))))
 
 
 def confusion_draws(

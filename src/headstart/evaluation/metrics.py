@@ -13,6 +13,7 @@ from headstart.evaluation.intervals import (
     estimate,
     mean_draws,
     row_weights,
+    share,
 )
 
 BINS = 15
@@ -44,21 +45,20 @@ def single_label(
     k = predicted.shape[1]
     chosen = predicted.argmax(axis=1)
     occurring = np.unique(targets)
-    draws = confusion_draws(
-        (targets, chosen), lambda hits, true, told: _of_confusion(hits, true, told, occurring=occurring), k=k, seed=seed
-    )
+    draws = confusion_draws((targets, chosen), _of_confusion, k=k, seed=seed)
     recalls = sk.recall_score(targets, chosen, labels=occurring, average=None, zero_division=0)
     values = {
-        "accuracy": sk.accuracy_score(targets, chosen),
         "balanced_accuracy": recalls.mean(),
         "macro_f1": sk.f1_score(targets, chosen, average="macro", zero_division=0),
     }
-    figures = {name: estimate(value, draws[:, i]) for i, (name, value) in enumerate(values.items())}
+    hits, occurrences = np.bincount(targets[targets == chosen], minlength=k), np.bincount(targets, minlength=k)
+    figures = {"accuracy": share(int(hits.sum()), len(targets))}
+    figures |= {name: estimate(value, draws[:, i]) for i, (name, value) in enumerate(values.items())}
     losses = surprise(predicted[np.arange(len(targets)), targets])
     confidence = predicted[np.arange(len(targets)), chosen]
     figures |= _probability_figures(losses, confidence, (chosen == targets).astype(np.float64), seed=seed)
-    for i, label in enumerate(occurring):
-        figures[f"recall.{labels[label]}"] = estimate(recalls[i], draws[:, 3 + i])
+    for label in occurring:
+        figures[f"recall.{labels[label]}"] = share(int(hits[label]), int(occurrences[label]))
     return figures
 
 
@@ -90,12 +90,9 @@ def multi_label(
         figures["macro_f1"] = estimate(float(_f1(*value[0]).mean()), _mean(_f1(*draws.transpose(1, 0, 2)), 1))
     likelihood = np.where(targets, predicted, 1.0 - predicted)
     figures |= _probability_figures(surprise(likelihood).mean(axis=1), predicted, targets.astype(np.float64), seed=seed)
-    for i, label in enumerate(counted):
+    for label in counted:
         if label in occurring:
-            recall = value[0, 0, i] / (value[0, 0, i] + value[0, 2, i])
-            figures[f"recall.{labels[label]}"] = estimate(
-                recall, _ratio(draws[:, 0, i], draws[:, 0, i] + draws[:, 2, i])
-            )
+            figures[f"recall.{labels[label]}"] = share(int(hit[:, label].sum()), int(targets[:, label].sum()))
     return figures
 
 
@@ -158,17 +155,10 @@ def _probability_figures(
 
 
 def _of_confusion(
-    hits: Float[np.ndarray, "b k"],
-    true: Float[np.ndarray, "b k"],
-    chosen: Float[np.ndarray, "b k"],
-    *,
-    occurring: np.ndarray,
-) -> Float[np.ndarray, "b m"]:
-    """Accuracy, balanced accuracy, macro-F1 and the recalls of the labels that occur, for each resample."""
-    accuracy = hits.sum(axis=1) / true.sum(axis=1)
-    recalls = _ratio(hits, true)
-    f1 = _ratio(2 * hits, true + chosen)
-    return np.column_stack([accuracy, _mean(recalls, 1), _mean(f1, 1), recalls[:, occurring]])
+    hits: Float[np.ndarray, "b k"], true: Float[np.ndarray, "b k"], chosen: Float[np.ndarray, "b k"]
+) -> Float[np.ndarray, "b 2"]:
+    """Balanced accuracy and macro-F1 of each resample."""
+    return np.column_stack([_mean(_ratio(hits, true), 1), _mean(_ratio(2 * hits, true + chosen), 1)])
 
 
 def _mean_average_precision(targets: np.ndarray, predicted: np.ndarray, *, seed: int) -> Estimate:

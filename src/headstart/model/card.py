@@ -42,7 +42,7 @@ def _summary(manifest: Manifest) -> str:
 def _measured(manifest: Manifest) -> str:
     fit = manifest.fit
     lines = [
-        f"On **{fit['evaluated_on']}**. In brackets the 95 % bootstrap interval.",
+        f"On **{fit['evaluated_on']}**. In brackets the 95 % interval.",
         "",
         "| figure | value |",
         "|---|---|",

@@ -65,7 +65,7 @@ class Task(ABC):
 
     @abstractmethod
     def metrics(self, targets: Targets, predicted: Float[np.ndarray, "n k"], *, seed: int = 0) -> dict[str, Estimate]:
-        """Every metric of the task by name, each with a 95 % bootstrap interval. Names: docs/json.md."""
+        """Every metric of the task by name, each with its 95 % interval. Names: docs/json.md."""
 
     @abstractmethod
     def outcomes(self, targets: Targets, predicted: Float[np.ndarray, "n k"]) -> dict[str, Float[np.ndarray, "n"]]:
