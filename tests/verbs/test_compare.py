@@ -57,6 +57,16 @@ def test_what_either_was_fitted_on_is_left_out(data: Path, tmp_path: Path) -> No
     assert (found.n, found.left_out, found.in_sample) == (4, 30, False)
 
 
+def test_the_screen_explains_its_numbers(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from headstart.cli.main import main
+
+    folder = str(fitted(data).save(tmp_path / "mein modell ä"))
+    assert main(["compare", folder, folder, str(data), "--quiet"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "p: how often chance alone gives so large a difference" in shown
+    assert "cannot be told apart: accuracy" in shown
+
+
 def test_models_that_cannot_be_compared_are_refused(data: Path, tmp_path: Path) -> None:
     model = fitted(data)
     text = data.read_text(encoding="utf-8").replace("good", "fine")

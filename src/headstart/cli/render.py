@@ -125,6 +125,7 @@ def comparison(found: Comparison, *, source: str) -> None:
         title = _NAMES.get(name, name) + hint
         table.add_row(title, f"{each.a:.4f}", f"{each.b:.4f}", _figure(each.difference), f"{each.p:.2g}")
     console.print(table)
+    console.print("[dim]  in brackets: 95 % intervals; p: how often chance alone gives so large a difference[/]")
     _skipped(console, found.skipped)
     for warning in found.warnings:
         console.print(f"[yellow]![/] {escape(warning)}")
