@@ -5,14 +5,13 @@ import ast
 import csv
 import dataclasses
 import functools
-import json
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from headstart.backbones.backbone import BackboneRequest
 from headstart.cli import render
+from headstart.cli.output import print_json, show
 from headstart.cli.watch import Watch
 from headstart.core.errors import CacheError, UsageError
 from headstart.core.progress import Progress
@@ -40,7 +39,7 @@ def fit(options: argparse.Namespace) -> int:
     if out is not None:
         model.save(out, by_reference=options.by_reference)
     if options.json:
-        _print_json(model.report.to_json(None if out is None else str(out)))
+        print_json(model.report.to_json(None if out is None else str(out)))
     else:
         render.fit(model.report, out=out, modality=model.modality)
     return 0
@@ -57,7 +56,7 @@ def predict(options: argparse.Namespace) -> int:
         sys.stderr.write(f"headstart: {warning}\n")
     if options.json:
         for answer in answers:
-            _print_json(answer)
+            print_json(answer)
     elif options.csv:
         _write_csv(model, answers)
     else:
@@ -77,7 +76,7 @@ def evaluate(options: argparse.Namespace) -> int:
             engine=options.engine,
             progress=progress,
         )
-    _show(report, functools.partial(render.evaluation, source=options.data), as_json=options.json)
+    show(report, functools.partial(render.evaluation, source=options.data), as_json=options.json)
     return 0
 
 
@@ -94,7 +93,7 @@ def compare(options: argparse.Namespace) -> int:
             engine=options.engine,
             progress=progress,
         )
-    _show(found, functools.partial(render.comparison, source=options.data), as_json=options.json)
+    show(found, functools.partial(render.comparison, source=options.data), as_json=options.json)
     return 0
 
 
@@ -102,7 +101,7 @@ def models(options: argparse.Namespace) -> int:
     """`headstart models`."""
     entries = models_verb(modality=options.modality, installed=options.installed)
     if options.json:
-        _print_json({"models": [dataclasses.asdict(entry) for entry in entries]})
+        print_json({"models": [dataclasses.asdict(entry) for entry in entries]})
     else:
         render.models(entries)
     return 0
@@ -115,14 +114,14 @@ def cache(options: argparse.Namespace) -> int:
 
 def _cache_list(options: argparse.Namespace) -> int:
     listing = list_cache()
-    _show(listing, render.cache_listing, as_json=options.json)
+    show(listing, render.cache_listing, as_json=options.json)
     return 0
 
 
 def _cache_verify(options: argparse.Namespace) -> int:
     with Watch(quiet=options.quiet) as progress:
         check = verify_cache(mend=options.mend, progress=progress)
-    _show(check, render.cache_check, as_json=options.json)
+    show(check, render.cache_check, as_json=options.json)
     if not check.whole:
         raise CacheError(
             f"the rows of {check.damaged} of {len(check.checked)} backbones in {check.root} are damaged: 'headstart cache verify --mend'"
@@ -140,7 +139,7 @@ def _cache_prune(options: argparse.Namespace) -> int:
         dry_run=options.dry_run,
     )
     pruned = prune_cache(chosen)
-    _show(pruned, render.pruned, as_json=options.json)
+    show(pruned, render.pruned, as_json=options.json)
     return 0
 
 
@@ -225,25 +224,6 @@ def _exists(text: str) -> bool:
         return bool(text.strip()) and Path(text).exists()
     except (OSError, ValueError):
         return False
-
-
-class _Shown(Protocol):
-    def to_json(self) -> dict[str, Any]: ...
-
-
-_S = TypeVar("_S", bound=_Shown)
-
-
-def _show(found: _S, table: Callable[[_S], None], *, as_json: bool) -> None:
-    """Print what a verb found: as one JSON object, or as a table."""
-    if as_json:
-        _print_json(found.to_json())
-    else:
-        table(found)
-
-
-def _print_json(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _write_csv(model: Model, answers: list[dict[str, Any]]) -> None:

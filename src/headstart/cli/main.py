@@ -1,12 +1,22 @@
 """`headstart`: parse, call one verb, render."""
 
 import argparse
+import importlib
+import importlib.util
 import os
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+
+from headstart.cli.arguments import Verbs, add_engine, add_labelled, add_running, age, count, room, seed, share, verb
 
 EXIT_DONE, EXIT_REFUSED, EXIT_USAGE, EXIT_PARTLY, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+# Verbs with a file of their own in this room: `add(verbs)` parses, and sets `run`, which calls the verb and shows what it found.
+OWN_FILES = tuple(
+    name
+    for name in ("check", "curve", "pick", "explain", "search", "report")
+    if importlib.util.find_spec(f"headstart.cli.{name}")
+)
 
 _EPILOG = """\
 exit status: 0 done; 1 refused, with one sentence that says why; 2 wrong usage; 3 predictions were made but some inputs could not be read;
@@ -34,9 +44,7 @@ def _run(options: argparse.Namespace) -> int:
     from headstart.core.errors import HeadstartError, UsageError
 
     try:
-        from headstart.cli import commands
-
-        status = int(getattr(commands, options.verb)(options))
+        status = int(_command(options)(options))
         sys.stdout.flush()
     except UsageError as error:
         return _say(str(error), EXIT_USAGE)
@@ -48,6 +56,17 @@ def _run(options: argparse.Namespace) -> int:
         place = f": {error.filename}" if error.filename else ""
         return _say(f"the system refused ({error.strerror or error}){place}", EXIT_REFUSED)
     return status
+
+
+def _command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    """What runs the verb: the function that its own file names, or the one of its name in `commands`."""
+    own: Callable[[argparse.Namespace], int] | None = getattr(options, "run", None)
+    if own is not None:
+        return own
+    from headstart.cli import commands
+
+    found: Callable[[argparse.Namespace], int] = getattr(commands, options.verb)
+    return found
 
 
 def _steady_streams() -> None:
@@ -76,6 +95,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(verbs)
     _add_evaluate(verbs)
     _add_compare(verbs)
+    for name in OWN_FILES:
+        importlib.import_module(f"headstart.cli.{name}").add(verbs)
     _add_models(verbs)
     _add_cache(verbs)
     return parser
@@ -83,11 +104,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 # What a fitted model runs at where nobody says.
 _AS_FITTED = "what the model was fitted at, or float32 where this device has no units for that; a difference is told"
-_Verbs = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-def _add_fit(verbs: _Verbs) -> None:  # type: ignore[valid-type]
-    fit = _verb(verbs, "fit", "fit a model to a folder of labelled photos, texts or recordings, or to a table")
+def _add_fit(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    fit = verb(verbs, "fit", about="fit a model to a folder of labelled photos, texts or recordings, or to a table")
     fit.add_argument("data", help="a folder of class folders (with or without train/ val/ test/), a table (.csv .tsv .jsonl .parquet), "
                      "or a folder of tables named train, val, test")  # fmt: skip
     fit.add_argument(
@@ -105,7 +125,7 @@ def _add_fit(verbs: _Verbs) -> None:  # type: ignore[valid-type]
         "--separator", metavar="TEXT", help="what separates the labels of a multi-label cell, such as '|'"
     )
     data.add_argument("--modality", choices=["image", "text", "audio"], help="what the inputs are")
-    data.add_argument("--hold-out", type=_share, default=0.0, metavar="SHARE", help="set aside this share of the samples as a test part, "
+    data.add_argument("--hold-out", type=share, default=0.0, metavar="SHARE", help="set aside this share of the samples as a test part, "
                       "stratified by label (default: none; the figures are then out-of-fold ones)")  # fmt: skip
     model = fit.add_argument_group("model")
     model.add_argument("--backbone", metavar="SOURCE:NAME", help="such as timm:resnet50, transformers:bert-base-uncased or "
@@ -124,19 +144,19 @@ def _add_fit(verbs: _Verbs) -> None:  # type: ignore[valid-type]
     model.add_argument(
         "--long", choices=["truncate", "windows"], help="what to do with texts past the backbone's limit"
     )
-    _add_running(
+    add_running(
         model, "the backbone's own on this device: float32, unless it was measured to keep its rows at a narrower one"
     )
     model.add_argument("--head", default="auto", help="auto, logistic, ridge, lda, prototype, knn, or one with options such as "
                        "'ridge(penalty=0.1)' (default: auto)")  # fmt: skip
-    model.add_argument("--seed", type=_seed, default=0, help="decides the folds and what is held out (default: 0)")
+    model.add_argument("--seed", type=seed, default=0, help="decides the folds and what is held out (default: 0)")
     model.add_argument(
         "--by-reference", action="store_true", help="store the backbone's name and digest instead of its weights"
     )
 
 
-def _add_predict(verbs: _Verbs) -> None:  # type: ignore[valid-type]
-    predict = _verb(verbs, "predict", "names with calibrated probabilities for files, folders, tables or texts")
+def _add_predict(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    predict = verb(verbs, "predict", about="names with calibrated probabilities for files, folders, tables or texts")
     predict.add_argument("model", help="the model directory")
     predict.add_argument(
         "inputs",
@@ -145,68 +165,44 @@ def _add_predict(verbs: _Verbs) -> None:  # type: ignore[valid-type]
         help="files, a folder or a table; for a text model also the text itself, in quotes",
     )
     predict.add_argument("--csv", action="store_true", help="a CSV table on standard output, and nothing else there")
-    predict.add_argument(
-        "--top", type=_count, default=3, metavar="N", help="labels to show for each input (default: 3)"
-    )
-    _add_running(predict, _AS_FITTED)
+    predict.add_argument("--top", type=count, default=3, metavar="N", help="labels to show for each input (default: 3)")
+    add_running(predict, _AS_FITTED)
 
 
-def _add_evaluate(verbs: _Verbs) -> None:  # type: ignore[valid-type]
-    evaluate = _verb(verbs, "evaluate", "a model's figures on labelled data that it was not fitted on")
+def _add_evaluate(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    evaluate = verb(verbs, "evaluate", about="a model's figures on labelled data that it was not fitted on")
     evaluate.add_argument("model", help="the model directory")
-    _add_labelled(evaluate)
-    _add_running(evaluate, _AS_FITTED)
+    add_labelled(evaluate)
+    add_running(evaluate, _AS_FITTED)
 
 
-def _add_compare(verbs: _Verbs) -> None:  # type: ignore[valid-type]
-    compare = _verb(verbs, "compare", "two models on the same labelled samples, with a paired test")
+def _add_compare(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    compare = verb(verbs, "compare", about="two models on the same labelled samples, with a paired test")
     compare.add_argument("model_a", help="the directory of one model")
     compare.add_argument("model_b", help="the directory of another one, of the same labels")
-    _add_labelled(compare)
-    _add_engine(compare)
+    add_labelled(compare)
+    add_engine(compare)
 
 
-def _add_labelled(place: argparse.ArgumentParser) -> None:
-    place.add_argument("data", help="labelled data, laid out like the training data or one part of it")
-    place.add_argument(
-        "--part", choices=["train", "val", "test"], help="which part (default: test, else val, else all)"
-    )
-    place.add_argument(
-        "--target", metavar="COLUMN", help="the column with the labels, where it has another name than in training"
-    )
-
-
-def _add_running(place: argparse._ActionsContainer, default: str) -> None:
-    place.add_argument(
-        "--precision", default="", metavar="NAME", help=f"float32, bfloat16 or float16 (default: {default})"
-    )
-    _add_engine(place)
-
-
-def _add_engine(place: argparse._ActionsContainer) -> None:
-    place.add_argument("--engine", default="auto", metavar="NAME", help="what runs the backbone, such as eager or openvino; it changes no "
-                       "row (default: auto, which goes by the hardware and by how many rows are missing)")  # fmt: skip
-
-
-def _add_models(verbs: _Verbs) -> None:  # type: ignore[valid-type]
-    models = _verb(verbs, "models", "what pretrained models there are, what is on this machine, licence and size")
+def _add_models(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    models = verb(verbs, "models", about="what pretrained models there are, what is on this machine, licence and size")
     models.add_argument("--modality", choices=["image", "text", "audio"], help="only those for this modality")
     models.add_argument("--installed", action="store_true", help="only those that are on this machine")
 
 
-def _add_cache(verbs: _Verbs) -> None:  # type: ignore[valid-type]
+def _add_cache(verbs: Verbs) -> None:  # type: ignore[valid-type]
     about = "what the feature store holds, whether it is whole, and making room"
     cache = verbs.add_parser("cache", help=about, description=about)  # type: ignore[attr-defined]
     actions = cache.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _verb(actions, "list", "the stored rows of each backbone, with their room and last use")
-    verify = _verb(actions, "verify", "compare every stored row with its checksum; status 1 where one is damaged")
+    verb(actions, "list", about="the stored rows of each backbone, with their room and last use")
+    verify = verb(actions, "verify", about="compare every stored row with its checksum; status 1 where one is damaged")
     verify.add_argument(
         "--mend", action="store_true", help="drop damaged rows, so that the next run extracts them again"
     )
-    prune = _verb(actions, "prune", "make room; what another process has open stays")
-    prune.add_argument("--older-than", type=_age, metavar="AGE", help="what was last used so long ago: 12h, 30d, 8w")
+    prune = verb(actions, "prune", about="make room; what another process has open stays")
+    prune.add_argument("--older-than", type=age, metavar="AGE", help="what was last used so long ago: 12h, 30d, 8w")
     prune.add_argument(
-        "--to", type=_room, metavar="SIZE", help="as much as exceeds this, least recently used first: 500MB, 5GB"
+        "--to", type=room, metavar="SIZE", help="as much as exceeds this, least recently used first: 500MB, 5GB"
     )
     prune.add_argument(
         "--backbone", metavar="SOURCE:NAME", help="only the rows of this backbone; with no other option all of them"
@@ -215,62 +211,6 @@ def _add_cache(verbs: _Verbs) -> None:  # type: ignore[valid-type]
         "--orphans", action="store_true", help="what killed runs left behind, and rows of other versions of headstart"
     )
     prune.add_argument("--dry-run", action="store_true", help="remove nothing, and tell what would go")
-
-
-def _verb(verbs: _Verbs, name: str, about: str) -> argparse.ArgumentParser:  # type: ignore[valid-type]
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=about, description=about)  # type: ignore[attr-defined]
-    parser.add_argument(
-        "--json", action="store_true", help="JSON on standard output, and nothing else there (docs/json.md)"
-    )
-    parser.add_argument("--quiet", action="store_true", help="no progress")
-    parser.add_argument(
-        "--offline", action="store_true", help="open no socket: weights come from this machine or not at all"
-    )
-    return parser
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 < value < 1.0:
-        raise argparse.ArgumentTypeError(f"a share between 0 and 1, such as 0.2, and got {text!r}")
-    return value
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"a whole number from 0 to 2**32 - 1, and got {text!r}")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number from 1, and got {text!r}")
-    return int(text)
-
-
-def _age(text: str) -> float:
-    """Seconds."""
-    seconds = _measured(text, {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800})
-    if seconds is None:
-        raise argparse.ArgumentTypeError(f"an age with its unit (s, min, h, d, w), such as 30d, and got {text!r}")
-    return seconds
-
-
-def _room(text: str) -> int:
-    """Bytes."""
-    size = _measured(text, {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12})
-    if size is None:
-        raise argparse.ArgumentTypeError(f"a size with its unit (B, kB, MB, GB, TB), such as 5GB, and got {text!r}")
-    return int(size)
-
-
-def _measured(text: str, units: Mapping[str, int]) -> float | None:
-    """A number and a unit, in the unit of size 1; None where it is something else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", text.strip().lower(), re.ASCII)
-    return None if found is None or found[2] not in units else float(found[1]) * units[found[2]]
 
 
 def _say(sentence: str, status: int) -> int:

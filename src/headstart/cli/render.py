@@ -1,17 +1,15 @@
 """Tables that a person can read, on standard output."""
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from headstart.backbones.backbone import CatalogueEntry
-from headstart.core.errors import Skipped
+from headstart.cli.output import escape, figure, new_console, short, size_text, skipped_inputs
 from headstart.evaluation.intervals import Estimate
 from headstart.model.reports import OUT_OF_FOLD, EvaluationReport, FitReport
 from headstart.verbs.cache import CacheCheck, CacheListing, Pruned
@@ -34,7 +32,7 @@ _MOST_SKIPPED = 10
 
 def fit(report: FitReport, *, out: Path | None, modality: str) -> None:
     """What `headstart fit` shows: data, backbone, heads, figures, doubts, and where the model lies."""
-    console = _console()
+    console = new_console()
     for note in report.notes:
         console.print(f"[dim]·[/] {escape(note)}")
     parts = ", ".join(f"{count:,} {part}" for part, count in report.n.items() if count)
@@ -54,7 +52,7 @@ def fit(report: FitReport, *, out: Path | None, modality: str) -> None:
     )
     _candidates(console, report)
     _figures(console, _columns(report))
-    _skipped(console, report.skipped)
+    skipped_inputs(console, report.skipped)
     for warning in report.warnings:
         console.print(f"[yellow]![/] {escape(warning)}")
     if out is not None:
@@ -94,7 +92,7 @@ def _candidates(console: Console, report: FitReport) -> None:
 
 def evaluation(report: EvaluationReport, *, source: str) -> None:
     """What `headstart evaluate` shows."""
-    console = _console()
+    console = new_console()
     part = f", part {report.part}" if report.part else ""
     console.print(f"[bold]{escape(source)}[/]{part}: {report.n:,} samples")
     if report.in_sample:
@@ -104,14 +102,14 @@ def evaluation(report: EvaluationReport, *, source: str) -> None:
     elif report.left_out:
         console.print(f"[dim]·[/] {report.left_out:,} samples are left out because the model was fitted on them")
     _figures(console, {"value": report.metrics})
-    _skipped(console, report.skipped)
+    skipped_inputs(console, report.skipped)
     for warning in report.warnings:
         console.print(f"[yellow]![/] {escape(warning)}")
 
 
 def comparison(found: Comparison, *, source: str) -> None:
     """What `headstart compare` shows."""
-    console = _console()
+    console = new_console()
     part = f", part {found.part}" if found.part else ""
     console.print(f"[bold]{escape(source)}[/]{part}: {found.n:,} samples")
     if found.left_out:
@@ -123,10 +121,10 @@ def comparison(found: Comparison, *, source: str) -> None:
     for name, each in found.figures.items():
         hint = " [dim](lower is better)[/]" if name in _LOWER_IS_BETTER else ""
         title = _NAMES.get(name, name) + hint
-        table.add_row(title, f"{each.a:.4f}", f"{each.b:.4f}", _figure(each.difference), f"{each.p:.2g}")
+        table.add_row(title, f"{each.a:.4f}", f"{each.b:.4f}", figure(each.difference), f"{each.p:.2g}")
     console.print(table)
     console.print("[dim]  in brackets: 95 % intervals; p: how often chance alone gives so large a difference[/]")
-    _skipped(console, found.skipped)
+    skipped_inputs(console, found.skipped)
     for warning in found.warnings:
         console.print(f"[yellow]![/] {escape(warning)}")
     console.print(f"[bold]{escape(found.verdict)}[/]")
@@ -145,7 +143,7 @@ def _figures(console: Console, columns: Mapping[str, Mapping[str, Estimate]]) ->
     for name in [name for name in first if name not in recalls] + shown:
         title = f"recall of {escape(name.removeprefix('recall.'))}" if name in recalls else _NAMES.get(name, name)
         hint = " [dim](lower is better)[/]" if name in _LOWER_IS_BETTER else ""
-        table.add_row(title + hint, *(_figure(metrics.get(name)) for metrics in columns.values()))
+        table.add_row(title + hint, *(figure(metrics.get(name)) for metrics in columns.values()))
     console.print(table)
     if len(shown) < len(recalls):
         console.print(
@@ -156,12 +154,12 @@ def _figures(console: Console, columns: Mapping[str, Mapping[str, Estimate]]) ->
 
 def predictions(answers: Sequence[Mapping[str, Any]], *, top: int) -> None:
     """What `headstart predict` shows: a line an input."""
-    console = _console()
+    console = new_console()
     table = Table(box=None, padding=(0, 2), header_style="dim")
     table.add_column("input", overflow="fold")
     table.add_column("answer", overflow="fold")
     for answer in answers:
-        table.add_row(escape(_short(answer["input"])), _answer(answer, top))
+        table.add_row(escape(short(answer["input"])), _answer(answer, top))
     console.print(table)
     if cut := sum(bool(answer.get("truncated")) for answer in answers):
         console.print(f"[yellow]![/] {cut:,} texts are longer than the backbone reads and were cut at its limit")
@@ -185,13 +183,13 @@ def _answer(answer: Mapping[str, Any], top: int) -> str:
 
 def models(entries: Sequence[CatalogueEntry]) -> None:
     """What `headstart models` shows."""
-    console = _console()
+    console = new_console()
     table = Table(box=None, padding=(0, 2), header_style="dim")
     table.add_column("backbone", no_wrap=True)
     for heading in ("for", "on this machine", "licence", "what it is"):
         table.add_column(heading, overflow="fold")
     for entry in entries:
-        here = f"[green]yes[/], {_size(entry.size_bytes)}" if entry.installed else "[dim]no[/]"
+        here = f"[green]yes[/], {size_text(entry.size_bytes)}" if entry.installed else "[dim]no[/]"
         table.add_row(
             escape(entry.backbone),
             entry.modality,
@@ -207,7 +205,7 @@ def models(entries: Sequence[CatalogueEntry]) -> None:
 
 def cache_listing(listing: CacheListing) -> None:
     """What `headstart cache list` shows."""
-    console = _console()
+    console = new_console()
     table = Table(box=None, padding=(0, 2), header_style="dim")
     table.add_column("backbone", overflow="fold")
     for heading in ("precision", "rows", "room", "written", "used"):
@@ -215,12 +213,12 @@ def cache_listing(listing: CacheListing) -> None:
     for each in listing.stored:
         precision = each.spec.precision if each.spec is not None else ""
         ages = (_age(each.written), _age(each.used))
-        table.add_row(escape(each.title), precision, f"{each.rows:,}", _size(each.bytes), *ages)
-    console.print(f"[bold]{escape(str(listing.root))}[/]: {_size(listing.bytes) or 'empty'}")
+        table.add_row(escape(each.title), precision, f"{each.rows:,}", size_text(each.bytes), *ages)
+    console.print(f"[bold]{escape(str(listing.root))}[/]: {size_text(listing.bytes) or 'empty'}")
     if listing.stored:
         console.print(table)
     if listing.artefacts:
-        size = _size(sum(each.bytes for each in listing.artefacts))
+        size = size_text(sum(each.bytes for each in listing.artefacts))
         console.print(f"  compiled networks: {len(listing.artefacts):,}, {size}")
     for each in listing.stored:
         if each.damaged:
@@ -237,7 +235,7 @@ def cache_listing(listing: CacheListing) -> None:
 
 def cache_check(check: CacheCheck) -> None:
     """What `headstart cache verify` shows."""
-    console = _console()
+    console = new_console()
     unknown = sum(each.unknown for each in check.checked)
     console.print(
         f"[bold]{escape(str(check.root))}[/]: {check.rows:,} rows of {len(check.checked):,} backbones checked"
@@ -258,14 +256,16 @@ def cache_check(check: CacheCheck) -> None:
 
 def pruned(result: Pruned) -> None:
     """What `headstart cache prune` shows."""
-    console = _console()
+    console = new_console()
     for each in result.removed:
         rows = f"{each.rows:,} rows, " if each.rows else ""
-        console.print(f"[dim]·[/] {escape(each.what)}: {rows}{_size(each.bytes)} [dim]({escape(each.path.name)})[/]")
+        console.print(
+            f"[dim]·[/] {escape(each.what)}: {rows}{size_text(each.bytes)} [dim]({escape(each.path.name)})[/]"
+        )
     for each in result.kept:
         console.print(f"[yellow]![/] {escape(each.what)} stays: another process has it open")
     freed = "would be freed" if result.dry_run else "freed"
-    console.print(f"[bold]{_size(result.bytes) or '0 MB'}[/] {freed}; {_size(result.left) or '0 MB'} left")
+    console.print(f"[bold]{size_text(result.bytes) or '0 MB'}[/] {freed}; {size_text(result.left) or '0 MB'} left")
 
 
 def _age(moment: float | None) -> str:
@@ -277,37 +277,3 @@ def _age(moment: float | None) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit} ago"
     return "now"
-
-
-def _skipped(console: Console, skipped: tuple[Skipped, ...]) -> None:
-    if not skipped:
-        return
-    console.print(f"[yellow]![/] left out, {len(skipped):,} in all:")
-    for each in skipped[:_MOST_SKIPPED]:
-        console.print(f"    {escape(each.input)}: {escape(each.reason)}")
-    if len(skipped) > _MOST_SKIPPED:
-        console.print(f"    and {len(skipped) - _MOST_SKIPPED:,} more; --json lists them all")
-
-
-def _figure(estimate: Estimate | None) -> str:
-    return "" if estimate is None else f"{estimate.value:.4f} [dim]\\[{estimate.low:.3f}, {estimate.high:.3f}][/]"
-
-
-def _size(size: int | None) -> str:
-    return "" if size is None else f"{size / 1e6:,.0f} MB" if size >= 10**7 or not size else f"{size / 1e6:,.1f} MB"
-
-
-def escape(text: str) -> str:
-    """A text of the data as it may stand in the terminal: no markup, and nothing that moves the cursor or changes colours."""
-    return escape_markup("".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in text))
-
-
-def _short(text: str) -> str:
-    """At most 80 characters in one line. What tells paths apart stands at their end, so the middle goes."""
-    one_line = " ".join(text.split())
-    return one_line if len(one_line) <= 80 else f"{one_line[:30]} ... {one_line[-45:]}"
-
-
-def _console() -> Console:
-    # Into a file or a pipe, where there is no width to fit, lines are as wide as a wide terminal.
-    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
