@@ -73,7 +73,7 @@ def perfect(probabilities: np.ndarray) -> float:
     """The 95th percentile of the calibration error of labels that are drawn from the probabilities themselves."""
     rng = np.random.default_rng(SEED)
     confidence = probabilities.max(axis=1)
-    draws = [calibration_error(confidence, rng.random(len(confidence)) < confidence) for _ in range(SIMULATIONS)]
+    draws = [calibration_error(confidence, rng.random(len(confidence)) < confidence)[0] for _ in range(SIMULATIONS)]
     return float(np.percentile(draws, 95))
 
 
@@ -82,7 +82,7 @@ def calibration(name: str, one: Tested) -> Iterator[Figure]:
     confidence, chosen = one.probabilities.max(axis=1), one.probabilities.argmax(axis=1)
     chance = perfect(one.probabilities)
     bound = max(LEAST_BOUND, chance)
-    error = calibration_error(confidence, chosen == one.truths)
+    error = calibration_error(confidence, chosen == one.truths)[0]
     yield Figure(f"{name}/n", len(one.truths), "test items", at_least=FEWEST)
     yield Figure(f"{name}/temperature", one.model.temperature, "divides scores")
     yield Figure(f"{name}/calibration_error_by_chance", chance, f"95th percentile, seed {SEED}")

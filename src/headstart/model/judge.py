@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -22,7 +22,9 @@ from headstart.evaluation.conformal import Conformal, fit_conformal, fit_interva
 from headstart.evaluation.intervals import Estimate, estimate, mean_draws, share
 from headstart.evaluation.judgement import Judgement
 from headstart.evaluation.outliers import OutlierStatistics, fit_outliers
-from headstart.heads.fitted import Head
+
+if TYPE_CHECKING:
+    from headstart.heads.fitted import Head
 
 MOST_ROWS = 10_000
 """Training rows that a judge stores: 25 MB at 1,280 numbers each."""
@@ -72,7 +74,7 @@ class Bond:
     backbone: str
 
     @classmethod
-    def of(cls, head: Head, *, temperature: float, specs: Sequence[BackboneSpec], precision: str) -> "Bond":
+    def of(cls, head: "Head", *, temperature: float, specs: Sequence[BackboneSpec], precision: str) -> "Bond":
         """The bond of a model's parts; `precision` is the one that it was fitted at, whatever it runs at."""
         described = [replace(spec, precision=precision).to_json() for spec in specs]
         rows = hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=16).hexdigest()
@@ -148,7 +150,7 @@ class Judge:
         conformal: what makes sets of labels, or intervals of values.
         outliers: what tells how unlike the training data a sample is.
         neighbours: training rows with their ids.
-        bond: what it was fitted for. Without `conformal` only its `backbone` counts.
+        bond: what it was fitted for: `conformal` for its head, and what looks at rows for its backbone.
     """
 
     conformal: Conformal | None
@@ -158,11 +160,12 @@ class Judge:
 
     def fits(self, bond: Bond) -> bool:
         """Whether it was fitted for a model of this bond."""
-        return self.bond.backbone == bond.backbone and (self.conformal is None or self.bond.head == bond.head)
+        rows = self.outliers is None or self.bond.backbone == bond.backbone
+        return rows and (self.conformal is None or self.bond.head == bond.head)
 
     def without_sets(self) -> "Judge":
         """What still holds after the head or its temperature changed: all that looks at rows alone."""
-        return replace(self, conformal=None, bond=replace(self.bond, head=""))
+        return replace(self, conformal=None)
 
     def verdict(
         self,
@@ -246,8 +249,8 @@ def fit_judge(
     bond: Bond,
     coverage: float = 0.9,
     seed: int = 0,
-) -> Judge:
-    """The judge of a model, from its training rows and what it answered on them out of fold.
+) -> Judge | None:
+    """The judge of a model, from its training rows and what it answered on them out of fold; None where these tell nothing.
 
     Of more than `MOST_ROWS` rows, a sample is looked at and stored in which rare classes keep all of theirs.
 
@@ -272,7 +275,7 @@ def fit_judge(
     own = None if classes is None else classes[kept]
     outliers = fit_outliers(rows, own, fold=fold[kept], seed=seed)
     if outliers is None:
-        return Judge(conformal, None, None, bond)
+        return None if conformal is None else Judge(conformal, None, None, bond)
     labels = np.full(len(kept), -1, np.int64) if own is None else own.astype(np.int64)
     near = Neighbourhood(outliers.rows, outliers.mean, tuple(ids[row] for row in kept), labels)
     return Judge(conformal, outliers, near, bond)

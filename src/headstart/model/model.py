@@ -273,7 +273,7 @@ class Model:
 
         Without a new judge, the old one keeps what it knows of rows alone; its sets or intervals belong to the old head and go.
         """
-        kept = None if self.judge is None else self.judge.without_sets()
+        kept = None if self.judge is None or self.judge.outliers is None else self.judge.without_sets()
         changed = replace(self, head=head, temperature=temperature, judge=judge or kept)
         changed.check_judge()
         return changed

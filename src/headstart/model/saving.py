@@ -132,7 +132,7 @@ def _write(model: "Model", folder: Path, *, by_reference: bool) -> None:
     for name, asset in model.backbone.preparation.assets.items():
         (folder / ASSETS / name).write_bytes(asset)
     manifest = _describe(model, by_reference=by_reference)
-    (folder / "README.md").write_text(card(manifest), encoding="utf-8", newline="\n")
+    (folder / "README.md").write_text(card(manifest, model.judge), encoding="utf-8", newline="\n")
     listed = dataclasses.replace(manifest, files=listing.digests(folder))
     (folder / NAME).write_bytes(listed.to_bytes())
 

@@ -20,6 +20,8 @@ from headstart.data.samples import Samples
 from headstart.data.splits import folds, join_groups
 from headstart.evaluation.intervals import Estimate
 from headstart.features.extraction import Extraction, extract
+from headstart.heads.extrapolation import shipped_temperature
+from headstart.heads.fitted import Head
 from headstart.heads.recipe import HeadRecipe
 from headstart.heads.selection import Candidate, Selection, select
 from headstart.heads.selection import check as check_recipe
@@ -77,10 +79,11 @@ def fit(
     rows = _rows(prepared, extraction, seed=options.seed)
     extracted = time.perf_counter()
     selection = _select(rows, recipe, seed=options.seed, progress=progress)
+    temperature = _temperature(rows, selection, seed=options.seed)
     selected = time.perf_counter()
-    report = _report(prepared, rows, extraction, selection, chosen)
+    report = _report(prepared, rows, extraction, selection=selection, temperature=temperature, backbone=chosen)
     measured = time.perf_counter()
-    model = _model(prepared, rows, selection=selection, backbone=chosen, report=report)
+    model = _model(prepared, rows, head=selection.head, temperature=temperature, backbone=chosen, report=report)
     model = replace(model, judge=_judge(model, prepared, rows=rows, selection=selection, options=options))
     judged = time.perf_counter()
     change, notes = measure(model, prepared.samples.take(rows.in_train), rows=rows.x_train, progress=progress)
@@ -181,12 +184,14 @@ def _select(rows: _Rows, recipe: HeadRecipe, *, seed: int, progress: Progress) -
     return select(x, y, fold=rows.fold, recipe=recipe, groups=groups, seed=seed, progress=progress)
 
 
-def _model(data: FitData, rows: _Rows, *, selection: Selection, backbone: Backbone, report: FitReport) -> Model:
+def _model(
+    data: FitData, rows: _Rows, *, head: Head, temperature: float, backbone: Backbone, report: FitReport
+) -> Model:
     return Model(
         backbone=backbone,
-        head=selection.head,
+        head=head,
         labels=rows.train.labels,
-        temperature=selection.temperature,
+        temperature=temperature,
         prior=_prior(rows),
         reading=data.reading,
         split=rows.split,
@@ -195,7 +200,7 @@ def _model(data: FitData, rows: _Rows, *, selection: Selection, backbone: Backbo
     )
 
 
-def _judge(model: Model, data: FitData, *, rows: _Rows, selection: Selection, options: FitOptions) -> Judge:
+def _judge(model: Model, data: FitData, *, rows: _Rows, selection: Selection, options: FitOptions) -> Judge | None:
     return fit_judge(
         rows.x_train,
         rows.train.values,
@@ -208,18 +213,32 @@ def _judge(model: Model, data: FitData, *, rows: _Rows, selection: Selection, op
     )
 
 
+def _temperature(rows: _Rows, selection: Selection, *, seed: int) -> float:
+    """What the scores of the shipped head are divided by; those out of fold have the selection's own."""
+    x, y = rows.x_train, rows.train
+    return shipped_temperature(x, y, selection=selection, fold=rows.fold, groups=rows.groups, seed=seed)
+
+
 def _prior(rows: _Rows) -> tuple[float, ...] | None:
     """The share of the training rows that each label has; None where there are no labels."""
     counts = rows.task.summary(rows.train)
     return tuple(counts[label] / len(rows.train) for label in rows.train.labels) if rows.train.labels else None
 
 
-def _report(data: FitData, rows: _Rows, extraction: Extraction, selection: Selection, backbone: Backbone) -> FitReport:
+def _report(
+    data: FitData,
+    rows: _Rows,
+    extraction: Extraction,
+    *,
+    selection: Selection,
+    temperature: float,
+    backbone: Backbone,
+) -> FitReport:
     task = rows.task
     out_of_fold = task.metrics(rows.train, task.predict(selection.oof_scores, selection.temperature))
     metrics: dict[str, Estimate] = out_of_fold
     if rows.held is not None and rows.x_held is not None:
-        metrics = task.metrics(rows.held, task.predict(selection.head.scores(rows.x_held), selection.temperature))
+        metrics = task.metrics(rows.held, task.predict(selection.head.scores(rows.x_held), temperature))
     counts = {"train": len(rows.train), "val": 0, "test": 0}
     if rows.held is not None:
         counts[data.evaluated] = len(rows.held)
