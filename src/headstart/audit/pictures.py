@@ -1,0 +1,188 @@
+"""Whether two images show the same picture, also re-encoded, resized or cropped a little.
+
+A hash of 64 bits finds candidates (a discrete cosine transform of a small grey image; the sign of its low frequencies against their
+median), as perceptual hashes do (Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010). What confirms
+them is the correlation of aligned pixels: over all crops of one image that keep at least nine tenths of its sides, of the pixels
+themselves and of their fine structure, which is the pixels less the mean of their surroundings. Cells on a slide or cars on a road
+correlate in the large; copies do so in the small.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+SIDE = 32
+"""Pixels of the sides of the small grey images that are compared."""
+HASH_DISTANCE = 10
+"""Hashes of 64 bits that differ in at most so many make a candidate."""
+STRUCTURE, SMALL_STRUCTURE = 0.94, 0.9
+"""Correlation of the fine structure that confirms a copy; the second where an image has fewer than `SMALL` pixels, since resampling so few loses detail."""
+SMALL = 48
+PIXELS, LEAST_STRUCTURE = 0.992, 0.85
+"""Or that of the pixels, with that of the structure: strong compression spoils what little structure smooth images have."""
+
+_COARSE = 16
+_WORTH_A_LOOK = 0.6
+_SCALES = (0.9, 0.925, 0.95, 0.975)
+_FINER = (-0.0125, -0.00625, 0.0, 0.00625, 0.0125)
+_BATCH = 512
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+Frame = tuple[float, float, float]
+
+
+def grey(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
+    """Luminance of RGB pixels."""
+    return np.rint(pixels.astype(np.float32) @ _GREY).astype(np.uint8)
+
+
+def hashes(small: UInt8[np.ndarray, "n s s"]) -> Bool[np.ndarray, "n 63"]:
+    """Which of the 63 low frequencies beside the mean are above their median."""
+    from scipy.fft import dctn
+
+    low = dctn(small.astype(np.float32), axes=(1, 2), norm="ortho")[:, :8, :8].reshape(len(small), 64)[:, 1:]
+    return np.asarray(low > np.median(low, axis=1, keepdims=True))
+
+
+def hash_neighbours(bits: Bool[np.ndarray, "n 63"], k: int) -> Int[np.ndarray, "m 2"]:
+    """Pairs of images whose hashes differ in at most `HASH_DISTANCE` bits; for each image at most the k nearest."""
+    signs = np.where(bits, 1.0, -1.0).astype(np.float32)
+    n, step = len(signs), max(1, (1 << 24) // max(1, len(signs)))
+    least = signs.shape[1] - 2 * HASH_DISTANCE
+    pairs = []
+    for start in range(0, n, step):
+        alike = signs[start : start + step] @ signs.T
+        alike[np.arange(len(alike)), start + np.arange(len(alike))] = -np.inf
+        kept = min(k, n - 1)
+        at = np.argpartition(alike, n - kept, axis=1)[:, n - kept :]
+        near = np.take_along_axis(alike, at, axis=1) >= least
+        rows = np.broadcast_to(start + np.arange(len(alike))[:, None], at.shape)
+        pairs.append(np.stack([rows[near], at[near]], axis=1))
+    return np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)
+
+
+def copies(
+    small: UInt8[np.ndarray, "n s s"], shortest: Int[np.ndarray, "n"], pairs: Int[np.ndarray, "m 2"]
+) -> Float[np.ndarray, "m"]:
+    """How surely the images of each pair are one picture: 0 where they are not, else their correlation.
+
+    Args:
+        small: grey images of `SIDE` pixels, each squashed to a square.
+        shortest: the shorter side of each original, pixels: images are compared at no more pixels than either has.
+        pairs: positions of two images each.
+    """
+    found = np.zeros(len(pairs))
+    promising = np.concatenate([_promising(small, pairs[at : at + _BATCH]) for at in range(0, len(pairs), _BATCH)] or [found])
+    for row in np.flatnonzero(promising > _WORTH_A_LOOK):
+        one, other = pairs[row]
+        side = int(np.clip(min(shortest[one], shortest[other]), 8, SIDE))
+        pixels, structure = _aligned(*(_resized(small[each], side) for each in (one, other)))
+        least = SMALL_STRUCTURE if min(shortest[one], shortest[other]) < SMALL else STRUCTURE
+        if structure >= least or (pixels >= PIXELS and structure >= LEAST_STRUCTURE):
+            found[row] = max(pixels, structure)
+    return found
+
+
+def _promising(small: np.ndarray, pairs: np.ndarray) -> Float[np.ndarray, "m"]:
+    """The best correlation of fine structure at half the pixels and few crops, either image being cropped."""
+    views = _views(_COARSE)
+    halved = small.reshape(len(small), _COARSE, SIDE // _COARSE, _COARSE, SIDE // _COARSE)
+    one, other = (halved[pairs[:, side]].mean(axis=(2, 4), dtype=np.float32).reshape(len(pairs), -1) for side in (0, 1))
+    best = np.full(len(pairs), -1.0)
+    for cropped, whole in ((one, other), (other, one)):
+        reference = _unit(whole @ views[0])
+        for view in views:
+            best = np.maximum(best, (_unit(cropped @ view) * reference).sum(axis=1))
+    return best
+
+
+@cache
+def _views(side: int) -> tuple[np.ndarray, ...]:
+    """For each crop the linear map from an image's pixels to the fine structure of the crop; the first keeps the whole image."""
+    blur = _blur(side)
+    maps = []
+    for frame in _frames(steps=3):
+        rows, columns = _cut(side, frame[0], frame[1]), _cut(side, frame[0], frame[2])
+        maps.append((np.kron(rows, columns) - np.kron(blur @ rows, blur @ columns)).T.astype(np.float32))
+    return tuple(maps)
+
+
+def _frames(*, steps: int) -> Iterator[Frame]:
+    """Scale and offsets of the crops, as shares of the sides."""
+    yield 1.0, 0.0, 0.0
+    for scale in _SCALES:
+        for down in np.linspace(0, 1 - scale, steps):
+            for right in np.linspace(0, 1 - scale, steps):
+                yield scale, float(down), float(right)
+
+
+def _aligned(one: Float[np.ndarray, "s s"], other: Float[np.ndarray, "s s"]) -> tuple[float, float]:
+    """Correlation of pixels and of fine structure where the latter is best: first over a grid of crops, then around the best of them."""
+    best = (-1.0, -1.0)
+    for cropped, whole in ((one, other), (other, one)):
+        frames = list(_frames(steps=5))
+        pixels, structure = _correlations(cropped, whole, frames)
+        top = int(np.argmax(structure))
+        scale, down, right = frames[top]
+        if scale < 1:
+            step = (1 - scale) / 8
+            near = [
+                (s, min(max(down + a * step, 0.0), 1 - s), min(max(right + b * step, 0.0), 1 - s))
+                for s in (scale + each for each in _FINER)
+                for a in (-1, 0, 1)
+                for b in (-1, 0, 1)
+            ]
+            finer = _correlations(cropped, whole, near)
+            pixels, structure = np.concatenate([pixels, finer[0]]), np.concatenate([structure, finer[1]])
+            top = int(np.argmax(structure))
+        best = max(best, (float(pixels[top]), float(structure[top])), key=lambda found: found[1])
+    return best
+
+
+def _correlations(cropped: np.ndarray, whole: np.ndarray, frames: list[Frame]) -> tuple[np.ndarray, np.ndarray]:
+    side = len(cropped)
+    blur = _blur(side)
+    rows = np.stack([_cut(side, scale, down) for scale, down, _ in frames])
+    columns = np.stack([_cut(side, scale, right) for scale, _, right in frames])
+    seen = rows @ cropped @ columns.transpose(0, 2, 1)
+    fine, own = seen - blur @ seen @ blur.T, whole - blur @ whole @ blur.T
+    flat = (len(frames), -1)
+    return (
+        _unit(seen.reshape(flat)) @ _unit(whole.reshape(1, -1))[0],
+        _unit(fine.reshape(flat)) @ _unit(own.reshape(1, -1))[0],
+    )
+
+
+def _cut(side: int, scale: float, start: float) -> Float[np.ndarray, "s s"]:
+    """The map from `side` pixels to as many of the window from `start`, `scale` long: the mean of what each new pixel covers."""
+    edges = (start + scale * np.arange(side + 1) / side) * side
+    pixel = np.arange(side)
+    covered = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
+    covered = np.clip(covered, 0.0, None)
+    return np.asarray(covered / covered.sum(axis=1, keepdims=True), np.float32)
+
+
+@cache
+def _blur(side: int) -> Float[np.ndarray, "s s"]:
+    """The mean over five pixels, the outermost of which repeat past the edge."""
+    near = np.zeros((side, side), np.float32)
+    for pixel in range(side):
+        for step in range(-2, 3):
+            near[pixel, min(max(pixel + step, 0), side - 1)] += 0.2
+    return near
+
+
+def _resized(small: UInt8[np.ndarray, "s s"], side: int) -> Float[np.ndarray, "t t"]:
+    if side == len(small):
+        return small.astype(np.float32)
+    edges = np.arange(side + 1) / side * len(small)
+    pixel = np.arange(len(small))
+    covered = np.clip(np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel), 0.0, None)
+    share = (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(share @ small.astype(np.float32) @ share.T)
+
+
+def _unit(a: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+    centred = a - a.mean(axis=1, keepdims=True)
+    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6))
