@@ -58,7 +58,9 @@ def measure(name: str, *, seeds: int) -> Iterator[Figure]:
     for count in (N, 2 * N):
         picked, random = (float(np.mean(found[f"{way}_{count}"])) for way in ("picked", "random"))
         yield Figure(f"{name}/picked_{count}", picked, f"accuracy, mean of {seeds} seeds", at_least=random, peer=random)
-    yield Figure(f"{name}/k_means_alone_{2 * N}", float(np.mean(found["cold_only"])), f"accuracy, mean of {seeds} seeds")
+    yield Figure(
+        f"{name}/k_means_alone_{2 * N}", float(np.mean(found["cold_only"])), f"accuracy, mean of {seeds} seeds"
+    )
 
 
 def main() -> int:

@@ -18,9 +18,15 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
     parser = verb(verbs, "pick", about="which items to label next")
     parser.add_argument("data", help="unlabelled items: a folder, or a table in which some or all have no label")
     parser.add_argument("--n", type=count, default=100, metavar="N", help="items to pick (default: 100)")
-    parser.add_argument("--labelled", metavar="DATA|MODEL", help="what is labelled already: data, or the directory of a model fitted on it")
+    parser.add_argument(
+        "--labelled",
+        metavar="DATA|MODEL",
+        help="what is labelled already: data, or the directory of a model fitted on it",
+    )
     parser.add_argument("--csv", metavar="FILE", help="write a table with an empty label column, to fill in")
-    parser.add_argument("--seed", type=seed, default=0, help="decides where k-means starts and what is dropped (default: 0)")
+    parser.add_argument(
+        "--seed", type=seed, default=0, help="decides where k-means starts and what is dropped (default: 0)"
+    )
     add_rows(parser)
     parser.set_defaults(run=run)
 
@@ -56,7 +62,9 @@ def _table(found: "Picks", *, csv: str | None) -> None:
     for note in found.notes:
         console.print(f"[dim]·[/] {escape(note)}")
     unsure = "" if found.uncertain is None else f", {found.uncertain:,} of them uncertain"
-    console.print(f"[bold]{len(found.picks):,} to label[/] of {found.pool:,} unlabelled items{unsure}, by {found.strategy}; {found.labelled:,} labelled already")
+    console.print(
+        f"[bold]{len(found.picks):,} to label[/] of {found.pool:,} unlabelled items{unsure}, by {found.strategy}; {found.labelled:,} labelled already"
+    )
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for heading in ("", "item", "guess", "why"):
         table.add_column(heading, justify="left" if heading else "right")

@@ -15,7 +15,9 @@ def add_rows(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data")
     data.add_argument("--target", metavar="COLUMN", help="the column that holds the label or number")
     data.add_argument("--input", metavar="COLUMN", help="the column that holds the text or the path of a file")
-    data.add_argument("--group", metavar="COLUMN", help="the column with the group (patient, speaker, slide) that must not be split")
+    data.add_argument(
+        "--group", metavar="COLUMN", help="the column with the group (patient, speaker, slide) that must not be split"
+    )
     data.add_argument(
         "--task", choices=["single_label", "multilabel", "multi_label", "regression"], help="what kind of target it is"
     )

@@ -9,7 +9,12 @@ from headstart.cli.rows import add_rows, as_items, row_options
 if TYPE_CHECKING:
     from headstart.verbs.search import Search
 
-_TITLES = {"recall_at_1": "recall at 1", "recall_at_5": "recall at 5", "recall_at_10": "recall at 10", "map": "mean average precision"}
+_TITLES = {
+    "recall_at_1": "recall at 1",
+    "recall_at_5": "recall at 5",
+    "recall_at_10": "recall at 10",
+    "map": "mean average precision",
+}
 
 
 def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
@@ -17,11 +22,16 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
     parser = verb(verbs, "search", about="the nearest items of a collection to a file or a text")
     parser.add_argument("data", help="the collection: a folder, a table or a file list, labelled or not")
     parser.add_argument(
-        "query", nargs="*", metavar="QUERY", help="files, a folder or a table; among texts also the text itself, in quotes"
+        "query",
+        nargs="*",
+        metavar="QUERY",
+        help="files, a folder or a table; among texts also the text itself, in quotes",
     )
     parser.add_argument("--k", type=count, default=10, metavar="N", help="items to find for each query (default: 10)")
     parser.add_argument("--plain", action="store_true", help="plain cosine of the rows, not whitened")
-    parser.add_argument("--dimensions", type=count, default=256, metavar="N", help="whitened components to keep at most (default: 256)")
+    parser.add_argument(
+        "--dimensions", type=count, default=256, metavar="N", help="whitened components to keep at most (default: 256)"
+    )
     parser.add_argument("--evaluate", action=argparse.BooleanOptionalAction, default=None, help="how well labels are found again "
                         "(default: where there are labels and at most 20,000 items)")  # fmt: skip
     add_rows(parser)
@@ -60,13 +70,17 @@ def _table(result: "Search") -> None:
     console.print(f"[bold]{result.n:,} items[/], {how} of {result.dimensions} dimensions, compared exactly")
     for each in result.found:
         copies = f" [dim]({each.copies} of its own content left out)[/]" if each.copies else ""
-        console.print(f"\n[bold]{escape(short(each.query))}[/] {escape(short(each.input)) if each.query.startswith('text:') else ''}{copies}")
+        console.print(
+            f"\n[bold]{escape(short(each.query))}[/] {escape(short(each.input)) if each.query.startswith('text:') else ''}{copies}"
+        )
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for heading in ("", "score", "label", "item", ""):
             table.add_column(heading, justify="right" if heading in {"", "score"} else "left")
         for hit in each.hits:
             text = "" if hit.input.endswith(hit.id) else short(hit.input)
-            table.add_row(str(hit.rank), f"{hit.score:.3f}", escape(hit.label or ""), escape(short(hit.id)), escape(text))
+            table.add_row(
+                str(hit.rank), f"{hit.score:.3f}", escape(hit.label or ""), escape(short(hit.id)), escape(text)
+            )
         console.print(table)
     if result.figures:
         console.print(f"\n[bold]labels found again[/] by {result.asked:,} items that ask for the others")

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int
 
 from headstart.evaluation.intervals import Estimate, estimate, mean_draws, share
-from headstart.retrieval.index import Index, found_among
+from headstart.retrieval.index import Index
 
 RECALL_AT = (1, 5, 10)
 MOST_QUERIES = 1000
@@ -15,7 +15,7 @@ _CELLS = 1 << 23
 
 
 def leave_one_out(
-    index: Index, labels: Int[np.ndarray, "n"], content: Int[np.ndarray, "n"], *, seed: int = 0
+    index: Index, labels: Int[np.ndarray, "n"], *, content: Int[np.ndarray, "n"], seed: int = 0
 ) -> tuple[dict[str, Estimate], int]:
     """Recall at 1, 5 and 10 and the mean average precision over queries from the collection itself.
 
@@ -42,8 +42,7 @@ def leave_one_out(
     nearest = index.nearest(index.x[chosen], k=max(RECALL_AT), same=(content[chosen], content))
     own = labels[chosen]
     figures = {
-        f"recall_at_{k}": share(int(found_among(labels, nearest, own, k=k).sum()), most)
-        for k in RECALL_AT
+        f"recall_at_{k}": share(int(_found(labels, nearest.positions[:, :k], own).sum()), most) for k in RECALL_AT
     }
     precisions = np.empty(most)
     step = max(1, _CELLS // len(labels))
@@ -56,6 +55,11 @@ def leave_one_out(
             precisions[start + i] = average_precision_score(labels[others] == labels[row], scores[i][others])
     figures["map"] = estimate(float(precisions.mean()), mean_draws(precisions[:, None], seed=seed)[:, 0])
     return figures, most
+
+
+def _found(labels: np.ndarray, places: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Whether one of the places has the query's own label."""
+    return np.asarray(((labels[places] == own[:, None]) & (places >= 0)).any(axis=1))
 
 
 def _asking(labels: np.ndarray, content: np.ndarray) -> np.ndarray:

@@ -108,7 +108,9 @@ def centres(
             _take(first, free, centred)
             chosen.append(first)
             of.append(int(sizes[c]))
-    while len(chosen) < k and free.any():  # clusters of copies gave nothing: the free item farthest from all that were picked
+    while (
+        len(chosen) < k and free.any()
+    ):  # clusters of copies gave nothing: the free item farthest from all that were picked
         left = np.flatnonzero(free)
         closest = (rows[left] @ rows[chosen].T).max(axis=1) if chosen else np.zeros(len(left))
         first = int(left[closest.argmin()])

@@ -18,7 +18,7 @@ from headstart.heads.fitted import Head
 from headstart.heads.selection import fit_alone, parse
 from headstart.model.model import Model
 from headstart.model.reports import skipped_json
-from headstart.selection.labelling import TIMES, changes, centres, uncertain
+from headstart.selection.labelling import TIMES, centres, changes, uncertain
 from headstart.tasks import TASKS, guess_task
 from headstart.verbs.rows import Data, RowOptions, Rows, labelled_if_it_can, opened, rows_of
 
@@ -146,13 +146,8 @@ def pick(
     chosen = _backbone(samples, labelled, options)
     everything = rows_of(samples, chosen, engine=options.engine, progress=progress)
     pool, own = _parted(everything)
-    more, skipped = None, samples.skipped + everything.extraction.skipped
-    if labelled is not None and not isinstance(labelled, Model):
-        other = labelled_if_it_can(labelled, replace(options.reading, modality=samples.modality))
-        if not other.has_target:
-            raise DataError(f"{other.source} was given as labelled, and no item of it has a label")
-        more = rows_of(_labelled(other), chosen, engine=options.engine, progress=progress)
-        skipped += more.extraction.skipped
+    more = _besides(labelled, samples, chosen, options, progress=progress)
+    skipped = samples.skipped + everything.extraction.skipped + (() if more is None else more.extraction.skipped)
     known = _known(labelled, [each for each in (own, more) if each is not None], options)
     x, kept = _distinct(pool, known, labelled)
     if options.n > len(x):
@@ -163,7 +158,9 @@ def pick(
     picks, unsure = _picked(pool.samples.take(kept), x, known, options)
     notes = samples.notes + everything.extraction.notes
     if len(picks) < options.n:
-        notes += (f"{options.n} items were asked for, and only {len(picks)} are no near copies of each other or of labelled ones",)
+        notes += (
+            f"{options.n} items were asked for, and only {len(picks)} are no near copies of each other or of labelled ones",
+        )
     return Picks(
         picks=picks,
         strategy=COLD if known is None else WARM,
@@ -193,8 +190,21 @@ def _backbone(samples: Samples, labelled: Data | Model | None, options: PickOpti
     return opened(samples.modality, replace(options, backbone=labelled.backbone))
 
 
-def _labelled(samples: Samples) -> Samples:
-    return replace(samples, table=samples.table.filter(pc.is_valid(samples.table.column("target"))))
+def _besides(
+    labelled: Data | Model | None, samples: Samples, backbone: Backbone, options: PickOptions, *, progress: Progress
+) -> Rows | None:
+    """The rows of labelled data that is given besides; None where there is none.
+
+    Raises:
+        DataError: no item of it has a label.
+    """
+    if labelled is None or isinstance(labelled, Model):
+        return None
+    other = labelled_if_it_can(labelled, replace(options.reading, modality=samples.modality))
+    if not other.has_target:
+        raise DataError(f"{other.source} was given as labelled, and no item of it has a label")
+    valid = replace(other, table=other.table.filter(pc.is_valid(other.table.column("target"))))
+    return rows_of(valid, backbone, engine=options.engine, progress=progress)
 
 
 def _parted(rows: Rows) -> tuple[Rows, Rows | None]:
@@ -215,7 +225,12 @@ def _parted(rows: Rows) -> tuple[Rows, Rows | None]:
 
 def _taken(rows: Rows, positions: np.ndarray) -> Rows:
     features = tuple(
-        replace(each, values=each.values[positions], ids=tuple(each.ids[i] for i in positions), digests=each.digests[positions])
+        replace(
+            each,
+            values=each.values[positions],
+            ids=tuple(each.ids[i] for i in positions),
+            digests=each.digests[positions],
+        )
         for each in rows.extraction.features
     )
     return Rows(rows.samples.take(positions), rows.x[positions], replace(rows.extraction, features=features))

@@ -14,7 +14,7 @@ from headstart.data.reading import ReadOptions
 from headstart.data.samples import Samples
 from headstart.evaluation.intervals import Estimate
 from headstart.model.items import Items, to_predict
-from headstart.model.model import first_reasons, truncation
+from headstart.model.model import truncation
 from headstart.model.reports import metrics_json, skipped_json
 from headstart.retrieval.evaluation import leave_one_out
 from headstart.retrieval.index import DIMENSIONS, Index, Nearest, Whitening, build
@@ -195,7 +195,7 @@ def _asking(
     Raises:
         DataError: none of them can be read.
     """
-    if not isinstance(queries, str | Samples) and not hasattr(queries, "suffix") and not list(queries):  # type: ignore[arg-type]
+    if isinstance(queries, list | tuple) and not queries:
         return None
     samples = to_predict(queries, modality=collection.modality, reading=ReadOptions())
     if samples.modality != collection.modality:
@@ -219,9 +219,7 @@ def _found(index: Index, rows: Rows, asking: Rows, *, k: int) -> tuple[tuple[Fou
     nearest = index.nearest(asking.x, k=min(k, len(rows)), same=(own, theirs))
     copies = np.array([int((theirs == one).sum()) for one in own])
     ids, inputs = asking.samples.ids, asking.samples.inputs
-    found = tuple(
-        Found(ids[i], inputs[i], _hits(rows.samples, nearest, i), int(copies[i])) for i in range(len(asking))
-    )
+    found = tuple(Found(ids[i], inputs[i], _hits(rows.samples, nearest, i), int(copies[i])) for i in range(len(asking)))
     notes = (f"{k} items were asked for, and the collection has {len(rows)}",) if k > len(rows) else ()
     return found, notes
 
@@ -262,5 +260,5 @@ def _figures(index: Index, rows: Rows, options: SearchOptions) -> tuple[dict[str
     content = np.unique(rows.digests, axis=0, return_inverse=True)[1].reshape(-1)
     ways = {"whitened": index} if options.whiten else {}
     ways["cosine"] = build(rows.x, whiten=False) if options.whiten else index
-    found = {way: leave_one_out(one, labels, content) for way, one in ways.items()}
+    found = {way: leave_one_out(one, labels, content=content) for way, one in ways.items()}
     return {way: figures for way, (figures, _) in found.items() if figures}, max(asked for _, asked in found.values())
