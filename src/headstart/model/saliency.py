@@ -31,9 +31,10 @@ _CELLS_A_SIDE = 8
 _LONGEST_SIDE_CELLS = 12
 _SHORT_SIDE = 512
 _MOST_WORDS = 200
-_MOST_SPANS, _SPAN_SECONDS = 32, 0.05
-# -60 dB of full scale: heard by no network, and not refused as silence.
-_HISS = 1e-3
+_MOST_SPANS, _SPAN_SECONDS, _FADE_SECONDS = 32, 0.05, 0.01
+# A hidden span hisses as loud as the quietest one, within these: -70 dB of full scale, which is not refused as silence, and a tenth of
+# the recording's own loudness.
+_FAINTEST, _LOUDEST_SHARE = 3e-4, 0.1
 # Han characters, kana and hangul stand for words of their own.
 _CHARACTER = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(f"[{_CHARACTER}]|[^\\s{_CHARACTER}]+")
@@ -209,17 +210,24 @@ def _spans(content: bytes | str) -> _Plan:
     sound, rate = waveform(content)
     count = int(np.clip(round(len(sound) / rate / _SPAN_SECONDS), 1, _MOST_SPANS))
     edges = np.rint(np.linspace(0, len(sound), count + 1)).astype(int)
-    hiss = _HISS * np.random.default_rng(0).standard_normal(int(np.diff(edges).max())).astype(np.float32)
+    levels = [float(np.sqrt(np.mean(np.square(part, dtype=np.float64)))) for part in np.split(sound, edges[1:-1])]
+    level = max(_FAINTEST, min(*levels, _LOUDEST_SHARE * float(np.std(sound))))
+    hiss = (level * np.random.default_rng(0).standard_normal(len(sound))).astype(np.float32)
 
     def hidden(i: int) -> bytes:
         if i < 0:
             return _recording(sound, rate)
-        quiet = sound.copy()
-        quiet[edges[i] : edges[i + 1]] = hiss[: edges[i + 1] - edges[i]]
-        return _recording(quiet, rate)
+        share = _faded(len(sound), edges[i], edges[i + 1], fade=max(1, round(_FADE_SECONDS * rate)))
+        return _recording(sound * (1 - share) + hiss * share, rate)
 
     places = [Part(0.0, None, edges[i] / rate, edges[i + 1] / rate, "") for i in range(count)]
     return _Plan("seconds", places, hidden)
+
+
+def _faded(n: int, start: int, end: int, *, fade: int) -> Float[np.ndarray, "n"]:
+    """1 within a span and 0 outside, with a ramp around it: a sound that is cut off clicks, and the click would be heard."""
+    place = np.arange(n, dtype=np.float32)
+    return np.clip(np.minimum((place - start) / fade + 1, (end - place) / fade + 1), 0.0, 1.0)
 
 
 def _recording(sound: np.ndarray, rate: int) -> bytes:

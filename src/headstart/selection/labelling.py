@@ -16,8 +16,8 @@ DROPPED = 0.75
 TIMES = 3
 """Three answers on rows without three quarters of their features, as in the paper."""
 
-NEAR = 0.98
-"""Two items whose centred rows have a cosine above this are labelled once."""
+NEAR = 0.05
+"""An item is a near copy of another where their squared distance is below this share of an item's usual one from its cluster's middle."""
 
 _BATCHED = 10_000
 _CELLS = 1 << 24
@@ -92,20 +92,21 @@ def centres(
     make = KMeans if len(rows) <= _BATCHED else MiniBatchKMeans
     fitted = make(k, n_init=1, random_state=seed).fit(rows)
     member, sizes = fitted.labels_, np.bincount(fitted.labels_, minlength=k)
-    mean = rows.mean(axis=0)
-    centred = _unit(rows - mean)
-    taken = np.zeros((0, rows.shape[1]), np.float32) if known is None else _unit(_unit(known) - mean)
+    near = (
+        1.0 - NEAR * float(fitted.inertia_) / len(rows) / 2
+    )  # as a cosine: |a - b|^2 = 2 - 2 a.b for rows of length 1
     free = np.ones(len(rows), dtype=bool)
-    _drop_near(free, centred, taken)
+    if known is not None:
+        _drop_near(free, rows, _unit(known), near)
     chosen: list[int] = []
     of: list[int] = []
-    near = [rows[member == c] @ fitted.cluster_centers_[c] for c in range(k)]
+    central = [rows[member == c] @ fitted.cluster_centers_[c] for c in range(k)]
     for c in np.argsort(-sizes, kind="stable"):
         inside = np.flatnonzero(member == c)
-        order = inside[np.argsort(-near[c], kind="stable")]
+        order = inside[np.argsort(-central[c], kind="stable")]
         first = next((int(row) for row in order if free[row]), None)
         if first is not None:
-            _take(first, free, centred)
+            _take(first, free, rows, near)
             chosen.append(first)
             of.append(int(sizes[c]))
     while (
@@ -114,23 +115,23 @@ def centres(
         left = np.flatnonzero(free)
         closest = (rows[left] @ rows[chosen].T).max(axis=1) if chosen else np.zeros(len(left))
         first = int(left[closest.argmin()])
-        _take(first, free, centred)
+        _take(first, free, rows, near)
         chosen.append(first)
         of.append(int(sizes[member[first]]))
     return Picked(np.array(chosen, dtype=np.int64), np.array(of, dtype=np.int64))
 
 
-def _take(row: int, free: np.ndarray, centred: np.ndarray) -> None:
+def _take(row: int, free: np.ndarray, rows: np.ndarray, near: float) -> None:
     """Take one item, and with it its near copies."""
+    free[rows @ rows[row] > near] = False
     free[row] = False
-    free[centred @ centred[row] > NEAR] = False
 
 
-def _drop_near(free: np.ndarray, centred: np.ndarray, taken: np.ndarray) -> None:
+def _drop_near(free: np.ndarray, rows: np.ndarray, taken: np.ndarray, near: float) -> None:
     """Leave out what is a near copy of a taken row, some taken rows at a time."""
-    step = max(1, _CELLS // max(1, len(centred)))
+    step = max(1, _CELLS // max(1, len(rows)))
     for start in range(0, len(taken), step):
-        free &= ~((centred @ taken[start : start + step].T).max(axis=1, initial=-1.0) > NEAR)
+        free &= ~((rows @ taken[start : start + step].T).max(axis=1, initial=-1.0) > near)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
