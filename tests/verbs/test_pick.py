@@ -76,6 +76,9 @@ def test_a_table_with_some_labels_and_a_model_for_the_rest(tmp_path: Path) -> No
     bare = replace(samples, table=samples.table.drop_columns(["target"]))
     again = pick(bare, labelled=model, options=PickOptions(n=5))
     assert (again.strategy, again.pool) == ("DropQuery", 20)
+    write_csv(again, tmp_path / "to_label.csv")
+    with (tmp_path / "to_label.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["text"] for row in csv.DictReader(file)] == [one.input for one in again.picks]
     with pytest.raises(UsageError, match="a model brings its own backbone"):
         pick(bare, labelled=model, backbone="toy:text")
 

@@ -69,7 +69,7 @@ def _table(found: "Picks", *, csv: str | None) -> None:
     for heading in ("", "item", "guess", "why"):
         table.add_column(heading, justify="left" if heading else "right")
     for pick in found.picks[:_SHOWN]:
-        shown = pick.id if found.modality != "text" else pick.input
+        shown = pick.input if found.inline else pick.id
         table.add_row(str(pick.rank), escape(short(shown)), escape(pick.guess or ""), escape(pick.reason))
     console.print(table)
     if len(found.picks) > _SHOWN:

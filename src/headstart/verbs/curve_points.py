@@ -20,7 +20,7 @@ STAGE = "fitting subsets"
 HIGHER = HIGHER_IS_BETTER | {"balanced_accuracy", "macro_f1", "map", "r2"}
 """Figures of which more is better; of the others less is."""
 
-# One recipe for all sizes: closed form, and its one option is chosen anew within each subset.
+# One recipe for all sizes: closed form, and its one option is chosen anew at each size.
 _HEADS = {"single_label": "lda", "multi_label": "ridge", "regression": "ridge"}
 _REPEATS = 5
 _Z = 1.959963984540054
@@ -128,12 +128,16 @@ def measure(study: CurveStudy, *, points: int, progress: Progress) -> tuple[tupl
     orders = [_order(study, number, fold) for number in range(max(repeats))]
     done, total, figures = 0, sum(repeats), []
     for n, times in zip(sizes, repeats, strict=True):
-        scored = []
+        scored: list[Scored] = []
+        settled: _Settled | None = None
         for number in range(times):
             progress(STAGE, done, total)
-            scored.append(_score(study, orders[number][:n], number, fold))
             done += 1
-        figures.append(_figures(study, [one for one in scored if one is not None], out_of_fold=fold is not None))
+            one = _score(study, orders[number][:n], number, fold=fold, settled=settled)
+            if one is not None:
+                scored.append(one[0])
+                settled = one[1] if fold is None else None
+        figures.append(_figures(study, scored, out_of_fold=fold is not None))
     progress(STAGE, total, total)
     return _summary(study, np.array(sizes), figures)
 
@@ -162,23 +166,39 @@ def _many(groups: np.ndarray) -> bool:
 Scored = tuple[Targets, np.ndarray]
 
 
-def _score(study: CurveStudy, rows: np.ndarray, number: int, fold: np.ndarray | None) -> Scored | None:
-    """Targets and predictions of the scored rows by a head fitted on some rows; None where these have one label only."""
+@dataclass(frozen=True)
+class _Settled:
+    """The recipe with its option and the temperature that the first subset of a size chose; the others of that size take them over."""
+
+    recipe: str
+    temperature: float
+
+
+def _score(
+    study: CurveStudy, rows: np.ndarray, number: int, *, fold: np.ndarray | None, settled: _Settled | None
+) -> tuple[Scored, _Settled] | None:
+    """Targets and predictions of the scored rows by a head fitted on some rows; None where these have one label only.
+
+    Out of fold nothing is taken over: the rows that one subset is scored on are in the others.
+    """
     own, present = _occurring(study.train.take(rows), study.task)
     if study.task.name == "single_label" and len(present) < 2:
         return None
-    groups = None if study.groups is None else study.groups[rows]
-    inner = folds(own.values, task=study.task.name, groups=groups, seed=study.seed)
-    chosen = select(study.x[rows], own, fold=inner, recipe=parse(study.head), groups=groups, seed=study.seed)
+    groups, x = None if study.groups is None else study.groups[rows], study.x[rows]
+    if settled is None:
+        inner = folds(own.values, task=study.task.name, groups=groups, seed=study.seed)
+        chosen = select(x, own, fold=inner, recipe=parse(study.head), groups=groups, seed=study.seed)
+        head, settled = chosen.head, _Settled(chosen.recipe, chosen.temperature)
+    else:
+        head = parse(settled.recipe).fit(x, own, groups=groups, seed=study.seed)
     if study.held is not None and study.x_held is not None:
-        truth, x = study.held, study.x_held
+        truth, scored = study.held, study.x_held
     else:
         out = np.flatnonzero(fold == number)
-        truth, x = study.train.take(out), study.x[out]
-    predicted = study.task.predict(chosen.head.scores(x), chosen.temperature)
-    whole = np.zeros((len(x), max(1, len(study.train.labels))))
-    whole[:, present] = predicted
-    return truth, whole
+        truth, scored = study.train.take(out), study.x[out]
+    whole = np.zeros((len(scored), max(1, len(study.train.labels))))
+    whole[:, present] = study.task.predict(head.scores(scored), settled.temperature)
+    return (truth, whole), settled
 
 
 def _occurring(y: Targets, task: Task) -> tuple[Targets, np.ndarray]:

@@ -21,6 +21,9 @@ from headstart.model.model import Model, check_engine, join
 from headstart.model.saliency import Saliency, saliency
 from headstart.verbs.rows import rows_of
 
+# A training example whose row has a larger cosine with the item's is the item itself.
+_ITSELF = 1 - 1e-6
+
 
 @dataclass(frozen=True)
 class Example:
@@ -145,20 +148,18 @@ Nearest = tuple[tuple[Example, ...], tuple[str, ...]]
 def _nearest(model: Model, row: np.ndarray, data: Items | None, options: ExplainOptions, progress: Progress) -> Nearest:
     """The nearest training examples, from the data where it is given, else from what the model carries."""
     if data is not None:
-        return _in_data(model, row, data, options, progress), ()
+        return _in_data(model, row, data, options, progress)
     carried = getattr(getattr(model, "judge", None), "neighbours", None)
     if carried is None:
         return (), (
             "the model carries no training examples: name the training data (--data DATA) to see the nearest ones",
         )
     labels = [model.labels[i] if model.labels else str(i) for i in carried.labels]
-    return _examples(unit_rows(row, carried.mean), carried.rows, list(carried.ids), labels, k=options.k), ()
+    return _examples(unit_rows(row, carried.mean), carried.rows, list(carried.ids), labels, k=options.k)
 
 
-def _in_data(
-    model: Model, row: np.ndarray, data: Items, options: ExplainOptions, progress: Progress
-) -> tuple[Example, ...]:
-    """The nearest labelled items of the training part; a row that equals the item's own is the item itself and left out.
+def _in_data(model: Model, row: np.ndarray, data: Items, options: ExplainOptions, progress: Progress) -> Nearest:
+    """The nearest labelled items of the training part.
 
     Raises:
         DataError: the data is of another modality or has no labels.
@@ -173,16 +174,18 @@ def _in_data(
         )
     samples = samples.take(np.flatnonzero(np.asarray(pc.is_valid(samples.table.column("target")))))
     rows = rows_of(samples, model.backbone, engine=options.engine, progress=progress)
-    others = np.flatnonzero(~np.isclose(rows.x, row, rtol=0, atol=1e-5 * float(np.abs(row).max() or 1.0)).all(axis=1))
     mean = rows.x.mean(axis=0, dtype=np.float64).astype(np.float32)
-    kept = rows.samples.take(others)
-    labels = [
-        ", ".join(each) if isinstance(each, list) else str(each) for each in kept.table.column("target").to_pylist()
-    ]
-    return _examples(unit_rows(row, mean), unit_rows(rows.x[others], mean), kept.ids, labels, k=options.k)
+    targets = rows.samples.table.column("target").to_pylist()
+    labels = [", ".join(each) if isinstance(each, list) else str(each) for each in targets]
+    return _examples(unit_rows(row, mean), unit_rows(rows.x, mean), rows.samples.ids, labels, k=options.k)
 
 
-def _examples(row: np.ndarray, rows: np.ndarray, ids: list[str], labels: list[str], *, k: int) -> tuple[Example, ...]:
+def _examples(row: np.ndarray, rows: np.ndarray, ids: list[str], labels: list[str], *, k: int) -> Nearest:
+    """The k nearest examples but the item itself, and a note where it is among them."""
     similarity = np.asarray(rows @ row[0], dtype=np.float64)
-    order = np.argsort(-similarity, kind="stable")[:k]
-    return tuple(Example(rank, ids[i], labels[i], float(similarity[i])) for rank, i in enumerate(order, 1))
+    itself = similarity > _ITSELF
+    order = [int(i) for i in np.argsort(-similarity, kind="stable") if not itself[i]][:k]
+    found = tuple(Example(rank, ids[i], labels[i], float(similarity[i])) for rank, i in enumerate(order, 1))
+    return found, (
+        "the item itself is among the training examples and is not shown as its own",
+    ) if itself.any() else ()

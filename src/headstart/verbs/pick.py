@@ -74,7 +74,7 @@ class Picks:
         pool: unlabelled items of different content that were chosen from.
         labelled: items that have a label already.
         uncertain: items of the pool whose label changes; None without labels.
-        modality: of the items.
+        inline: whether `input` is the text itself rather than a file's path.
         skipped: inputs left out, each with its reason.
         notes: how the data was understood, one sentence each.
         seconds: what took how long.
@@ -85,7 +85,7 @@ class Picks:
     pool: int
     labelled: int
     uncertain: int | None
-    modality: str
+    inline: bool
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class Picks:
             "pool": self.pool,
             "labelled": self.labelled,
             "uncertain": self.uncertain,
-            "modality": self.modality,
+            "inline": self.inline,
             "skipped": skipped_json(self.skipped),
             "notes": list(self.notes),
             "seconds": dict(self.seconds),
@@ -129,7 +129,7 @@ def pick(
 
     Args:
         data: unlabelled items, or a table in which some have a label and the others none.
-        labelled: labelled items besides, or a model that was fitted on them.
+        labelled: labelled items besides, whose target column `options.reading` then names, or a model that was fitted on them.
         backbone: shorthand for `options.backbone`; a model brings its own.
         options: everything else that can be chosen.
         progress: stages `read` and `extract`, in samples.
@@ -140,7 +140,8 @@ def pick(
     """
     began = time.perf_counter()
     options = options if backbone is None else replace(options, backbone=backbone)
-    samples = labelled_if_it_can(data, options.reading)
+    reading = options.reading if labelled is None else replace(options.reading, target=None)
+    samples = labelled_if_it_can(data, reading)
     if options.n < 1:
         raise UsageError(f"at least one item is to be picked, and n is {options.n}")
     chosen = _backbone(samples, labelled, options)
@@ -167,7 +168,7 @@ def pick(
         pool=len(x),
         labelled=0 if known is None or known.rows is None else len(known.rows),
         uncertain=unsure,
-        modality=samples.modality,
+        inline=samples.inline,
         skipped=skipped,
         notes=notes,
         seconds={"features": extracted - began, "total": time.perf_counter() - began},
@@ -322,8 +323,7 @@ def write_csv(picks: Picks, path: str | Path) -> None:
 
     if Path(path).exists():
         raise UsageError(f"{path} is there already and may hold labels: name another file")
-    column = "text" if picks.modality == "text" and all(pick.input != pick.id for pick in picks.picks) else "path"
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([column, "label", "id", "rank", "guess", "reason"])
+        writer.writerow(["text" if picks.inline else "path", "label", "id", "rank", "guess", "reason"])
         writer.writerows([pick.input, "", pick.id, pick.rank, pick.guess or "", pick.reason] for pick in picks.picks)

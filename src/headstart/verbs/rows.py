@@ -103,10 +103,11 @@ def labelled_if_it_can(data: Data, reading: ReadOptions) -> Samples:
         return data
     try:
         return open_samples(data, options=replace(reading, labelled=True))
-    except DataError:
+    except DataError as error:
         if reading.target is not None:
             raise
-        return open_samples(data, options=replace(reading, labelled=False))
+        samples = open_samples(data, options=replace(reading, labelled=False))
+        return replace(samples, notes=(*samples.notes, f"no labels are used: {error}"))
 
 
 def rows_of(samples: Samples, backbone: Backbone, *, engine: str = AUTO, progress: Progress = silent) -> Rows:
