@@ -83,6 +83,25 @@ def test_a_table_with_some_labels_and_a_model_for_the_rest(tmp_path: Path) -> No
         pick(bare, labelled=model, backbone="toy:text")
 
 
+def test_rows_of_a_table_whose_label_is_empty_are_the_pool(tmp_path: Path) -> None:
+    rows = list(csv.reader(reviews(tmp_path / "whole.csv", n=40).read_text(encoding="utf-8").splitlines()))
+    with (tmp_path / "partly.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([text, label if i < 13 else ""] for i, (text, label) in enumerate(rows))
+    found = pick(tmp_path / "partly.csv", backbone="toy:text", options=PickOptions(n=6))
+    assert (found.strategy, found.labelled, found.pool, len(found.picks)) == ("DropQuery", 12, 28, 6)
+    assert {one.guess for one in found.picks} <= {"good", "bad"}
+    with (tmp_path / "none.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([text, label if not i else ""] for i, (text, label) in enumerate(rows))
+    cold = pick(tmp_path / "none.csv", backbone="toy:text", options=PickOptions(n=6))
+    assert (cold.strategy, cold.pool) == ("k-means", 40)
+    with pytest.raises(hs.DataError, match="has no column 'lable' for the target"):
+        pick(
+            tmp_path / "partly.csv",
+            backbone="toy:text",
+            options=PickOptions(n=2, reading=hs.ReadOptions(target="lable")),
+        )
+
+
 def test_what_cannot_be_picked_is_one_sentence(pool: Path, tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"49 items to label were asked for, and .* has 48 unlabelled ones of different"

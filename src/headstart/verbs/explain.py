@@ -32,7 +32,7 @@ class Example:
     Attributes:
         rank: 1 for the nearest.
         id: its id in the training data.
-        label: its label, or its value as text.
+        label: its label, or its value as text; empty where the model does not carry it.
         similarity: cosine of the two rows less the training rows' mean, at most 1.
     """
 
@@ -154,7 +154,7 @@ def _nearest(model: Model, row: np.ndarray, data: Items | None, options: Explain
         return (), (
             "the model carries no training examples: name the training data (--data DATA) to see the nearest ones",
         )
-    labels = [model.labels[i] if model.labels else str(i) for i in carried.labels]
+    labels = [model.labels[i] if 0 <= i < len(model.labels) else "" for i in carried.labels]
     return _examples(unit_rows(row, carried.mean), carried.rows, list(carried.ids), labels, k=options.k)
 
 

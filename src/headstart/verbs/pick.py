@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 from headstart.backbones.backbone import Backbone
 from headstart.core.errors import DataError, Skipped, UsageError
 from headstart.core.progress import Progress, silent
+from headstart.data.opening import open_samples
+from headstart.data.reading import ReadOptions
 from headstart.data.samples import Samples
 from headstart.heads.fitted import Head
 from headstart.heads.selection import fit_alone, parse
@@ -141,7 +143,7 @@ def pick(
     began = time.perf_counter()
     options = options if backbone is None else replace(options, backbone=backbone)
     reading = options.reading if labelled is None else replace(options.reading, target=None)
-    samples = labelled_if_it_can(data, reading)
+    samples = _partly_labelled(data, reading)
     if options.n < 1:
         raise UsageError(f"at least one item is to be picked, and n is {options.n}")
     chosen = _backbone(samples, labelled, options)
@@ -189,6 +191,25 @@ def _backbone(samples: Samples, labelled: Data | Model | None, options: PickOpti
     if labelled.task != "single_label":
         raise UsageError(f"pick takes a model of one label a sample, and this one's task is {labelled.task}")
     return opened(samples.modality, replace(options, backbone=labelled.backbone))
+
+
+def _partly_labelled(data: Data, reading: ReadOptions) -> Samples:
+    """All samples, with a label where the data has one: a reader of labelled data leaves out what has none.
+
+    Raises:
+        DataError: the data cannot be used, or has no column that was asked for.
+    """
+    if isinstance(data, Samples):
+        return data
+    whole = open_samples(data, options=replace(reading, labelled=False, target=None))
+    try:
+        known = open_samples(data, options=replace(reading, labelled=True)).table
+    except DataError:
+        if reading.target is not None:
+            raise
+        return whole
+    at = pc.index_in(whole.table.column("id"), value_set=known.column("id").combine_chunks())
+    return whole.with_column("target", known.column("target").combine_chunks().take(at.combine_chunks()))
 
 
 def _besides(
