@@ -15,8 +15,11 @@ LEAST_POINTS = 4
 """Three numbers are fitted, so fewer points than this say nothing."""
 
 RECENT = 8
-"""The law is fitted to sizes from an eighth of the largest on. Of real curves it holds for stretches only, and their beginnings bend
-more: fitted from a sixty-fourth on, it promised thucnews twice the gain that came."""
+"""The law is fitted to sizes from an eighth of the largest on: it holds for stretches of real curves only, and their beginnings bend more.
+
+Fitted from a sixty-fourth on, it promised thucnews more than twice the gain that came. Between an eighth, a sixteenth and a thirty-second
+there is little to choose: within the training rows of four real sets, forecasts for a doubling missed by 0.7 points each.
+"""
 
 DRAWS = 500
 _Z = 1.959963984540054
