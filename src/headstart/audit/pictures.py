@@ -73,7 +73,9 @@ def copies(
         pairs: positions of two images each.
     """
     found = np.zeros(len(pairs))
-    promising = np.concatenate([_promising(small, pairs[at : at + _BATCH]) for at in range(0, len(pairs), _BATCH)] or [found])
+    promising = np.concatenate(
+        [_promising(small, pairs[at : at + _BATCH]) for at in range(0, len(pairs), _BATCH)] or [found]
+    )
     for row in np.flatnonzero(promising > _WORTH_A_LOOK):
         one, other = pairs[row]
         side = int(np.clip(min(shortest[one], shortest[other]), 8, SIDE))

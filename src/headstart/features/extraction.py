@@ -154,6 +154,13 @@ def embed(
     return Extraction(features, kept, skipped, len(kept), 0, totals, seconds, notes, frozenset(cut), made)
 
 
+def facts_of(features: Features) -> list[Mapping[str, Fact]]:
+    """What was met while each row's sample was decoded, as the store remembers it; empty for one that it has forgotten."""
+    with Shelf(features.spec) as shelf:
+        known = dict(shelf.facts(np.unique(features.digests, axis=0) if len(features) else features.digests))
+    return [known.get(digest.tobytes(), {}) for digest in features.digests]
+
+
 def _filled_and_loaded(
     wanted: Wanted, way: Way, readable: np.ndarray, inverse: np.ndarray, *, progress: Progress
 ) -> tuple[Filled, np.ndarray, tuple[tuple[Features, ...], dict[str, float]], tuple[float, float]]:
@@ -203,7 +210,8 @@ def _load(wanted: Wanted, backbone: Backbone, kept: np.ndarray) -> tuple[tuple[F
         with Shelf(spec) as shelf, shelf.snapshot():
             values = shelf.read(shelf.find(digests))
             if number == 0:
-                _add_facts(totals, shelf.facts(np.unique(digests, axis=0) if len(kept) else digests))
+                found = shelf.facts(np.unique(digests, axis=0) if len(kept) else digests)
+                _add_facts(totals, (facts for _, facts in found))
         features.append(Features(values, names, digests.copy(), spec))
     return tuple(features), totals
 
