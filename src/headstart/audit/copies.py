@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -23,6 +24,7 @@ MOST_ITEMS = 100_000
 
 _BLOCK = 128
 _WAVES = 4096
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class Copies:
 def find_copies(
     samples: Samples,
     x: Float[np.ndarray, "n d"],
-    digests: UInt8[np.ndarray, "n 16"],
     *,
+    digests: UInt8[np.ndarray, "n 16"],
     seconds: float = np.inf,
     seed: int = 0,
 ) -> Copies:
@@ -110,7 +112,7 @@ def _images(samples: Samples, x: np.ndarray, order: np.ndarray, ends: float) -> 
     images = np.stack([found[0] for position in known if (found := decoded[position]) is not None])
     shortest = np.array([found[1] for position in known if (found := decoded[position]) is not None])
     candidates = _unique(_near(x[at]), pictures.hash_neighbours(pictures.hashes(images), NEIGHBOURS))
-    scores = pictures.copies(images, shortest, candidates)
+    scores = pictures.copies(images, candidates, shortest=shortest)
     return *_kept(at, candidates, scores), len(decoded)
 
 
@@ -139,13 +141,13 @@ def _recordings(samples: Samples, x: np.ndarray, order: np.ndarray, ends: float)
         return np.zeros((0, 2), np.int64), np.zeros(0), len(at)
     candidates = _unique(_near(x[at]))
     seconds = np.array([lengths[int(position)] for position in at])
-    scores = recordings.copies(lambda row: wave(int(at[row])), seconds, candidates)
+    scores = recordings.copies(candidates, lambda row: wave(int(at[row])), seconds=seconds)
     return *_kept(at, candidates, scores), len(at)
 
 
-def _until[T](order: np.ndarray, work: Callable[[int], T], *, ends: float) -> dict[int, T]:
+def _until(order: np.ndarray, work: Callable[[int], _T], *, ends: float) -> dict[int, _T]:
     """What the work gives for each position, as far as the time reaches: some are looked at always."""
-    found: dict[int, T] = {}
+    found: dict[int, _T] = {}
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="headstart-check") as pool:
         for start in range(0, len(order), _BLOCK):
             block = [int(position) for position in order[start : start + _BLOCK]]

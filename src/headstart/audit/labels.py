@@ -41,6 +41,7 @@ def rank_labels(probabilities: Float[np.ndarray, "n k"], targets: Int[np.ndarray
 def doubt_labels(
     probabilities: Float[np.ndarray, "n k"],
     targets: Int[np.ndarray, "n"],
+    *,
     near: tuple[Int[np.ndarray, "n j"], Float[np.ndarray, "n j"]],
 ) -> Doubts:
     """Confident learning, and whether the neighbours agree.

@@ -17,20 +17,30 @@ def oddity(facts: Mapping[str, Fact]) -> str:
         facts: what the preparation met: `width` and `height` (pixels), `seconds`, `loudness` (dB of full scale), `tokens`, `unknown`,
             `truncated`.
     """
+    return _picture(facts) or _recording(facts) or _text(facts)
+
+
+def _picture(facts: Mapping[str, Fact]) -> str:
     width, height = float(facts.get("width", 0)), float(facts.get("height", 0))
-    if width and height:
-        if min(width, height) < _SHORTEST_SIDE:
-            return f"only {width:.0f} x {height:.0f} pixels"
-        if max(width, height) > _LONGEST_RATIO * min(width, height):
-            return f"{width:.0f} x {height:.0f} pixels: the crop leaves most of it out"
-    if "seconds" in facts:
-        if float(facts["seconds"]) < _SHORTEST_SECONDS:
-            return f"only {float(facts['seconds']):.2f} seconds"
-        if float(facts.get("loudness", 0.0)) < _QUIETEST:
-            return f"nearly silent ({float(facts['loudness']):.0f} dB)"
+    short, long = sorted((width, height))
+    if short and short < _SHORTEST_SIDE:
+        return f"only {width:.0f} x {height:.0f} pixels"
+    if short and long > _LONGEST_RATIO * short:
+        return f"{width:.0f} x {height:.0f} pixels: the crop leaves most of it out"
+    return ""
+
+
+def _recording(facts: Mapping[str, Fact]) -> str:
+    if "seconds" not in facts:
+        return ""
+    seconds, loudness = float(facts["seconds"]), float(facts.get("loudness", 0.0))
+    if seconds < _SHORTEST_SECONDS:
+        return f"only {seconds:.2f} seconds"
+    return f"nearly silent ({loudness:.0f} dB)" if loudness < _QUIETEST else ""
+
+
+def _text(facts: Mapping[str, Fact]) -> str:
+    tokens, unknown = float(facts.get("tokens", 0)), float(facts.get("unknown", 0))
     if facts.get("truncated"):
         return "longer than the backbone reads: its end was cut off"
-    tokens, unknown = float(facts.get("tokens", 0)), float(facts.get("unknown", 0))
-    if tokens and unknown > tokens / 2:
-        return f"{unknown:.0f} of {tokens:.0f} tokens are unknown to the backbone"
-    return ""
+    return f"{unknown:.0f} of {tokens:.0f} tokens are unknown to the backbone" if unknown > tokens / 2 else ""

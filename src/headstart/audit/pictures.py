@@ -34,7 +34,7 @@ Frame = tuple[float, float, float]
 
 def grey(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
     """Luminance of RGB pixels."""
-    return np.rint(pixels.astype(np.float32) @ _GREY).astype(np.uint8)
+    return np.asarray(np.rint(pixels.astype(np.float32) @ _GREY), np.uint8)
 
 
 def hashes(small: UInt8[np.ndarray, "n s s"]) -> Bool[np.ndarray, "n 63"]:
@@ -63,14 +63,14 @@ def hash_neighbours(bits: Bool[np.ndarray, "n 63"], k: int) -> Int[np.ndarray, "
 
 
 def copies(
-    small: UInt8[np.ndarray, "n s s"], shortest: Int[np.ndarray, "n"], pairs: Int[np.ndarray, "m 2"]
+    small: UInt8[np.ndarray, "n s s"], pairs: Int[np.ndarray, "m 2"], *, shortest: Int[np.ndarray, "n"]
 ) -> Float[np.ndarray, "m"]:
     """How surely the images of each pair are one picture: 0 where they are not, else their correlation.
 
     Args:
         small: grey images of `SIDE` pixels, each squashed to a square.
-        shortest: the shorter side of each original, pixels: images are compared at no more pixels than either has.
         pairs: positions of two images each.
+        shortest: the shorter side of each original, pixels: images are compared at no more pixels than either has.
     """
     found = np.zeros(len(pairs))
     promising = np.concatenate(

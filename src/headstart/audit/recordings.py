@@ -14,16 +14,16 @@ _LENGTHS = 0.8
 
 
 def copies(
-    wave: Callable[[int], Float[np.ndarray, "s"]], seconds: Float[np.ndarray, "n"], pairs: Int[np.ndarray, "m 2"]
+    pairs: Int[np.ndarray, "m 2"], wave: Callable[[int], Float[np.ndarray, "s"]], *, seconds: Float[np.ndarray, "n"]
 ) -> Float[np.ndarray, "m"]:
     """The peak of the normalised cross-correlation of each pair, which no gain changes; 0 below `CORRELATION`.
 
     Pairs whose lengths differ by more than a fifth are no copies.
 
     Args:
+        pairs: positions of two recordings each.
         wave: the waveform of a recording by its position, at `RATE`.
         seconds: the length of each.
-        pairs: positions of two recordings each.
     """
     found = np.zeros(len(pairs))
     lengths = np.sort(np.maximum(seconds[pairs], 1e-9), axis=1)
