@@ -17,17 +17,16 @@ SIDE = 32
 """Pixels of the sides of the small grey images that are compared."""
 HASH_DISTANCE = 10
 """Hashes of 64 bits that differ in at most so many make a candidate."""
-STRUCTURE, SMALL_STRUCTURE = 0.94, 0.9
-"""Correlation of the fine structure that confirms a copy; the second where an image has fewer than `SMALL` pixels, since resampling so few loses detail."""
-SMALL = 48
+STRUCTURE = 0.94
+"""Correlation of the fine structure that confirms a copy."""
 PIXELS, LEAST_STRUCTURE = 0.992, 0.85
 """Or that of the pixels, with that of the structure: strong compression spoils what little structure smooth images have."""
 
 _COARSE = 16
-_WORTH_A_LOOK = 0.6
+_UNCROPPED, _CROPPED = 0.4, 0.75
 _SCALES = (0.9, 0.925, 0.95, 0.975)
 _FINER = (-0.0125, -0.00625, 0.0, 0.00625, 0.0125)
-_BATCH = 512
+_BATCH = 4096
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 Frame = tuple[float, float, float]
 
@@ -73,30 +72,42 @@ def copies(
         shortest: the shorter side of each original, pixels: images are compared at no more pixels than either has.
     """
     found = np.zeros(len(pairs))
-    promising = np.concatenate(
-        [_promising(small, pairs[at : at + _BATCH]) for at in range(0, len(pairs), _BATCH)] or [found]
-    )
-    for row in np.flatnonzero(promising > _WORTH_A_LOOK):
+    for row in _promising(small, pairs):
         one, other = pairs[row]
         side = int(np.clip(min(shortest[one], shortest[other]), 8, SIDE))
         pixels, structure = _aligned(*(_resized(small[each], side) for each in (one, other)))
-        least = SMALL_STRUCTURE if min(shortest[one], shortest[other]) < SMALL else STRUCTURE
-        if structure >= least or (pixels >= PIXELS and structure >= LEAST_STRUCTURE):
+        if structure >= STRUCTURE or (pixels >= PIXELS and structure >= LEAST_STRUCTURE):
             found[row] = max(pixels, structure)
     return found
 
 
-def _promising(small: np.ndarray, pairs: np.ndarray) -> Float[np.ndarray, "m"]:
-    """The best correlation of fine structure at half the pixels and few crops, either image being cropped."""
+def _promising(small: np.ndarray, pairs: np.ndarray) -> Int[np.ndarray, "r"]:
+    """Rows of pairs worth a closer look: by the correlation of fine structure at half the pixels, first of whole images, then of crops.
+
+    Of an image and its copy that lost a tenth of its sides at one corner, what stays in place correlates by more than 0.4.
+    """
     views = _views(_COARSE)
     halved = small.reshape(len(small), _COARSE, SIDE // _COARSE, _COARSE, SIDE // _COARSE)
-    one, other = (halved[pairs[:, side]].mean(axis=(2, 4), dtype=np.float32).reshape(len(pairs), -1) for side in (0, 1))
-    best = np.full(len(pairs), -1.0)
-    for cropped, whole in ((one, other), (other, one)):
-        reference = _unit(whole @ views[0])
-        for view in views:
-            best = np.maximum(best, (_unit(cropped @ view) * reference).sum(axis=1))
-    return best
+    flat = halved.mean(axis=(2, 4), dtype=np.float32).reshape(len(small), -1)
+    whole = _unit(flat @ views[0])
+    uncropped = _dots(whole, whole, pairs)
+    rows = np.flatnonzero(uncropped > _UNCROPPED)
+    best = uncropped[rows]
+    for view in views[1:]:
+        seen = _unit(flat[np.unique(pairs[rows])] @ view)
+        place = np.zeros(len(flat), np.int64)
+        place[np.unique(pairs[rows])] = np.arange(len(seen))
+        for cropped, reference in ((0, 1), (1, 0)):
+            both = np.stack([place[pairs[rows, cropped]], pairs[rows, reference]], axis=1)
+            best = np.maximum(best, _dots(seen, whole, both))
+    return np.asarray(rows[best > _CROPPED])
+
+
+def _dots(one: np.ndarray, other: np.ndarray, pairs: np.ndarray) -> Float[np.ndarray, "m"]:
+    """The inner product of a row of each for every pair."""
+    parts = [pairs[at : at + _BATCH] for at in range(0, len(pairs), _BATCH)]
+    found = [np.einsum("ij,ij->i", one[part[:, 0]], other[part[:, 1]]) for part in parts]
+    return np.concatenate(found) if found else np.zeros(0)
 
 
 @cache

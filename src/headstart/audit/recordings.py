@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 RATE = 4000
 """Samples a second at which waveforms are compared, Hz: what any recording of speech has."""
-CORRELATION = 0.9
+CORRELATION = 0.95
 """The peak from which two recordings are one."""
 
 _LENGTHS = 0.8
