@@ -23,7 +23,7 @@ PIXELS, LEAST_STRUCTURE = 0.992, 0.85
 """Or that of the pixels, with that of the structure: strong compression spoils what little structure smooth images have."""
 
 _COARSE = 16
-_UNCROPPED, _CROPPED = 0.4, 0.75
+_UNCROPPED, _CROPPED = 0.4, 0.85
 _SCALES = (0.9, 0.925, 0.95, 0.975)
 _FINER = (-0.0125, -0.00625, 0.0, 0.00625, 0.0125)
 _BATCH = 4096
@@ -134,33 +134,45 @@ def _aligned(one: Float[np.ndarray, "s s"], other: Float[np.ndarray, "s s"]) -> 
     """Correlation of pixels and of fine structure where the latter is best: first over a grid of crops, then around the best of them."""
     best = (-1.0, -1.0)
     for cropped, whole in ((one, other), (other, one)):
-        frames = list(_frames(steps=5))
-        pixels, structure = _correlations(cropped, whole, frames)
+        frames = tuple(_frames(steps=5))
+        pixels, structure = _correlations(cropped, whole, _grid(len(cropped)))
         top = int(np.argmax(structure))
         scale, down, right = frames[top]
         if scale < 1:
             step = (1 - scale) / 8
-            near = [
+            near = tuple(
                 (s, min(max(down + a * step, 0.0), 1 - s), min(max(right + b * step, 0.0), 1 - s))
                 for s in (scale + each for each in _FINER)
                 for a in (-1, 0, 1)
                 for b in (-1, 0, 1)
-            ]
-            finer = _correlations(cropped, whole, near)
+            )
+            finer = _correlations(cropped, whole, _cuts(len(cropped), near))
             pixels, structure = np.concatenate([pixels, finer[0]]), np.concatenate([structure, finer[1]])
             top = int(np.argmax(structure))
         best = max(best, (float(pixels[top]), float(structure[top])), key=lambda found: found[1])
     return best
 
 
-def _correlations(cropped: np.ndarray, whole: np.ndarray, frames: list[Frame]) -> tuple[np.ndarray, np.ndarray]:
-    side = len(cropped)
-    blur = _blur(side)
+@cache
+def _grid(side: int) -> tuple[np.ndarray, np.ndarray]:
+    return _cuts(side, tuple(_frames(steps=5)))
+
+
+def _cuts(side: int, frames: tuple[Frame, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The maps of each crop's rows and columns."""
     rows = np.stack([_cut(side, scale, down) for scale, down, _ in frames])
-    columns = np.stack([_cut(side, scale, right) for scale, _, right in frames])
+    return rows, np.stack([_cut(side, scale, right) for scale, _, right in frames])
+
+
+def _correlations(
+    cropped: np.ndarray, whole: np.ndarray, cuts: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of the pixels and of the fine structure, for each crop of one image against the whole other one."""
+    rows, columns = cuts
+    blur = _blur(len(cropped))
     seen = rows @ cropped @ columns.transpose(0, 2, 1)
     fine, own = seen - blur @ seen @ blur.T, whole - blur @ whole @ blur.T
-    flat = (len(frames), -1)
+    flat = (len(rows), -1)
     return (
         _unit(seen.reshape(flat)) @ _unit(whole.reshape(1, -1))[0],
         _unit(fine.reshape(flat)) @ _unit(own.reshape(1, -1))[0],
