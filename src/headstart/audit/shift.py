@@ -42,14 +42,14 @@ def domain_auc(
         return None
     rng = np.random.default_rng(seed)
     picked = [np.sort(rng.permutation(len(x))[:_MOST_ROWS]) for x in (one, other)]
-    x = np.concatenate([one[picked[0]], other[picked[1]]]).astype(np.float64)
+    x = np.concatenate([one[picked[0]], other[picked[1]]]).astype(np.float32)
     y = np.repeat([0, 1], [len(each) for each in picked])
     together = np.concatenate([group[rows] for group, rows in zip(groups, picked, strict=True)])
     x -= x.mean(axis=0)
     if not np.abs(x).max() > 0:
         return 0.5, 0.0
     directions = min(_DIRECTIONS, x.shape[1], len(x) // 4)
-    z = PCA(directions, svd_solver="randomized", random_state=seed).fit_transform(x)
+    z = PCA(directions, svd_solver="covariance_eigh").fit_transform(x)
     fold = folds(y, task="single_label", groups=together, n_folds=_FOLDS, seed=seed)
     scores = np.zeros(len(y))
     for number in np.unique(fold):
