@@ -1,6 +1,5 @@
 """Copies of one item: equal content, and near copies found among nearest rows and confirmed on the items themselves."""
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from headstart.audit import pictures, recordings, texts
-from headstart.audit.neighbours import nearest
+from headstart.audit.neighbours import MOST_ROWS, nearest
 from headstart.core.errors import SampleError
 from headstart.data.modalities import MODALITIES
 from headstart.data.samples import Samples
@@ -19,10 +18,7 @@ from headstart.features.contents import content_of
 
 NEIGHBOURS = 5
 """Nearest rows of each row that may be copies of it."""
-MOST_ITEMS = 100_000
-"""The search for near copies looks at no more items: comparing all of them grows with the square of their number."""
 
-_BLOCK = 128
 _WAVES = 4096
 _T = TypeVar("_T")
 
@@ -54,10 +50,10 @@ def find_copies(
     x: Float[np.ndarray, "n d"],
     *,
     digests: UInt8[np.ndarray, "n 16"],
-    seconds: float = np.inf,
+    most: int = MOST_ROWS,
     seed: int = 0,
 ) -> Copies:
-    """Pairs of equal items, and of nearly equal ones as far as the time reaches.
+    """Pairs of equal items, and of nearly equal ones.
 
     Candidates are the `NEIGHBOURS` nearest rows of each row, and images with nearly equal hashes or texts equal but for case and
     punctuation. No cosine alone makes a copy: for small crops of one kind of cell, unrelated ones lie nearer than some copies. What
@@ -67,19 +63,18 @@ def find_copies(
         samples: n samples with a row each.
         x: their rows.
         digests: their content digests.
-        seconds: how long the search for near copies may take; past that it looks at a random part of the items.
+        most: of more items than this, the search for near copies looks at a random part of so many.
         seed: decides which part.
     """
-    ends = time.perf_counter() + seconds
     _, first, inverse = np.unique(digests, axis=0, return_index=True, return_inverse=True)
     original = first[inverse.reshape(-1)]
     position = np.arange(len(digests))
     same = np.stack([original, position], axis=1)[original != position]
     near, scores, looked_at = np.zeros((0, 2), np.int64), np.zeros(0), 0
     if len(first) > 1:
-        order = np.random.default_rng(seed).permutation(np.sort(first))[:MOST_ITEMS]
+        order = np.random.default_rng(seed).permutation(np.sort(first))[:most]
         search = {"image": _images, "text": _texts, "audio": _recordings}[samples.modality]
-        near, scores, looked_at = search(samples, x, order, ends)
+        near, scores, looked_at = search(samples, x, order)
     pairs = np.concatenate([same, near])
     exact = np.arange(len(pairs)) < len(same)
     looked_at = len(digests) if looked_at == len(first) else looked_at
@@ -90,7 +85,7 @@ Found = tuple[Int[np.ndarray, "m 2"], Float[np.ndarray, "m"], int]
 """Pairs of positions, how sure each is, and how many items were looked at."""
 
 
-def _images(samples: Samples, x: np.ndarray, order: np.ndarray, ends: float) -> Found:
+def _images(samples: Samples, x: np.ndarray, order: np.ndarray) -> Found:
     content = content_of(samples)
     prepare = MODALITIES.get("image").preparation(
         f"image(size={pictures.SIDE}, crop=1.0, resize='squash', interpolation='bilinear')", {}
@@ -104,7 +99,7 @@ def _images(samples: Samples, x: np.ndarray, order: np.ndarray, ends: float) -> 
         sides = (float(prepared.facts["width"]), float(prepared.facts["height"]))
         return pictures.grey(prepared.views[0]), int(min(sides))
 
-    decoded = _until(order, small, ends=ends)
+    decoded = _each(order, small)
     known = sorted(position for position, found in decoded.items() if found is not None)
     if len(known) < 2:
         return np.zeros((0, 2), np.int64), np.zeros(0), len(decoded)
@@ -116,7 +111,7 @@ def _images(samples: Samples, x: np.ndarray, order: np.ndarray, ends: float) -> 
     return *_kept(at, candidates, scores), len(decoded)
 
 
-def _texts(samples: Samples, x: np.ndarray, order: np.ndarray, ends: float) -> Found:  # noqa: ARG001  (quick whatever the time)
+def _texts(samples: Samples, x: np.ndarray, order: np.ndarray) -> Found:
     at = np.sort(order)
     content = content_of(samples)
     folded = [texts.normalised(_text(content(int(position)))) for position in at]
@@ -124,7 +119,7 @@ def _texts(samples: Samples, x: np.ndarray, order: np.ndarray, ends: float) -> F
     return *_kept(at, candidates, texts.copies(folded, candidates)), len(at)
 
 
-def _recordings(samples: Samples, x: np.ndarray, order: np.ndarray, ends: float) -> Found:
+def _recordings(samples: Samples, x: np.ndarray, order: np.ndarray) -> Found:
     content = content_of(samples)
     prepare = MODALITIES.get("audio").preparation(f"audio(rate={recordings.RATE})", {})
 
@@ -135,7 +130,7 @@ def _recordings(samples: Samples, x: np.ndarray, order: np.ndarray, ends: float)
         except (SampleError, OSError):
             return np.zeros(1, np.float32)
 
-    lengths = _until(order, lambda position: len(wave(position)) / recordings.RATE, ends=ends)
+    lengths = _each(order, lambda position: len(wave(position)) / recordings.RATE)
     at = np.sort(np.fromiter(lengths, np.int64, len(lengths)))
     if len(at) < 2:
         return np.zeros((0, 2), np.int64), np.zeros(0), len(at)
@@ -145,16 +140,11 @@ def _recordings(samples: Samples, x: np.ndarray, order: np.ndarray, ends: float)
     return *_kept(at, candidates, scores), len(at)
 
 
-def _until(order: np.ndarray, work: Callable[[int], _T], *, ends: float) -> dict[int, _T]:
-    """What the work gives for each position, as far as the time reaches: some are looked at always."""
-    found: dict[int, _T] = {}
+def _each(order: np.ndarray, work: Callable[[int], _T]) -> dict[int, _T]:
+    """What the work gives for each position, by threads: decoders let others run."""
+    positions = [int(position) for position in order]
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="headstart-check") as pool:
-        for start in range(0, len(order), _BLOCK):
-            block = [int(position) for position in order[start : start + _BLOCK]]
-            found.update(zip(block, pool.map(work, block), strict=True))
-            if time.perf_counter() > ends:
-                break
-    return found
+        return dict(zip(positions, pool.map(work, positions), strict=True))
 
 
 def _near(x: np.ndarray) -> Int[np.ndarray, "m 2"]:

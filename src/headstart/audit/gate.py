@@ -11,14 +11,12 @@ from jaxtyping import Float, Int
 from headstart.audit import groups, labels, outliers, shift
 from headstart.audit.copies import Copies
 from headstart.audit.findings import KINDS, Audit, Finding, Suspect, ranked
-from headstart.audit.neighbours import nearest
+from headstart.audit.neighbours import MOST_ROWS, nearest
 from headstart.audit.oddities import oddity
 from headstart.core.errors import Skipped
 from headstart.data.preparation import Fact
 from headstart.data.samples import Samples
 
-MOST_ROWS = 50_000
-"""Votes of neighbours and distances are taken of at most so many rows."""
 WHOLE = "all"
 """What the only part is called where there is no split."""
 
@@ -72,11 +70,12 @@ class Subject:
 Found = tuple[list[Finding], list[Suspect]]
 
 
-def examine(subject: Subject, *, seed: int = 0) -> Audit:
+def examine(subject: Subject, *, most: int = MOST_ROWS, seed: int = 0) -> Audit:
     """Run every check.
 
     Args:
         subject: what is looked at.
+        most: rows that are compared with each other; of more, a random part.
         seed: decides which rows are sampled, where there are very many.
     """
     began = time.perf_counter()
@@ -89,7 +88,7 @@ def examine(subject: Subject, *, seed: int = 0) -> Audit:
         _classes(counts),
         _copies(subject, ids, parts),
         _groups(subject, ids, parts),
-        _rows(subject, ids, parts, seed),
+        _rows(subject, ids, parts, most=most, seed=seed),
         _shift(subject, parts, areas, seed),
     )
     findings = [finding for found, _ in checks for finding in found]
@@ -237,12 +236,12 @@ def _groups(subject: Subject, ids: Sequence[str], parts: np.ndarray) -> Found:
     return [Finding("group", severity, len(found), sentence)], suspects
 
 
-def _rows(subject: Subject, ids: Sequence[str], parts: np.ndarray, seed: int) -> Found:
+def _rows(subject: Subject, ids: Sequence[str], parts: np.ndarray, *, most: int, seed: int) -> Found:
     """Doubtful labels and outliers, from the nearest rows of each row."""
     n = len(subject)
     if n < 3:
         return [], []
-    at = np.arange(n) if n <= MOST_ROWS else np.sort(np.random.default_rng(seed).permutation(n)[:MOST_ROWS])
+    at = np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).permutation(n)[:most])
     near = nearest(subject.x[at], outliers.neighbours_for(len(at)), apart=subject.copies.groups[at])
     findings, suspects = _label_errors(subject, ids, parts, at, near)
     distance = outliers.outlier_scores(near[1])

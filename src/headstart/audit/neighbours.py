@@ -3,7 +3,12 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+MOST_ROWS = 100_000
+"""No more rows are compared with each other: the time grows with the square of their number."""
+
 _CELLS = 1 << 24
+_LEAST_ROWS = 1000
+_SECONDS_A_PAIR, _FLOPS_A_SECOND = 1e-8, 2.5e11
 
 
 def nearest(
@@ -37,6 +42,12 @@ def nearest(
         order = np.argsort(-found, axis=1, kind="stable")
         where[block], cosines[block] = (np.take_along_axis(each, order, axis=1) for each in (at, found))
     return where, cosines
+
+
+def affordable(seconds: float, d: int) -> int:
+    """How many rows two cores compare with each other in a time, at most `MOST_ROWS`: a reckoning, so that no clock decides a result."""
+    each = _SECONDS_A_PAIR + 2.0 * d / _FLOPS_A_SECOND
+    return int(min(MOST_ROWS, max(_LEAST_ROWS, np.sqrt(seconds / each))))
 
 
 def unit(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:

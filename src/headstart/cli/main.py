@@ -125,6 +125,9 @@ def _add_fit(verbs: Verbs) -> None:  # type: ignore[valid-type]
         "--separator", metavar="TEXT", help="what separates the labels of a multi-label cell, such as '|'"
     )
     data.add_argument("--modality", choices=["image", "text", "audio"], help="what the inputs are")
+    data.add_argument(
+        "--no-check", action="store_true", help="do not look for copies, wrong labels and other faults of the data"
+    )
     data.add_argument("--hold-out", type=share, default=0.0, metavar="SHARE", help="set aside this share of the samples as a test part, "
                       "stratified by label (default: none; the figures are then out-of-fold ones)")  # fmt: skip
     model = fit.add_argument_group("model")

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from headstart.audit.copies import Copies, find_copies, joined_with
 from headstart.audit.findings import Audit
 from headstart.audit.gate import Subject, examine
+from headstart.audit.neighbours import MOST_ROWS
 from headstart.core.errors import FitError, HeadstartError, UsageError
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
@@ -32,11 +33,11 @@ class CheckOptions(RowOptions):
     """What may be chosen of a check, beside how data becomes rows.
 
     Attributes:
-        seconds: how long the search for near copies may take; past that it looks at a random part of the items.
+        most: of more items than this, a random part of so many is compared with each other.
         seed: decides folds and what is sampled.
     """
 
-    seconds: float = 600.0
+    most: int = MOST_ROWS
     seed: int = 0
 
 
@@ -80,14 +81,14 @@ def check(
     """
     began = time.perf_counter()
     options = options if backbone is None else replace(options, backbone=backbone)
-    if not options.seconds > 0:
-        raise UsageError(f"a check takes a positive number of seconds, and got {options.seconds:g}")
+    if options.most < 2:
+        raise UsageError(f"a check compares at least two items, and got {options.most}")
     samples = labelled_if_it_can(data, options.reading)
     chosen = opened(samples.modality, options)
     rows = rows_of(samples, chosen, engine=options.engine, progress=progress)
     extracted = time.perf_counter()
     progress("checking", 0, 3)
-    copies = find_copies(rows.samples, rows.x, digests=rows.digests, seconds=options.seconds, seed=options.seed)
+    copies = find_copies(rows.samples, rows.x, digests=rows.digests, most=options.most, seed=options.seed)
     compared = time.perf_counter()
     progress("checking", 1, 3)
     labels, notes = labels_of(rows.samples, options.reading.task)
@@ -104,7 +105,7 @@ def check(
         skipped=samples.skipped + rows.extraction.skipped,
         notes=samples.notes + rows.extraction.notes + notes + doubt,
     )
-    found = examine(subject, seed=options.seed)
+    found = examine(subject, most=options.most, seed=options.seed)
     progress("checking", 3, 3)
     ended = time.perf_counter()
     seconds = {"rows": extracted - began, "copies": compared - extracted, **found.seconds, "total": ended - began}

@@ -17,7 +17,7 @@ from headstart.backbones.precision import settle
 from headstart.core.errors import DataError, FitError, UsageError
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
-from headstart.data.splits import folds, join_groups
+from headstart.data.splits import folds
 from headstart.evaluation.intervals import Estimate
 from headstart.features.extraction import Extraction, extract
 from headstart.heads.extrapolation import shipped_temperature
@@ -33,9 +33,10 @@ from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.split_record import SplitRecord
 from headstart.tasks.task import Targets, Task
 from headstart.verbs.fit_data import FitData, FitOptions, prepare
+from headstart.verbs.fit_gate import Gate, findings, open_gate
 
 # What a fit goes through, as its report times it.
-_STAGES = ("open", "features", "head", "measure", "judge", "precision")
+_STAGES = ("open", "features", "check", "head", "measure", "judge", "precision", "findings")
 
 
 def fit(
@@ -76,8 +77,10 @@ def fit(
     progress("open", 1, 1)
     opened = time.perf_counter()
     extraction = extract(prepared.samples, chosen, engine=options.engine, progress=progress)
-    rows = _rows(prepared, extraction, seed=options.seed)
     extracted = time.perf_counter()
+    gate, prepared = open_gate(prepared, extraction, options=options)
+    rows = _rows(prepared, extraction, gate=gate, seed=options.seed)
+    checked = time.perf_counter()
     selection = _select(rows, recipe, seed=options.seed, progress=progress)
     temperature = _temperature(rows, selection, seed=options.seed)
     selected = time.perf_counter()
@@ -88,14 +91,18 @@ def fit(
     judged = time.perf_counter()
     change, notes = measure(model, prepared.samples.take(rows.in_train), rows=rows.x_train, progress=progress)
     notes = report.notes + _without_place(notes, prepared.samples.source)
-    seconds = _seconds(began, [opened, extracted, selected, measured, judged, time.perf_counter()])
-    return replace(model, report=replace(report, above=above, seconds=seconds, precision=change, notes=notes))
+    compared = time.perf_counter()
+    found = _findings(gate, prepared, rows=rows, model=model, selection=selection, options=options)
+    ends = [opened, extracted, checked, selected, measured, judged, compared, time.perf_counter()]
+    report = replace(report, above=above, seconds=_seconds(began, ends), precision=change, notes=notes, findings=found)
+    return replace(model, report=report)
 
 
 def _seconds(began: float, ends: Sequence[float]) -> dict[str, float]:
     """What each stage took, and all of them together."""
     stages = zip(_STAGES, pairwise([began, *ends]), strict=True)
-    return {name: end - start for name, (start, end) in stages} | {"total": ends[-1] - began}
+    seconds = {name: end - start for name, (start, end) in stages} | {"total": ends[-1] - began}
+    return seconds | {"check": seconds["check"] + seconds.pop("findings")}
 
 
 def _settled(options: FitOptions, backbone: str | BackboneRequest | Backbone | None, target: str | None) -> FitOptions:
@@ -148,7 +155,7 @@ def _choose(modality: str, options: FitOptions) -> tuple[Backbone, tuple[str, ..
     return asked, above
 
 
-def _rows(data: FitData, extraction: Extraction, *, seed: int) -> _Rows:
+def _rows(data: FitData, extraction: Extraction, *, gate: Gate, seed: int) -> _Rows:
     """Rows, targets, groups and folds by part."""
     samples = data.samples.take(extraction.kept)
     x, digests = join(extraction.features), extraction.features[0].digests
@@ -161,10 +168,9 @@ def _rows(data: FitData, extraction: Extraction, *, seed: int) -> _Rows:
     column = samples.table.column("target")
     train = data.task.encode(column.filter(pa.array(in_train)), None)
     held = data.task.encode(column.filter(pa.array(in_held)), train.labels or None) if in_held.any() else None
-    groups = samples.groups
     split = {"train": digests[in_train], **({data.evaluated: digests[in_held]} if held is not None else {})}
     record = SplitRecord.of(split)
-    joined = join_groups(None if groups is None else groups[in_train], digests[in_train])
+    joined = gate.together(in_train)
     return _Rows(
         x_train=x[in_train],
         in_train=extraction.kept[in_train],
@@ -211,6 +217,30 @@ def _judge(model: Model, data: FitData, *, rows: _Rows, selection: Selection, op
         coverage=options.coverage,
         seed=options.seed,
     )
+
+
+def _findings(
+    gate: Gate,
+    data: FitData,
+    *,
+    rows: _Rows,
+    model: Model,
+    selection: Selection,
+    options: FitOptions,
+) -> tuple[dict[str, Any], ...]:
+    """What the data gate finds, with probabilities of heads that have not seen the sample that they judge."""
+    if gate.copies is None:
+        return ()
+    probabilities = None
+    if model.labels:
+        inside = np.isin(gate.extraction.kept, rows.in_train)
+        probabilities = np.empty((len(inside), len(model.labels)))
+        probabilities[inside] = rows.task.predict(selection.oof_scores, selection.temperature)
+        if rows.x_held is not None:
+            probabilities[~inside] = rows.task.predict(model.head.scores(rows.x_held), model.temperature)
+    told = findings(gate, data, probabilities=probabilities, labels=model.labels, options=options)
+    source = data.samples.source
+    return tuple({**each, "sentence": _without_place((each["sentence"],), source)[0]} for each in told)
 
 
 def _temperature(rows: _Rows, selection: Selection, *, seed: int) -> float:

@@ -1,5 +1,6 @@
 """The data of a fit: read, split where that is asked for, and its task settled."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,22 @@ def _is_number(text: str) -> bool:
         return bool(np.isfinite(float(text)))
     except ValueError:
         return False
+
+
+def split_again(data: FitData, options: FitOptions, *, together: Sequence[str]) -> FitData:
+    """The same data with a part `test` that keeps near copies on one side, which `prepare` could not know of.
+
+    Args:
+        data: what `prepare` made of data without parts.
+        options: the fit's.
+        together: for each sample the name of what must stay on one side.
+    """
+    whole = data.samples.with_column("split", pa.array(["train"] * len(data.samples), pa.string()))
+    grouped = replace(whole, notes=()).with_column("group", pa.array(list(together), pa.string()))
+    split = hold_out(grouped, fraction=options.hold_out, part="test", seed=options.seed, task=data.task.name)
+    used = data.samples.with_column("split", split.table.column("split"))
+    notes = tuple(split.notes[0] if "are set aside as the part" in note else note for note in data.notes)
+    return replace(data, samples=used, notes=notes)
 
 
 def _held_out(samples: Samples, task: Task, options: FitOptions) -> Samples:
