@@ -173,7 +173,6 @@ def _fit_options(options: argparse.Namespace) -> FitOptions:
         offline=options.offline,
         precision=options.precision,
         engine=options.engine,
-        check=not options.no_check,
         coverage=options.coverage,
         check=not options.no_check,
     )
