@@ -11,9 +11,14 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
     report.add_argument("model", help="the model directory")
     add_labelled(report)
     report.add_argument(
-        "--out", default="report.html", metavar="FILE", help="the file to write (default: report.html); one that is there is replaced"
+        "--out",
+        default="report.html",
+        metavar="FILE",
+        help="the file to write (default: report.html); one that is there is replaced",
     )
-    report.add_argument("--seed", type=seed, default=0, help="decides the folds and what is drawn at random (default: 0)")
+    report.add_argument(
+        "--seed", type=seed, default=0, help="decides the folds and what is drawn at random (default: 0)"
+    )
     add_engine(report)
     report.set_defaults(run=run)
 

@@ -41,9 +41,7 @@ def reliability(evidence: Evidence) -> tuple[Plot, ...]:
     ):
         confidence, correct = pooled(evidence, predicted)
         error = calibration_error(confidence, correct)[0]
-        drawn.append(
-            draw_confidence.reliability(confidence, correct, name=name, title=title, error=percent(error))
-        )
+        drawn.append(draw_confidence.reliability(confidence, correct, name=name, title=title, error=percent(error)))
     return tuple(drawn)
 
 
@@ -99,6 +97,10 @@ def judged(verdict: Callable[[], Judgement] | None, evidence: Evidence) -> tuple
     abstained = np.array([bool(reason) for reason in judgement.reasons], dtype=bool)
     if len(abstained) == n and evidence.targets.task == "single_label":
         kept = ~abstained
-        sure = f", and is right for {percent(float((~evidence.wrong)[kept].mean()))} of the others" if kept.any() else ""
-        sentences.append(f"Allowed to say “I don't know”, it does so for {several(int(abstained.sum()), 'item')} of {n:,}{sure}.")
+        sure = (
+            f", and is right for {percent(float((~evidence.wrong)[kept].mean()))} of the others" if kept.any() else ""
+        )
+        sentences.append(
+            f"Allowed to say “I don't know”, it does so for {several(int(abstained.sum()), 'item')} of {n:,}{sure}."
+        )
     return tuple(sentences)

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.core.errors import ExtraMissing
 from headstart.reporting.story import Plot
@@ -26,7 +26,7 @@ NAMES = ("ink", "muted", "line", "surface", "accent", "good", "warn", "bad", *(f
 INKS = {name: f"#0f0e{number + 16:02x}" for number, name in enumerate(NAMES)}
 """What to draw with: a colour that nothing else has, for each CSS variable."""
 
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": "sans-serif",
@@ -76,7 +76,7 @@ def axes(width: float = 4.6, height: float = 3.6) -> Iterator[tuple["Figure", "A
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]
+    with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(width, height), dpi=72, layout="constrained")
         yield figure, figure.add_subplot()
 
@@ -93,7 +93,7 @@ def plot(figure: "Figure", *, name: str, title: str, words: str) -> Plot:
     import matplotlib as mpl
 
     file = io.StringIO()
-    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": name}), warnings.catch_warnings():  # type: ignore[arg-type]
+    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": name}), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a glyph that matplotlib's own font lacks is in the page's
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return Plot(name, title, words, _inline(file.getvalue(), name, title=title, words=words))

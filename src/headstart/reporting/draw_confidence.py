@@ -5,6 +5,7 @@ from jaxtyping import Float
 
 from headstart.reporting.draw import INKS, axes, plot
 from headstart.reporting.story import Plot
+from headstart.reporting.words import percent
 
 BINS = 10
 
@@ -25,23 +26,34 @@ def reliability(
     spread = 1.96 * np.sqrt(np.maximum(found * (1 - found), 0.25 / np.maximum(count, 1)) / count)
     with axes(4.4, 4.0) as (figure, ax):
         ax.plot([0, 1], [0, 1], color=INKS["muted"], linewidth=1.2, linestyle=(0, (4, 3)))
-        ax.vlines(stated, np.maximum(found - spread, 0), np.minimum(found + spread, 1), color=INKS["accent"], alpha=0.4, linewidth=2.4)
+        ax.vlines(
+            stated,
+            np.maximum(found - spread, 0),
+            np.minimum(found + spread, 1),
+            color=INKS["accent"],
+            alpha=0.4,
+            linewidth=2.4,
+        )
         ax.plot(stated, found, color=INKS["accent"], linewidth=1.6, marker="o", markersize=5)
-        ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="how sure it says it is", ylabel="how often it is right", aspect="equal")
+        ax.set(
+            xlim=(0, 1.02),
+            ylim=(0, 1.02),
+            xlabel="how sure it says it is",
+            ylabel="how often it is right",
+            aspect="equal",
+        )
         _percent(ax.xaxis)
         _percent(ax.yaxis)
         ax.grid(visible=True)
         worst = int(np.abs(found - stated).argmax())
         words = (
             f"Calibration error {error}. In {len(stated)} groups of about {round(float(count.mean())):,} predictions each, the largest gap "
-            f"is where it says {stated[worst]:.0%} and is right {found[worst]:.0%} of the time. On the dashed line the two agree."
+            f"is where it says {percent(stated[worst], 0)} and is right {percent(found[worst], 0)} of the time. On the dashed line the two agree."
         )
         return plot(figure, name=name, title=title, words=words)
 
 
-def coverage(
-    size: Float[np.ndarray, "t"], share: Float[np.ndarray, "t"], *, marks: dict[float, float], k: int
-) -> Plot:
+def coverage(size: Float[np.ndarray, "t"], share: Float[np.ndarray, "t"], *, marks: dict[float, float], k: int) -> Plot:
     """Coverage against the mean size of the sets.
 
     Args:
@@ -57,10 +69,16 @@ def coverage(
             ax.plot([needed], [level], marker="o", markersize=7, color=INKS["accent"], markeredgecolor=INKS["surface"])
             ax.annotate(f"{level:.0%}", (needed, level), xytext=(7, -13), textcoords="offset points", fontsize=10)
         right = min(float(k), max([*marks.values(), 1.2]) * 1.25)
-        ax.set(xlim=(0.98, max(right, 1.1)), ylim=(low, 1.01), xlabel="labels named on average", ylabel="the right one is among them")
+        ax.set(
+            xlim=(0.98, max(right, 1.1)),
+            ylim=(low, 1.01),
+            xlabel="labels named on average",
+            ylabel="the right one is among them",
+        )
         _percent(ax.yaxis)
         ax.grid(visible=True)
-        words = " ".join(f"To have the right label among them for {level:.0%} of the items, {needed:.2f} labels are named on average." for level, needed in marks.items())
+        reached = "; ".join(f"for {percent(level, 0)} of the items, {needed:.2f}" for level, needed in marks.items())
+        words = f"Labels to name on average so that the right one is among them: {reached}." if marks else ""
         return plot(figure, name="coverage", title="Coverage against the number of labels named", words=words)
 
 

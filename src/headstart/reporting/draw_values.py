@@ -19,8 +19,22 @@ def against_truth(true: Float[np.ndarray, "n"], predicted: Float[np.ndarray, "n"
     room = (high - low) * 0.04 or 1.0
     with axes(4.4, 4.0) as (figure, ax):
         ax.plot([low, high], [low, high], color=INKS["muted"], linewidth=1.2, linestyle=(0, (4, 3)))
-        ax.plot(true[rows], predicted[rows], linestyle="none", marker="o", markersize=4, color=INKS["accent"], alpha=0.55, markeredgewidth=0)
-        ax.set(xlim=(low - room, high + room), ylim=(low - room, high + room), xlabel="true value", ylabel="predicted value")
+        ax.plot(
+            true[rows],
+            predicted[rows],
+            linestyle="none",
+            marker="o",
+            markersize=4,
+            color=INKS["accent"],
+            alpha=0.55,
+            markeredgewidth=0,
+        )
+        ax.set(
+            xlim=(low - room, high + room),
+            ylim=(low - room, high + room),
+            xlabel="true value",
+            ylabel="predicted value",
+        )
         ax.grid(visible=True)
         words = (
             f"{len(rows):,} of {len(true):,} items. True values lie from {true.min():.4g} to {true.max():.4g}, predicted ones from "
@@ -34,7 +48,9 @@ def residuals(true: Float[np.ndarray, "n"], predicted: Float[np.ndarray, "n"]) -
     error = predicted - true
     middle, (low, high) = float(np.median(error)), np.percentile(error, (5, 95))
     with axes(4.4, 4.0) as (figure, ax):
-        ax.hist(error, bins=min(40, max(8, len(error) // 8)), color=INKS["accent"], alpha=0.75, edgecolor=INKS["surface"])
+        ax.hist(
+            error, bins=min(40, max(8, len(error) // 8)), color=INKS["accent"], alpha=0.75, edgecolor=INKS["surface"]
+        )
         ax.axvline(0, color=INKS["muted"], linewidth=1.2, linestyle=(0, (4, 3)))
         ax.set(xlabel="predicted less true", ylabel="items")
         ax.grid(visible=True, axis="y")
@@ -84,4 +100,6 @@ def _plain_counts(ax: "object", counts: list[int]) -> None:
 
 
 def _some(n: int, seed: int) -> np.ndarray:
-    return np.arange(n) if n <= MOST_POINTS else np.sort(np.random.default_rng(seed).choice(n, MOST_POINTS, replace=False))
+    return (
+        np.arange(n) if n <= MOST_POINTS else np.sort(np.random.default_rng(seed).choice(n, MOST_POINTS, replace=False))
+    )

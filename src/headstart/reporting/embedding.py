@@ -16,6 +16,7 @@ MOST_POINTS = 1200
 FEWEST_POINTS = 4
 _FEWEST_FOR_TSNE = 30
 _COMPONENTS = 50
+_ITERATIONS = 600
 
 
 def make_map(model: Model, evidence: Evidence, *, seed: int = 0) -> MapSection | None:
@@ -35,13 +36,16 @@ def make_map(model: Model, evidence: Evidence, *, seed: int = 0) -> MapSection |
     wrong = evidence.wrong[rows]
     colour, legend = _colours(evidence, rows)
     neighbours = _neighbours(unit, evidence, rows)
-    plot = draw_map.draw(places, colour, wrong=wrong, legend=legend, words=_words(evidence, rows, neighbours))
+    plot = draw_map.draw(places, colour, wrong=wrong, legend=legend, words=_words(len(rows), neighbours))
     content = content_of(evidence.samples)
     ids = evidence.samples.ids
     points = tuple(
-        (name_of(ids[i]), shown_label(evidence, i), shown_prediction(evidence, i), int(evidence.wrong[i])) for i in rows
+        (name_of(ids[i]), shown_label(evidence, i), shown_prediction(evidence, i), int(evidence.wrong[i]))
+        for i in rows.tolist()
     )
-    sheet = media.sheet(model.backbone.preparation, content, rows.tolist()) if model.modality == "image" else ""
+    sheet = (
+        media.sheet(model.backbone.preparation, content, positions=rows.tolist()) if model.modality == "image" else ""
+    )
     return MapSection(
         plot=plot,
         method=method,
@@ -69,7 +73,9 @@ def layout(unit: Float[np.ndarray, "n d"], *, seed: int = 0) -> tuple[Float[np.n
 
     start = reduced[:, :2] / max(float(reduced[:, 0].std()), 1e-12) * 1e-4
     start = np.pad(start, ((0, 0), (0, 2 - start.shape[1]))).astype(np.float32)
-    found = TSNE(init=start, perplexity=min(30.0, (n - 1) / 3), random_state=seed).fit_transform(reduced)
+    found = TSNE(init=start, perplexity=min(30.0, (n - 1) / 3), max_iter=_ITERATIONS, random_state=seed).fit_transform(
+        reduced
+    )
     return np.asarray(found, dtype=np.float64), "t-SNE of 50 principal components"
 
 
@@ -108,8 +114,8 @@ def _neighbours(unit: np.ndarray, evidence: Evidence, rows: np.ndarray) -> tuple
     return tuple((name, percent(share, 0), other) for share, name, other in found[: 2 * HUES])
 
 
-def _words(evidence: Evidence, rows: np.ndarray, neighbours: tuple[tuple[str, str, str], ...]) -> str:
-    words = f"{len(rows):,} items as points; those that lie together are alike for the backbone."
+def _words(n: int, neighbours: tuple[tuple[str, str, str], ...]) -> str:
+    words = f"{n:,} items as points; those that lie together are alike for the backbone."
     if neighbours:
         name, share, other = neighbours[0]
         words += f" Least by itself lies {name}: for {share} of its items the nearest item has the same label"

@@ -109,9 +109,7 @@ def collect(model: Model, data: Items, *, choice: Choice = Choice(), progress: P
     samples, part = model.labelled(data, part=choice.part, target=choice.target)
     extraction = extract(samples, model.backbone, engine=choice.engine, progress=progress)
     if not len(extraction.kept):
-        raise DataError(
-            f"{samples.source} has no sample that could be read; the reasons: {first_reasons(extraction)}"
-        )
+        raise DataError(f"{samples.source} has no sample that could be read; the reasons: {first_reasons(extraction)}")
     digests = extraction.features[0].digests
     known = model.split.fitted_on(digests)
     rows = np.arange(len(known)) if known.all() else np.flatnonzero(~known)
@@ -167,9 +165,7 @@ def _out_of_fold(
     groups = join_groups(_groups(model, data, used), digests)
     try:
         fold = folds(targets.values, task=targets.task, groups=groups, seed=choice.seed)
-        selection = select(
-            x, targets, fold=fold, recipe=parse(model.report.head), groups=groups, seed=choice.seed
-        )
+        selection = select(x, targets, fold=fold, recipe=parse(model.report.head), groups=groups, seed=choice.seed)
     except FitError:
         return IN_SAMPLE, model.head.scores(x)
     return OUT_OF_FOLD, selection.oof_scores

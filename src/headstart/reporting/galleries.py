@@ -35,7 +35,7 @@ def shown_prediction(evidence: Evidence, row: int) -> str:
     """What was predicted for an item, with its probability where there is one answer."""
     if evidence.targets.task != "single_label":
         return answer(evidence, row)
-    return f"{answer(evidence, row)} ({percent(float(evidence.predicted[row, int(evidence.chosen[row])]), 0)})"
+    return f"{answer(evidence, row)} ({_brief(float(evidence.predicted[row, int(evidence.chosen[row])]))})"
 
 
 def worst_errors(model: Model, evidence: Evidence) -> Gallery:
@@ -50,14 +50,14 @@ def worst_errors(model: Model, evidence: Evidence) -> Gallery:
             said=answer(evidence, row),
             sure=_sure(evidence, row),
             why="",
-            media=show_at(model.backbone.preparation, content, row),
+            media=show_at(model.backbone.preparation, content, position=row),
         )
         for row in order[:most].tolist()
     )
     return Gallery(items, total)
 
 
-def label_suspects(model: Model, evidence: Evidence, audit: Audit | None) -> Gallery | None:
+def label_suspects(model: Model, evidence: Evidence, *, audit: Audit | None) -> Gallery | None:
     """The items that an audit suspects to be labelled wrongly; those that are no part of the evidence are shown without a picture.
 
     None where no audit was made.
@@ -70,7 +70,7 @@ def label_suspects(model: Model, evidence: Evidence, audit: Audit | None) -> Gal
     items = []
     for each in found[: MOST_ITEMS[model.modality]]:
         row = place.get(each.input)
-        shown = Media("none") if row is None else show_at(model.backbone.preparation, content, row)
+        shown = Media("none") if row is None else show_at(model.backbone.preparation, content, position=row)
         items.append(_suspect(each, shown))
     return Gallery(tuple(items), len(found))
 
@@ -80,7 +80,7 @@ def _suspect(each: Suspect, shown: Media) -> Item:
         id=name_of(each.input),
         label=name_of(each.label),
         said=name_of(each.suggestion),
-        sure=percent(min(max(each.score, 0.0), 1.0), 0),
+        sure=_brief(min(max(each.score, 0.0), 1.0)),
         why=shorten(each.why, 160),
         media=shown,
     )
@@ -101,12 +101,12 @@ def _worst(evidence: Evidence) -> tuple[np.ndarray, int]:
 
 def _sure(evidence: Evidence, row: int) -> str:
     if evidence.targets.task == "single_label":
-        return percent(float(evidence.predicted[row, int(evidence.chosen[row])]), 0)
+        return _brief(float(evidence.predicted[row, int(evidence.chosen[row])]))
     if evidence.targets.task == "regression":
         return f"off by {evidence.chosen[row] - evidence.targets.values[row]:+.3g}"
     wrong = np.flatnonzero(evidence.chosen[row] != evidence.targets.values[row])
     worst = max(wrong, key=lambda j: abs(float(evidence.predicted[row, j]) - float(evidence.targets.values[row, j])))
-    return f"{name_of(evidence.targets.labels[worst])}: {percent(float(evidence.predicted[row, worst]), 0)}"
+    return f"{name_of(evidence.targets.labels[worst])}: {_brief(float(evidence.predicted[row, worst]))}"
 
 
 def _written(evidence: Evidence, value: np.ndarray) -> str:
@@ -117,3 +117,8 @@ def _written(evidence: Evidence, value: np.ndarray) -> str:
         return name_of(targets.labels[int(value)])
     names = [targets.labels[i] for i in np.flatnonzero(value)]
     return shorten(", ".join(names), 120) or "no label"
+
+
+def _brief(share: float) -> str:
+    """A share in whole per cent, where there is little room."""
+    return percent(share, 0).replace("over ", ">").replace("under ", "<")

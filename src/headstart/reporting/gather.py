@@ -56,7 +56,7 @@ def gather(
     layout = embedding.make_map(model, evidence, seed=seed)
     progress(STAGE, 3, _STEPS)
     errors = galleries.worst_errors(model, evidence)
-    suspects = galleries.label_suspects(model, evidence, sources.audit)
+    suspects = galleries.label_suspects(model, evidence, audit=sources.audit)
     progress(STAGE, 4, _STEPS)
     story = Story(
         title=_title(evidence),
@@ -138,7 +138,7 @@ def _judge(model: Model, evidence: Evidence) -> Callable[[], Judgement] | None:
     judge = getattr(model, "judge", None)
     if judge is None:
         return None
-    return lambda: judge.verdict(evidence.x, evidence.predicted, labels=model.labels)  # type: ignore[no-any-return]
+    return lambda: judge.verdict(evidence.x, evidence.predicted, labels=model.labels)
 
 
 def _values(evidence: Evidence, *, seed: int) -> tuple[Plot, ...]:

@@ -24,7 +24,9 @@ _STAGES = {
     "judge": "fitting the judge",
     "precision": "comparing precisions",
 }
-_SET_ASIDE = re.compile(r"(?P<part>\d+) of (?P<all>\d+) samples of train are set aside as the part test \(seed (?P<seed>\d+)\)")
+_SET_ASIDE = re.compile(
+    r"(?P<part>\d+) of (?P<all>\d+) samples of train are set aside as the part test \(seed (?P<seed>\d+)\)"
+)
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "timm", "transformers", "matplotlib")
 
 
@@ -56,12 +58,15 @@ def families(report: FitReport) -> int:
 
 def stages(report: FitReport) -> tuple[Stage, ...]:
     """The stages of the fit in their order, and the total last."""
-    total = max(float(report.seconds.get("total", 0.0)), sum(v for k, v in report.seconds.items() if k != "total"), 1e-9)
-    named = [name for name in report.seconds if name != "total"]
-    return tuple(
-        Stage(_STAGES.get(name, name), seconds(report.seconds[name]), min(report.seconds[name] / total, 1.0))
-        for name in named
-    ) + (Stage("in all", seconds(total), 1.0),)
+    total = max(
+        float(report.seconds.get("total", 0.0)), sum(v for k, v in report.seconds.items() if k != "total"), 1e-9
+    )
+    every = tuple(
+        Stage(_STAGES.get(name, name), seconds(value), min(value / total, 1.0))
+        for name, value in report.seconds.items()
+        if name != "total"
+    )
+    return (*every, Stage("in all", seconds(total), 1.0))
 
 
 def reproduction(model: Model, evidence: Evidence, *, directory: Path | None, seed: int) -> Reproduction:

@@ -3,6 +3,8 @@
 import base64
 import io
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -11,6 +13,9 @@ from headstart.core.errors import SampleError
 from headstart.data.decoding import decode_text, repair
 from headstart.data.preparation import Preparation
 from headstart.reporting.story import Media
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 THUMBNAIL = 144
 """Sides of a thumbnail of the galleries, pixels."""
@@ -44,7 +49,7 @@ def show(preparation: Preparation, content: bytes | str) -> Media:
     return _photo(view) if preparation.modality == "image" else _sound(view, preparation)
 
 
-def show_at(preparation: Preparation, content: Content, position: int) -> Media:
+def show_at(preparation: Preparation, content: Content, *, position: int) -> Media:
     """What shows the item at a position; words where it cannot be read any more."""
     try:
         return show(preparation, content(position))
@@ -52,19 +57,24 @@ def show_at(preparation: Preparation, content: Content, position: int) -> Media:
         return Media("none", note=f"cannot be shown: {getattr(error, 'strerror', None) or error}")
 
 
-def sheet(preparation: Preparation, content: Content, positions: Sequence[int]) -> str:
+def sheet(preparation: Preparation, content: Content, *, positions: Sequence[int]) -> str:
     """One picture with a thumbnail of each photo, row by row, as a data URI; a photo that cannot be read leaves its place grey."""
     from PIL import Image
 
     rows = -(-len(positions) // COLUMNS)
     whole = Image.new("RGB", (COLUMNS * TILE, rows * TILE), (128, 128, 128))
-    for place, position in enumerate(positions):
+
+    def tile(position: int) -> "Picture | None":
         try:
             view = preparation.prepare(content(position)).views[0]
         except (SampleError, OSError):
-            continue
-        tile = Image.fromarray(view).resize((TILE, TILE), Image.Resampling.BILINEAR)
-        whole.paste(tile, (place % COLUMNS * TILE, place // COLUMNS * TILE))
+            return None
+        return Image.fromarray(view).resize((TILE, TILE), Image.Resampling.BILINEAR)
+
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        for place, made in enumerate(threads.map(tile, positions)):
+            if made is not None:
+                whole.paste(made, (place % COLUMNS * TILE, place // COLUMNS * TILE))
     return _uri("image/jpeg", _jpeg(whole, 62))
 
 
@@ -87,7 +97,9 @@ def _photo(view: UInt8[np.ndarray, "h w 3"]) -> Media:
 
     picture = Image.fromarray(view)
     picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    content = next((each for each in (_jpeg(picture, quality) for quality in (80, 65, 45)) if len(each) <= MOST_BYTES), b"")
+    content = next(
+        (each for each in (_jpeg(picture, quality) for quality in (80, 65, 45)) if len(each) <= MOST_BYTES), b""
+    )
     return Media("image", uri=_uri("image/jpeg", content or _jpeg(picture, 20)))
 
 
@@ -108,7 +120,7 @@ def _sound(view: Float[np.ndarray, "s"], preparation: Preparation) -> Media:
     return Media("audio", uri=_uri("audio/wav", file.getvalue()), wave=wave, note=note)
 
 
-def _jpeg(picture: "Image", quality: int) -> bytes:  # type: ignore[name-defined]
+def _jpeg(picture: "Picture", quality: int) -> bytes:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=quality, optimize=True)
     return file.getvalue()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from headstart.reporting.draw import HUES
 from headstart.reporting.story import Story
+from headstart.reporting.words import percent, tidy
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -26,7 +27,7 @@ PALETTE: dict[str, tuple[str, str]] = {
     "bad": ("#b3261e", "#ff8f86"),
     "warn-page": ("#fdf3e1", "#2b2314"),
     "heat": ("#8db4e3", "#2b5690"),
-    "heat-wrong": ("#f0ab97", "#8a3a2c"),
+    "heat-wrong": ("#ea8f75", "#96402f"),
 }
 """The colours in light and in dark. Tests hold text on every ground to a contrast of 4.5."""
 
@@ -74,7 +75,13 @@ def _points(story: Story) -> dict[str, object]:
 def _json(value: object) -> str:
     """JSON that may stand inside a script element: nothing in it can end the element or begin a comment."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return (
+        text.replace("<", "\\u003c")
+        .replace(">", "\\u003e")
+        .replace("&", "\\u0026")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
 
 
 def _hash(script: str) -> str:
@@ -92,5 +99,6 @@ def _environment() -> "Environment":
 
     loader = PackageLoader("headstart.reporting", "templates")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters["percent"] = lambda value: f"{100 * value:.0f} %"
+    made.filters["whole"] = lambda value: percent(value, 0)
+    made.filters["tidy"] = tidy
     return made

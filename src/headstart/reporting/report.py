@@ -104,9 +104,13 @@ def report(
 def _check_target(target: Path, model: Model | str | Path, data: Items) -> None:
     """Refuse a place that no report may be written to, before anything is read."""
     if target.is_dir():
-        raise UsageError(f"a report is a file, and {target} is a folder: name a file in it, such as {target / 'report.html'}")
+        raise UsageError(
+            f"a report is a file, and {target} is a folder: name a file in it, such as {target / 'report.html'}"
+        )
     if not target.absolute().parent.is_dir():
-        raise UsageError(f"the folder {target.parent} of the report does not exist: make it first, or name another place")
+        raise UsageError(
+            f"the folder {target.parent} of the report does not exist: make it first, or name another place"
+        )
     for place, what in ((model, "the model"), (data, "the data")):
         if not isinstance(place, str | Path):
             continue

@@ -55,10 +55,10 @@ def _claim(evidence: Evidence, found: Estimate) -> str:
     k = len(evidence.targets.labels)
     if evidence.targets.task == "single_label":
         which = "the right one of two labels" if k == 2 else f"the right one of {k:,} labels"
-        return f"It gives {which} for {percent(found.value)} of the items"
+        return f"The model gives {which} for {percent(found.value)} of the items"
     if evidence.targets.task == "multi_label":
-        return f"It ranks items by {several(k, 'label')} with a mean average precision of {found.value:.3f}"
-    return f"Its values are off by {found.value:.3g} on average"
+        return f"The model ranks items by {several(k, 'label')} with a mean average precision of {found.value:.3f}"
+    return f"The model's values are off by {found.value:.3g} on average"
 
 
 def _what(evidence: Evidence, modality: str) -> str:

@@ -49,13 +49,15 @@ def figure(name: str, value: float) -> str:
 def interval(name: str, found: Estimate) -> str:
     """The interval of a figure: from its low to its high end."""
     low, high = figure(name, found.low), figure(name, found.high)
-    return f"{low.removesuffix(' %')} to {high}" if name in SHARES and not low.startswith("under") else f"{low} to {high}"
+    return (
+        f"{low.removesuffix(' %')} to {high}" if name in SHARES and not low.startswith("under") else f"{low} to {high}"
+    )
 
 
 def seconds(value: float) -> str:
-    """A time: 0.04 s, 3.2 s, 2 min 5 s, 1 h 12 min."""
+    """A time: 4 ms, 3.2 s, 2 min 5 s, 1 h 12 min."""
     if value < 1:
-        return f"{value:.2f} s"
+        return f"{1000 * value:.0f} ms" if value >= 0.0005 else "under 1 ms"
     if value < 60:
         return f"{value:.1f} s"
     if value < 3600:
@@ -63,12 +65,19 @@ def seconds(value: float) -> str:
     return f"{int(value // 3600)} h {int(value % 3600 // 60)} min"
 
 
-def several(count: int, one: str, many: str = "") -> str:
+def several(count: int, one: str) -> str:
     """A count with its noun: 1 item, 2,000 items."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {one if count == 1 else one + 's'}"
 
 
 def sentence(text: str) -> str:
-    """A remark as a sentence: with a capital at its start and a full stop at its end."""
+    """A remark as a sentence: with a capital at its start, unless that is a name or a path, and a full stop at its end."""
     whole = text.strip()
-    return whole[:1].upper() + whole[1:] + ("" if whole.endswith((".", "!", "?")) else ".")
+    first = whole.split(" ", 1)[0]
+    start = whole[:1].upper() if first.isalpha() and first.islower() else whole[:1]
+    return start + whole[1:] + ("" if whole.endswith((".", "!", "?")) else ".")
+
+
+def tidy(text: str) -> str:
+    """The text with per cent signs held to their numbers, for the page alone."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")

@@ -101,6 +101,6 @@
     chosen.setAttribute("aria-pressed", String(on));
     const lit = new Set([...find("legend").querySelectorAll('[aria-pressed="true"]')].map((each) => each.dataset.c));
     map.classList.toggle("some", lit.size > 0);
-    for (const circle of circles.values()) circle.classList.toggle("lit", lit.has(circle.classList[0]));
+    for (const circle of circles.values()) circle.classList.toggle("lit", [...lit].some((name) => circle.classList.contains(name)));
   });
 })();
