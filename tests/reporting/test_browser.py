@@ -130,7 +130,12 @@ def test_the_policy_of_the_page_refuses_what_is_not_its_own(planted: Planted, ma
     assert visit.run("document.title") != "taken over"
 
 
-HOSTILE = ["<script>document.title='taken'</script>", '"><img src=x onerror=alert(1)>', "שלום <b>עולם</b>", "🐜</script>&amp;"]
+HOSTILE = [
+    "<script>document.title='taken'</script>",
+    '"><img src=x onerror=alert(1)>',
+    "שלום <b>עולם</b>",
+    "🐜</script>&amp;",
+]
 
 
 def test_hostile_names_and_texts_stay_text(chromium: Browser, tmp_path: Path) -> None:

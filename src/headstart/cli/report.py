@@ -1,8 +1,12 @@
 """`headstart report`: one HTML file that says whether a model's results can be believed."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from headstart.cli.arguments import Verbs, add_engine, add_labelled, seed, verb
+
+if TYPE_CHECKING:
+    from headstart.reporting.report import Page
 
 
 def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
@@ -37,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(page: "Page") -> None:  # type: ignore[name-defined]
+def _table(page: "Page") -> None:
     from headstart.cli.output import escape, new_console
 
     console = new_console()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from headstart.evaluation.intervals import Estimate
 from headstart.reporting.confidence import TOLERATED, error_and_chance
-from headstart.reporting.evidence import IN_SAMPLE, OUT_OF_FOLD, Evidence
+from headstart.reporting.evidence import HELD, IN_SAMPLE, OUT_OF_FOLD, Evidence
 from headstart.reporting.inputs import Audit, Finding
 from headstart.reporting.story import Check, ClassRow
 from headstart.reporting.verdict import baseline_share
@@ -86,7 +86,7 @@ def _seen(facts: Facts) -> Check:
             question,
             DOUBT,
             "The model was fitted on every one of these items, so the figures say nothing about new ones.",
-            "Evaluate on items that it has not seen: headstart report MODEL OTHER_DATA, or fit again with --hold-out 0.2.",
+            "Name data that it has not seen, or all of the data of the fit, for out-of-fold figures.",
             "data",
         )
     if facts.evidence.kind == OUT_OF_FOLD:
@@ -95,7 +95,9 @@ def _seen(facts: Facts) -> Check:
     return Check("in_sample", question, FINE, f"None was in the training part{left}.")
 
 
-def _leaks(facts: Facts) -> Check:
+def _leaks(facts: Facts) -> Check | None:
+    if facts.evidence.kind != HELD:
+        return None
     question = "Do the evaluated items hold copies of training items?"
     found = _found(facts, "leak")
     count = max([facts.evidence.copies, *(each.count for each in found)])
@@ -105,7 +107,9 @@ def _leaks(facts: Facts) -> Check:
             "leak", question, FINE, words if facts.audit is None else "Neither exact nor near ones were found."
         )
     said = (
-        found[0].sentence if found else f"{count:,} of the {len(facts.evidence):,} evaluated items have the very content of a training item"
+        found[0].sentence
+        if found
+        else f"{count:,} of the {len(facts.evidence):,} evaluated items have the very content of a training item"
     )
     if count == 1 and not found:
         said = f"One of the {len(facts.evidence):,} evaluated items has the very content of a training item"
@@ -118,7 +122,9 @@ def _leaks(facts: Facts) -> Check:
     return Check("leak", question, DOUBT, words, "Take the copies out of one part, and fit again.", "data")
 
 
-def _groups(facts: Facts) -> Check:
+def _groups(facts: Facts) -> Check | None:
+    if facts.evidence.kind != HELD:
+        return None
     question = "Do groups (a speaker, a patient, a slide) straddle the parts?"
     advice = "Name the group with --group and split by it, so that each is on one side."
     said = [each for each in facts.warnings if _GROUPS in each] + [each.sentence for each in _found(facts, "group")]
@@ -149,7 +155,9 @@ def _better_than_nothing(facts: Facts) -> Check | None:
         share, found = baseline_share(facts.evidence), facts.metrics["accuracy"]
         same = f"always saying the most frequent label is right for {percent(share)}"
         if found.low <= share:
-            return Check("baseline", question, DOUBT, f"It cannot be told from knowing nothing: {same}.", _MORE, "figures")
+            return Check(
+                "baseline", question, DOUBT, f"It cannot be told from knowing nothing: {same}.", _MORE, "figures"
+            )
         return Check("baseline", question, FINE, f"Yes: {same}, and this model for at least {percent(found.low)}.")
     if "r2" in facts.metrics:
         found = facts.metrics["r2"]
@@ -218,7 +226,9 @@ def _weak_label(facts: Facts) -> Check | None:
     )
 
 
-def _shift(facts: Facts) -> Check:
+def _shift(facts: Facts) -> Check | None:
+    if facts.evidence.kind != HELD:
+        return None
     question = "Do the parts look alike?"
     if facts.audit is None or not facts.audit.shift:
         return Check("shift", question, UNKNOWN, "Not looked at.")
@@ -232,7 +242,9 @@ def _shift(facts: Facts) -> Check:
     )
 
 
-def _label_errors(facts: Facts) -> Check:
+def _label_errors(facts: Facts) -> Check | None:
+    if facts.evidence.targets.task != "single_label":
+        return None
     question = "Are the labels right?"
     if facts.audit is None:
         return Check("label_error", question, UNKNOWN, "Not looked at.")
@@ -258,7 +270,9 @@ def _calibrated(facts: Facts) -> Check | None:
         return Check("calibration", question, DOUBT, words, "Do not act on a probability alone.", "confidence")
     words = f"Yes: they are off by {percent(error)} on average, and chance alone would explain {percent(chance)}."
     if error > chance:
-        words = f"Nearly: they are off by {percent(error)} on average, where chance alone would explain {percent(chance)}."
+        words = (
+            f"Nearly: they are off by {percent(error)} on average, where chance alone would explain {percent(chance)}."
+        )
     return Check("calibration", question, FINE, words)
 
 

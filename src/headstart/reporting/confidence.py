@@ -63,7 +63,7 @@ def error_and_chance(evidence: Evidence, *, seed: int = 0) -> tuple[float, float
 def coverage(evidence: Evidence, *, seed: int = 0) -> Plot | None:
     """Coverage against the mean size of sets that hold every label from a probability up, and the most probable one always.
 
-    None for tasks other than one label, and where the answer alone is right nearly always, so that there is nothing to see.
+    None for tasks other than one label, and where the answer alone is right so often that no level of `LEVELS` is left to reach.
     """
     if evidence.targets.task != "single_label":
         return None
@@ -79,6 +79,8 @@ def coverage(evidence: Evidence, *, seed: int = 0) -> Plot | None:
     size = np.array([np.maximum((predicted >= t).sum(axis=1), 1).mean() for t in thresholds])
     covered = np.array([(first | (own >= t)).mean() for t in thresholds])
     marks = {level: float(size[np.argmax(covered >= level)]) for level in LEVELS if covered[0] < level <= covered[-1]}
+    if not marks:
+        return None
     return draw_confidence.coverage(size, covered, marks=marks, k=predicted.shape[1])
 
 

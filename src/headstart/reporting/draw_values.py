@@ -45,6 +45,8 @@ def against_truth(true: Float[np.ndarray, "n"], predicted: Float[np.ndarray, "n"
 
 def residuals(true: Float[np.ndarray, "n"], predicted: Float[np.ndarray, "n"]) -> Plot:
     """How the errors are spread."""
+    from matplotlib.ticker import MaxNLocator
+
     error = predicted - true
     middle, (low, high) = float(np.median(error)), np.percentile(error, (5, 95))
     with axes(4.4, 4.0) as (figure, ax):
@@ -53,6 +55,7 @@ def residuals(true: Float[np.ndarray, "n"], predicted: Float[np.ndarray, "n"]) -
         )
         ax.axvline(0, color=INKS["muted"], linewidth=1.2, linestyle=(0, (4, 3)))
         ax.set(xlabel="predicted less true", ylabel="items")
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(visible=True, axis="y")
         words = f"Half of the errors lie below {middle:.3g}; nine in ten lie from {low:.3g} to {high:.3g}. At the dashed line there is none."
         return plot(figure, name="residuals", title="The errors", words=words)

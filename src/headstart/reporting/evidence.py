@@ -99,7 +99,8 @@ class Evidence:
 def collect(model: Model, data: Items, *, choice: Choice = Choice(), progress: Progress = silent) -> Evidence:
     """The evidence that the data holds on a model, chosen as `Model.evaluate` chooses it.
 
-    Where the model was fitted on every sample, its recipe is fitted again without each of five folds, and scores the fold left out.
+    Where the samples are all that the model was fitted on, its recipe is fitted again without each of five folds, and scores the fold
+    left out. Where they are some of them, nothing better can be made than the model's own scores, and `kind` says so.
 
     Raises:
         DataError: the data has no labels, is of another modality, or holds no sample that can be read.
@@ -161,7 +162,12 @@ def _out_of_fold(
     digests: np.ndarray,
     choice: Choice,
 ) -> tuple[str, Float[np.ndarray, "n k"]]:
-    """Scores of heads of the model's own recipe, each fitted without the fold that it scores; the model's own where that fails."""
+    """Scores of heads of the model's own recipe, each fitted without the fold that it scores.
+
+    Where a part of the training samples is missing, or folds cannot be made, the scores are the model's own.
+    """
+    if len(np.unique(digests, axis=0)) < int((model.split.parts & 1).sum()):
+        return IN_SAMPLE, model.head.scores(x)
     groups = join_groups(_groups(model, data, used), digests)
     try:
         fold = folds(targets.values, task=targets.task, groups=groups, seed=choice.seed)

@@ -86,7 +86,7 @@ def reproduction(model: Model, evidence: Evidence, *, directory: Path | None, se
         "Head": model.report.head,
         "Temperature": f"{model.temperature:.6g}",
         "Evaluated items": f"{len(evidence):,}, contents {evidence.digest}",
-        "Seed": f"{seed} for what this page drew at random; that of the fit is 0 unless --seed said another",
+        "Seed": f"{seed} for what this page drew at random; {_seed_of(model.report.notes)}",
     }
     if manifest is not None:
         facts["Model made"] = f"{manifest.created} on {manifest.machine}, {_versions(manifest.libraries)}"
@@ -134,9 +134,19 @@ def _fit(model: Model, name: str, out: str) -> str:
     return shlex.join(words)
 
 
+def _seed_of(notes: tuple[str, ...]) -> str:
+    said = _said(notes)
+    return f"{said['seed']} for the fit" if said else "for the fit 0, unless --seed said another"
+
+
+def _said(notes: tuple[str, ...]) -> re.Match[str] | None:
+    """The note that a part was set aside, which names the seed."""
+    return next((found for note in notes if (found := _SET_ASIDE.match(note))), None)
+
+
 def _held_out(notes: tuple[str, ...]) -> list[str]:
     """The options that set a part aside, found in the note that says so."""
-    said = next((found for note in notes if (found := _SET_ASIDE.match(note))), None)
+    said = _said(notes)
     if said is None:
         return []
     share = f"{int(said['part']) / int(said['all']):.3g}"
