@@ -1,7 +1,5 @@
 """Whether stated probabilities can be believed: calibration before and after the temperature, sets of labels, and the judge."""
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float
 
@@ -84,25 +82,42 @@ def coverage(evidence: Evidence, *, seed: int = 0) -> Plot | None:
     return draw_confidence.coverage(size, covered, marks=marks, k=predicted.shape[1])
 
 
-def judged(verdict: Callable[[], Judgement] | None, evidence: Evidence) -> tuple[str, ...]:
-    """Sentences on the sets of labels and the abstentions of the model's judge, measured on the evidence; none without a judge."""
-    if verdict is None:
+def judged(judgement: Judgement | None, evidence: Evidence) -> tuple[str, ...]:
+    """Sentences on what the model's judge says of the evidence, measured there; none without a judge.
+
+    Args:
+        judgement: of the n predictions of the evidence, or None.
+        evidence: the samples with what they are.
+    """
+    if judgement is None:
         return ()
-    judgement, sentences, n = verdict(), [], len(evidence)
-    if judgement.sets is not None and evidence.targets.task == "single_label":
-        inside = judgement.sets[np.arange(n), evidence.targets.values]
-        found = share(int(inside.sum()), n)
-        sentences.append(
-            f"The sets of labels that the model carries hold the right one for {percent(found.value)} of these items"
-            f" (95 % interval {percent(found.low)} to {percent(found.high)}) and name {judgement.sets.sum(axis=1).mean():.2f} labels on average."
+    sentences, n, targets = [], len(evidence), evidence.targets
+    unsure = np.zeros(n, dtype=bool)
+    if judgement.sets is not None and targets.task == "single_label":
+        inside, sizes = judgement.sets[np.arange(n), targets.values], judgement.sets.sum(axis=1)
+        what = (
+            f"The sets of labels that the model gives name {sizes.mean():.2f} labels on average and hold the right one"
         )
-    abstained = np.array([bool(reason) for reason in judgement.reasons], dtype=bool)
-    if len(abstained) == n and evidence.targets.task == "single_label":
-        kept = ~abstained
-        sure = (
-            f", and is right for {percent(float((~evidence.wrong)[kept].mean()))} of the others" if kept.any() else ""
-        )
+        sentences.append(_covered(what, inside))
+        unsure |= sizes != 1
+    if judgement.intervals is not None and targets.task == "regression":
+        low, high = judgement.intervals[:, 0], judgement.intervals[:, 1]
+        inside = (low <= targets.values) & (targets.values <= high)
+        what = f"The intervals that the model gives are {float((high - low).mean()):.3g} wide on average and hold the true value"
+        sentences.append(_covered(what, inside))
+    if judgement.outliers is not None:
+        unsure |= judgement.outliers
+        share = percent(float(judgement.outliers.mean()))
+        sentences.append(f"It calls {share} of these items unlike its training data.")
+    if unsure.any() and not unsure.all() and targets.task == "single_label":
+        right, count = percent(float((~evidence.wrong)[~unsure].mean())), int(unsure.sum())
         sentences.append(
-            f"Allowed to say “I don't know”, it does so for {several(int(abstained.sum()), 'item')} of {n:,}{sure}."
+            f"With predict --abstain it would say “I don't know” to {several(count, 'item')} of {n:,}, and be right for {right} of the others."
         )
     return tuple(sentences)
+
+
+def _covered(what: str, inside: np.ndarray) -> str:
+    found = share(int(inside.sum()), len(inside))
+    span = f"{percent(found.low).removesuffix(' %')} to {percent(found.high)}"
+    return f"{what} for {percent(found.value)} of these items (95 % interval: {span})."

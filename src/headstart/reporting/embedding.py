@@ -65,8 +65,10 @@ def layout(unit: Float[np.ndarray, "n d"], *, seed: int = 0) -> tuple[Float[np.n
     from sklearn.decomposition import PCA
 
     n, d = unit.shape
+    if not np.ptp(unit, axis=0).any():
+        return np.zeros((n, 2)), "all rows are equal"
     reduced = PCA(n_components=min(_COMPONENTS, n, d), random_state=seed, svd_solver="full").fit_transform(unit)
-    if n < _FEWEST_FOR_TSNE or not np.ptp(reduced):
+    if n < _FEWEST_FOR_TSNE:
         flat = np.pad(reduced, ((0, 0), (0, max(0, 2 - reduced.shape[1]))))
         return flat[:, :2], "the first two principal components"
     from sklearn.manifold import TSNE

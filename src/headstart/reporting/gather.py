@@ -1,6 +1,6 @@
 """`gather`: compose the story that the page tells from a model and labelled data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,12 +133,10 @@ def _calibration(model: Model, metrics: Mapping[str, Estimate]) -> str:
     )
 
 
-def _judge(model: Model, evidence: Evidence) -> Callable[[], Judgement] | None:
-    """The judge's verdict on the evidence, where the model carries a judge."""
+def _judge(model: Model, evidence: Evidence) -> Judgement | None:
+    """What the model's judge says of the evidence; None for a model without one."""
     judge = getattr(model, "judge", None)
-    if judge is None:
-        return None
-    return lambda: judge.verdict(evidence.x, evidence.predicted, labels=model.labels)
+    return None if judge is None else judge.verdict(evidence.x, evidence.predicted, labels=model.labels)
 
 
 def _values(evidence: Evidence, *, seed: int) -> tuple[Plot, ...]:

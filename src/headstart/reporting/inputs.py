@@ -126,5 +126,9 @@ class Judgement(Protocol):
         """(n, k) bool: the labels that cannot be ruled out."""
 
     @property
-    def reasons(self) -> tuple[str, ...]:
-        """For each prediction why to abstain, or empty."""
+    def intervals(self) -> np.ndarray | None:
+        """(n, 2) ends of what each value may be."""
+
+    @property
+    def outliers(self) -> np.ndarray | None:
+        """(n,) bool: whether a sample is unlike the training data."""
