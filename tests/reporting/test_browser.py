@@ -1,7 +1,7 @@
 """The page in a real browser: no error, no request, no sideways scrolling, and a first screen that says what it has to say."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,15 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """A report of each modality, made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        folders = {modality: tmp_path_factory.mktemp(modality) for modality in ("image", "text", "audio")}
+        return {modality: page_of(folder, modality) for modality, folder in folders.items()}
+
+
 def page_of(folder: Path, modality: str) -> Path:
     """A report on made data of one modality, with some labels swapped so that there are errors to show."""
     data = {"image": photos, "audio": sounds}.get(modality, reviews)(
@@ -34,8 +43,10 @@ def page_of(folder: Path, modality: str) -> Path:
 
 
 @pytest.mark.parametrize("modality", ["image", "text", "audio"])
-def test_a_page_opens_without_error_and_asks_for_nothing(chromium: Browser, tmp_path: Path, modality: str) -> None:
-    visit = chromium.open(page_of(tmp_path, modality))
+def test_a_page_opens_without_error_and_asks_for_nothing(
+    chromium: Browser, pages: Mapping[str, Path], modality: str
+) -> None:
+    visit = chromium.open(pages[modality])
     for width, height in WIDTHS:
         for dark in (False, True):
             visit.resize(width, height, dark=dark)
@@ -46,17 +57,17 @@ def test_a_page_opens_without_error_and_asks_for_nothing(chromium: Browser, tmp_
 
 @pytest.mark.parametrize(("width", "height"), WIDTHS)
 def test_the_first_screen_tells_verdict_figure_and_doubt(
-    chromium: Browser, tmp_path: Path, width: int, height: int
+    chromium: Browser, pages: Mapping[str, Path], width: int, height: int
 ) -> None:
-    visit = chromium.open(page_of(tmp_path, "image"))
+    visit = chromium.open(pages["image"])
     visit.resize(width, height)
     for part in (".verdict", ".big", ".headline .interval", ".doubt .lead"):
         bottom = visit.run(f"document.querySelector('{part}').getBoundingClientRect().bottom")
         assert 0 < bottom <= height, f"{part} ends at {bottom:.0f} of {height}"
 
 
-def test_the_theme_and_the_map_answer(chromium: Browser, tmp_path: Path) -> None:
-    visit = chromium.open(page_of(tmp_path, "image"))
+def test_the_theme_and_the_map_answer(chromium: Browser, pages: Mapping[str, Path]) -> None:
+    visit = chromium.open(pages["image"])
     visit.resize(1280, 900)
     ground = "getComputedStyle(document.body).backgroundColor"
     light = visit.run(ground)
@@ -73,8 +84,8 @@ def test_the_theme_and_the_map_answer(chromium: Browser, tmp_path: Path) -> None
     assert visit.errors == []
 
 
-def test_print_is_light_and_opens_what_is_folded(chromium: Browser, tmp_path: Path) -> None:
-    visit = chromium.open(page_of(tmp_path, "image"))
+def test_print_is_light_and_opens_what_is_folded(chromium: Browser, pages: Mapping[str, Path]) -> None:
+    visit = chromium.open(pages["image"])
     visit.resize(1280, 900, dark=True)
     dark = visit.run("getComputedStyle(document.body).backgroundColor")
     chromium.call("Emulation.setEmulatedMedia", visit.session, media="print")
@@ -88,12 +99,11 @@ Planted = Callable[[str], Visit]
 
 
 @pytest.fixture
-def planted(chromium: Browser, tmp_path: Path) -> Planted:
+def planted(chromium: Browser, pages: Mapping[str, Path], tmp_path: Path) -> Planted:
     """Open a report with something planted before the end of its body."""
 
     def plant(markup: str) -> Visit:
-        page = page_of(tmp_path, "text")
-        text = page.read_text(encoding="utf-8")
+        page, text = tmp_path / "planted.html", pages["text"].read_text(encoding="utf-8")
         assert text.count("</body>") == 1
         page.write_text(text.replace("</body>", f"{markup}</body>"), encoding="utf-8")
         return chromium.open(page)

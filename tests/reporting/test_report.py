@@ -5,6 +5,7 @@ import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import headstart as hs
 from headstart.core.errors import DataError, ExtraMissing, UsageError
 from headstart.data.reading import ReadOptions
-from headstart.reporting import embedding
+from headstart.reporting import embedding, gather
 from headstart.reporting.evidence import HELD, IN_SAMPLE, OUT_OF_FOLD, collect
 from headstart.reporting.report import Page, report
 from support.examples import write_examples
@@ -200,6 +201,28 @@ def test_what_an_audit_and_a_curve_found_is_told(tmp_path: Path) -> None:
     assert "all neighbours are &lt;b&gt;blue&lt;/b&gt;" in text
     assert "Twice as many labels would add 3 points." in text
     assert "AUC 0.90" in text
+
+
+def test_what_the_gate_of_the_fit_found_is_told_where_no_audit_is_given(tmp_path: Path) -> None:
+    data = photos(tmp_path / "photos")
+    model = hs.fit(data, backbone="toy:image")
+    found = [
+        {"kind": "label_error", "severity": "warning", "count": 5, "sentence": "5 of 48 labels are probably wrong"}
+    ]
+    told = SimpleNamespace(report=SimpleNamespace(findings=found, n={"train": 24, "val": 24}))
+    recorded = gather.recorded(told)  # type: ignore[arg-type]
+    assert recorded is not None
+    assert gather.recorded(model) is None
+    page = report(model, data, out=tmp_path / "report.html", audit=recorded)
+    assert "5 of 48 labels are probably wrong." in text_of(page)
+    assert "5 of 48 items (10.4 %) are probably labelled wrongly." in text_of(page).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_the_verb_has_its_name_whatever_was_imported_before() -> None:
+    import headstart.reporting.page
+
+    assert hs.report is report
+    assert headstart.reporting.page is not None
 
 
 def test_a_report_that_is_there_is_replaced_and_the_model_names_how_it_was_made(tmp_path: Path) -> None:

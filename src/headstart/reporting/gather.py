@@ -1,7 +1,7 @@
 """`gather`: compose the story that the page tells from a model and labelled data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from headstart.evaluation.intervals import Estimate
 from headstart.model.model import Model
 from headstart.reporting import checks, confidence, draw_values, embedding, galleries, labels, making, verdict
 from headstart.reporting.evidence import Evidence
-from headstart.reporting.inputs import Audit, Curve, Judgement
+from headstart.reporting.inputs import Audit, Curve, Judgement, Suspect
 from headstart.reporting.story import DataSection, Plot, Story
 from headstart.reporting.words import ITEMS, KINDS, sentence
 from headstart.tasks import TASKS
@@ -51,7 +51,8 @@ def gather(
     metrics = TASKS.get(model.task).metrics(evidence.targets, evidence.predicted, seed=seed)
     rows = labels.rows(evidence, model.report.classes)
     warnings = _warnings(model, evidence)
-    asked = checks.run(checks.Facts(evidence, metrics, rows, warnings, sources.audit, seed))
+    audit = sources.audit or recorded(model)
+    asked = checks.run(checks.Facts(evidence, metrics, rows, warnings, audit, seed))
     progress(STAGE, 1, _STEPS)
     layout = embedding.make_map(model, evidence, seed=seed)
     progress(STAGE, 3, _STEPS)
@@ -66,7 +67,7 @@ def gather(
         verdict=verdict.verdict(evidence, metrics, modality=model.modality),
         checks=asked,
         figures=verdict.figures(metrics),
-        data=_data(model, evidence, warnings, audit=sources.audit),
+        data=_data(model, evidence, warnings, audit=audit),
         confusion=labels.confusion(evidence),
         pairs=labels.pairs(evidence),
         classes=rows,
@@ -88,6 +89,34 @@ def gather(
     )
     progress(STAGE, _STEPS, _STEPS)
     return story
+
+
+@dataclass(frozen=True)
+class _Found:
+    kind: str
+    severity: str
+    count: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the data gate of the fit found, as far as the model's own report tells it: findings, and no items."""
+
+    n: int
+    findings: tuple[_Found, ...]
+    understood: tuple[str, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+    shift: Mapping[str, float] = field(default_factory=dict)
+
+
+def recorded(model: Model) -> Recorded | None:
+    """The findings that the model's report carries; None where it carries none."""
+    found = getattr(model.report, "findings", ())
+    if not found:
+        return None
+    names = ("kind", "severity", "count", "sentence")
+    return Recorded(sum(model.report.n.values()), tuple(_Found(*(each[name] for name in names)) for each in found))
 
 
 def _title(evidence: Evidence) -> str:
