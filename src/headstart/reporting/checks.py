@@ -266,7 +266,7 @@ def _calibrated(facts: Facts) -> Check | None:
     question = "Do its probabilities mean what they say?"
     error, chance = error_and_chance(facts.evidence, seed=facts.seed)
     if error > max(TOLERATED, chance):
-        words = f"Its probabilities are off by {percent(error)} on average, and chance alone would explain only {percent(chance)}."
+        words = f"Its probabilities are off by {percent(error)} on average, more than the {percent(chance)} that chance alone would explain."
         return Check("calibration", question, DOUBT, words, "Do not act on a probability alone.", "confidence")
     words = f"Yes: they are off by {percent(error)} on average, and chance alone would explain {percent(chance)}."
     if error > chance:

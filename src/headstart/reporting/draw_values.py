@@ -64,7 +64,9 @@ def residuals(true: Float[np.ndarray, "n"], predicted: Float[np.ndarray, "n"]) -
 def learning_curve(curve: Curve) -> Plot:
     """A figure against the number of labelled samples, as measured and as forecast."""
     with axes(5.6, 3.5) as (figure, ax):
-        for points, style, shade in ((curve.points, "-", 0.18), (curve.forecast, (0, (4, 3)), 0.10)):
+        # The forecast goes on from the last point that was measured.
+        expected = (*curve.points[-1:], *curve.forecast) if curve.forecast else ()
+        for points, style, shade in ((curve.points, "-", 0.18), (expected, (0, (4, 3)), 0.10)):
             if not points:
                 continue
             n, value, low, high = _columns(points)
@@ -74,8 +76,8 @@ def learning_curve(curve: Curve) -> Plot:
         _plain_counts(ax, [point.n for point in (*curve.points, *curve.forecast)])
         ax.grid(visible=True)
         measured = "; ".join(f"{point.n:,}: {point.value:.4g}" for point in curve.points)
-        expected = "; ".join(f"{point.n:,}: {point.value:.4g}" for point in curve.forecast)
-        words = f"Measured at {measured}." + (f" Forecast, dashed: {expected}." if expected else "")
+        forecast = "; ".join(f"{point.n:,}: {point.value:.4g}" for point in curve.forecast)
+        words = f"Measured at {measured}." + (f" Forecast, dashed: {forecast}." if forecast else "")
         return plot(figure, name="curve", title="The figure against the number of labelled samples", words=words)
 
 
@@ -94,7 +96,7 @@ def _plain_counts(ax: "object", counts: list[int]) -> None:
 
     kept: list[int] = []
     for count in sorted(set(counts)):
-        if not kept or np.log(count / kept[-1]) > np.log(max(counts) / min(counts)) / 8:
+        if not kept or np.log(count / kept[-1]) > np.log(max(counts) / min(counts)) / 10:
             kept.append(count)
     axis = ax.xaxis  # type: ignore[attr-defined]
     axis.set_major_locator(FixedLocator(kept))
