@@ -89,6 +89,8 @@ def test_the_verbs_print_what_is_stated(
     assert list(differences(evaluation, documented("evaluate")[0])) == []
     [comparison] = printed(capsys, "compare", "model", "model", fit[0])
     assert list(differences(comparison, documented("compare")[0])) == []
+    [page] = printed(capsys, "report", "model", fit[0])
+    assert list(differences(page, documented("report")[0])) == []
     answers = printed(capsys, "predict", "model", "new.csv")
     assert len(answers) == 2
     for answer in answers:
