@@ -81,8 +81,8 @@ def linear_point(study: Study, *, recipe: HeadRecipe, solutions: Sequence[Soluti
         for number, (weight, bias) in enumerate(solutions):
             inside = np.flatnonzero(study.fold[positions] == number)
             for part in slices(len(inside), study.d + study.k):
-                z = study.rows.take(positions[inside[part]]).double()
-                own = (z @ torch.from_numpy(weight).to(z.device)).cpu().numpy() + bias
+                z = study.rows.take(positions[inside[part]])
+                own = (z @ torch.from_numpy(weight).to(z)).cpu().numpy() + bias
                 if lacking[number].any():
                     own[:, lacking[number]] = own[:, ~lacking[number]].min(axis=1, keepdims=True)
                 out[inside[part]] = own

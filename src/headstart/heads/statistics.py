@@ -1,11 +1,12 @@
 """One pass over the rows, and with it every closed-form head of every fold.
 
 For each fold: how many rows, their sum, their Gram matrix and their products with the targets. The statistics of the rows outside
-a fold are the total less the fold's, so K-fold cross-validation costs K eigendecompositions and no second pass.
+a fold are the total less the fold's, so K-fold cross-validation costs K eigendecompositions and no second pass. All closed-form
+families share these.
 """
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,6 +66,37 @@ class Statistics:
 
 
 @dataclass(frozen=True)
+class Spectrum:
+    """The centred Gram matrix of a set of rows in its eigenvectors, with the targets in them: ridge and LDA at every strength.
+
+    Attributes:
+        n: how many rows.
+        values: (r,) eigenvalues, at least 0.
+        vectors: (r, r) eigenvectors in columns.
+        cross: (r, k) centred cross products in the eigenvectors' coordinates.
+        mean: (r,) mean row.
+        level: (k,) mean coded target: class shares where the link is softmax.
+    """
+
+    n: int
+    values: "torch.Tensor"
+    vectors: "torch.Tensor"
+    cross: "torch.Tensor"
+    mean: "torch.Tensor"
+    level: "torch.Tensor"
+
+    @classmethod
+    def of(cls, stats: Statistics) -> "Spectrum":
+        """Decompose once, for every strength of every closed-form family."""
+        import torch
+
+        mean, level = stats.rows / stats.n, stats.targets / stats.n
+        values, vectors = torch.linalg.eigh(stats.gram - stats.n * torch.outer(mean, mean))
+        cross = stats.cross - torch.outer(level, stats.rows)
+        return cls(stats.n, values.clamp(min=0.0), vectors, vectors.T @ cross.T, mean, level)
+
+
+@dataclass(frozen=True)
 class Study:
     """Rows, targets and folds, with the statistics of each fold: what candidates are fitted and compared on.
 
@@ -109,6 +141,18 @@ class Study:
     def solution_flops(self) -> float:
         """Operations in turning one candidate back from eigenvectors."""
         return 2.0 * self.rows.width**2 * self.k
+
+    @cached_property
+    def spectra(self) -> tuple[Spectrum, ...]:
+        """The spectrum of the rows outside each fold, decomposed when first asked for."""
+        with arithmetic(self.decomposition_flops):
+            return tuple(Spectrum.of(self.training(number)) for number in range(len(self.parts)))
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The spectrum of all rows, decomposed when first asked for."""
+        with arithmetic(self.decomposition_flops):
+            return Spectrum.of(self.total)
 
     def training(self, held_out: int | None) -> Statistics:
         """The statistics of all rows, or of those outside one fold."""
