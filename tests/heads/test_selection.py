@@ -148,7 +148,7 @@ def test_rows_that_do_not_stay_in_memory_give_the_same_head(monkeypatch: pytest.
 
 def test_comparing_on_a_sample_of_the_rows_still_scores_all(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = blobs(200, 8)
-    monkeypatch.setattr("headstart.heads.statistics.SAMPLED_ROWS", 60)
+    monkeypatch.setattr("headstart.heads.statistics.SAMPLED_ROWS", (1, 60))
     for name in ("auto", "knn"):
         chosen = select(x, y, fold=turns(200), recipe=parse(name))
         assert chosen.oof_scores.shape == (200, 3)

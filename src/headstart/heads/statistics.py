@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 EXACT_FLOPS = 5e10
 """Up to so many operations the products are made in float64; past them in float32 per chunk, summed in float64."""
 
-SAMPLED_ROWS = 50_000
-SAMPLED_SCORES = 20_000_000
-"""Candidates are compared on at most so many rows, and at most so many scores each."""
+SAMPLED_ROWS = (5_000, 50_000)
+SAMPLED_SCORES = 1_000_000
+"""Candidates are compared on about so many scores each, and on rows between these numbers."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def make_study(x: np.ndarray, y: Targets, *, fold: Int[np.ndarray, "n"] | None =
     rows, link = prepare_rows(x), TASKS.get(y.task).link
     n, k = len(rows), max(1, len(y.labels))
     numbers = np.zeros(n, dtype=np.int64) if fold is None else np.unique(fold, return_inverse=True)[1].astype(np.int64)
-    limit = max(1, min(SAMPLED_ROWS, SAMPLED_SCORES // k))
+    limit = int(np.clip(SAMPLED_SCORES // k, *SAMPLED_ROWS))
     sample = np.arange(n) if n <= limit else np.sort(np.random.default_rng(seed).choice(n, limit, replace=False))
     values = link == "identity"
     scaling = (float(y.values.mean()), float(y.values.std()) or 1.0) if values else (0.0, 1.0)
