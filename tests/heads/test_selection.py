@@ -1,6 +1,7 @@
 """The choice among heads: its rule, its folds, its edges and its errors."""
 
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,11 +12,12 @@ import pytest
 from headstart.core.errors import FitError, UsageError
 from headstart.evaluation.calibration import log_losses, paired_standard_error
 from headstart.heads import HEADS
+from headstart.heads.family import Family, Point
 from headstart.heads.fitted import Head, Linear, Neighbours, vote_scores
 from headstart.heads.recipe import HeadRecipe
 from headstart.heads.rows import arithmetic
-from headstart.heads.selection import Selection, parse, select, title
-from headstart.heads.statistics import make_study
+from headstart.heads.selection import Selection, SelfFitting, parse, select, title
+from headstart.heads.statistics import Study, make_study
 from headstart.tasks.task import Targets
 from support.planted import blobs, ring, tags, targets, turns, values
 
@@ -327,6 +329,51 @@ def test_memory_of_a_vote_does_not_grow_with_neighbours_times_labels() -> None:
 def test_auto_tries_every_family_of_the_registry_in_the_order_of_cost() -> None:
     tried = [one.family for one in select(*blobs(60, 5), fold=turns(60)).candidates]
     assert list(dict.fromkeys(tried)) == ["prototype", "ridge", "lda", "logistic", "knn"]
+
+
+@dataclass(frozen=True)
+class Planted(SelfFitting, Family):
+    """Candidates whose score of the right label is raised in all rows, in the first one and in the second one."""
+
+    number: int = 1
+
+    name: ClassVar[str] = "planted"
+    tasks: ClassVar[tuple[str, ...]] = ("single_label",)
+    linear: ClassVar[bool] = True
+    cost: ClassVar[int] = 0
+    patience: ClassVar[int] = 2
+    raised: ClassVar[tuple[tuple[float, float, float], ...]] = ()
+
+    def objection(self, study: Study) -> str:
+        return ""
+
+    def path(self, study: Study) -> Iterator[Point]:
+        common = np.random.default_rng(0).standard_normal((len(study.rows), 3))
+        for number, (everywhere, first, second) in enumerate(self.raised):
+            own = np.full(len(study.rows), everywhere)
+            own[:2] += first, second
+            scores = common + own[:, None] * np.eye(3)[study.y.values]
+            yield Point(Planted(number + 1), lambda positions, scores=scores: scores[positions])
+
+    def solve(self, study: Study) -> Head:
+        return parse("prototype").fit(study.rows.x, study.y)
+
+
+@pytest.mark.parametrize(
+    ("raised", "walked"),
+    [
+        (((0.1, 0, 0), (0.4, 0, 0), (0.7, 0, 0), (1.0, 0, 0)), 4),
+        (((0.7, 0, 0), (0.1, 0, 0), (1.0, 0, 0)), 2),
+        (((0.7, 0, 0), (0.7, 0.5, -1.0), (0.7, 0.5, -1.1), (1.0, 0, 0)), 3),
+        (((0.7, 0, 0), (0.7, 0.5, -1.0), (1.0, 0, 0)), 3),
+    ],
+)
+def test_a_path_is_left_after_one_that_is_clearly_worse_or_two_that_are_worse(
+    monkeypatch: pytest.MonkeyPatch, raised: tuple[tuple[float, float, float], ...], walked: int
+) -> None:
+    monkeypatch.setattr(Planted, "raised", raised)
+    x, y = blobs(300, 5)
+    assert len(select(x, y, fold=turns(300), recipe=Planted()).candidates) == walked
 
 
 @pytest.mark.parametrize("before", [False, True])

@@ -38,7 +38,8 @@ class Family(HeadRecipe):
         name: the file's stem.
         linear: whether the fitted head is `Linear`.
         cost: rank by the time that fitting takes; among equally good candidates the smaller one ships.
-        patience: after so many worse candidates in a row the path is left; 0 walks all of it.
+        patience: after so many worse candidates in a row, or one that is worse by more than a paired standard error, the path is left;
+            0 walks all of it.
     """
 
     name: ClassVar[str]

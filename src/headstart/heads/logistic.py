@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 PENALTIES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7)
-"""From 1e-2 down to 1e-7 in about half decades; the path is left after two that are worse out of fold."""
+"""From 1e-2 down to 1e-7 in about half decades; the path is left once it has passed its best out of fold."""
 
 FLOPS = {"cpu": 6e12, "cuda": 6e14}
 """Past so many operations, by estimate, `auto` leaves logistic regression out: about a minute on two cores."""

@@ -209,10 +209,17 @@ def _walk(family: HeadRecipe, study: Study, *, groups: np.ndarray | None, seed: 
         losses, accuracy, temperature = _judge(point, study)
         tried.append(_Tried(point, family, losses, accuracy, temperature, time.perf_counter() - began))
         began = time.perf_counter()
-        best = min(range(len(tried)), key=lambda i: tried[i].loss)
-        if patience and len(tried) - 1 - best >= patience:
+        if patience and _is_over(tried, patience):
             break
     return tried
+
+
+def _is_over(tried: list[_Tried], patience: int) -> bool:
+    """Whether a path has passed its best: the last one is clearly worse, or as many as its patience are worse at all."""
+    best = min(range(len(tried)), key=lambda i: tried[i].loss)
+    lost = tried[-1].loss - tried[best].loss
+    clearly = lost > paired_standard_error(tried[-1].losses, tried[best].losses)
+    return best < len(tried) - 1 and (clearly or len(tried) - 1 - best >= patience)
 
 
 def _judge(point: Point, study: Study) -> tuple[np.ndarray, float | None, float]:
