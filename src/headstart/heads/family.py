@@ -40,12 +40,19 @@ class Family(HeadRecipe):
         cost: rank by the time that fitting takes; among equally good candidates the smaller one ships.
         patience: after so many worse candidates in a row, or one that is worse by more than a paired standard error, the path is left;
             0 walks all of it.
+        settled_by_none: options for which None is a value; any other option that is None is open.
     """
 
     name: ClassVar[str]
     linear: ClassVar[bool]
     cost: ClassVar[int]
     patience: ClassVar[int]
+    settled_by_none: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def settled(self) -> bool:
+        """Whether no option is left open."""
+        return all(value is not None for name, value in vars(self).items() if name not in self.settled_by_none)
 
     @abstractmethod
     def objection(self, study: Study) -> str:
