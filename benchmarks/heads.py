@@ -266,7 +266,9 @@ def wide(*, quick: bool) -> Iterator[Figure]:
         yield from quality(name, mine, peers)
         together = sum(one.seconds for one in peers.values())
         yield Figure(f"{name}/seconds", mine.seconds, "s", peer=together)
-        yield Figure(f"{name}/share_of_the_peers_time", mine.seconds / together, "of their seconds", at_most=0.2)
+        stopped = any(one.stopped for one in peers.values())
+        unit = f"of their seconds{f', at most: they were stopped at {PATIENCE} times ours' * stopped}"
+        yield Figure(f"{name}/share_of_the_peers_time", mine.seconds / together, unit, at_most=0.2)
         for which, one in peers.items():
             yield Figure(f"{name}/seconds_of_{which}{'_stopped' * one.stopped}", one.seconds, "s")
 
