@@ -1,4 +1,4 @@
-"""◆ One file a head recipe. Many recipes, few fitted heads: `Linear` and `Neighbours`."""
+"""◆ One file a head recipe. Many recipes, few fitted heads: `Linear`, `Neighbours` and `Mlp`."""
 
 from headstart.core.registry import Registry
 from headstart.heads.recipe import HeadRecipe
@@ -7,5 +7,5 @@ HEADS: Registry[HeadRecipe] = Registry(
     "headstart.heads",
     "head",
     HeadRecipe,
-    frozenset({"recipe", "fitted", "statistics", "selection", "rows", "extrapolation", "family"}),
+    frozenset({"recipe", "fitted", "statistics", "selection", "rows", "extrapolation", "family", "lbfgs", "losses"}),
 )

@@ -38,13 +38,21 @@ class Family(HeadRecipe):
         name: the file's stem.
         linear: whether the fitted head is `Linear`.
         cost: rank by the time that fitting takes; among equally good candidates the smaller one ships.
-        patience: after so many worse candidates in a row the path is left; 0 walks all of it.
+        patience: after so many worse candidates in a row, or one that is worse by more than a paired standard error, the path is left;
+            0 walks all of it.
+        settled_by_none: options for which None is a value; any other option that is None is open.
     """
 
     name: ClassVar[str]
     linear: ClassVar[bool]
     cost: ClassVar[int]
     patience: ClassVar[int]
+    settled_by_none: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def settled(self) -> bool:
+        """Whether no option is left open."""
+        return all(value is not None for name, value in vars(self).items() if name not in self.settled_by_none)
 
     @abstractmethod
     def objection(self, study: Study) -> str:
@@ -81,8 +89,8 @@ def linear_point(study: Study, *, recipe: HeadRecipe, solutions: Sequence[Soluti
         for number, (weight, bias) in enumerate(solutions):
             inside = np.flatnonzero(study.fold[positions] == number)
             for part in slices(len(inside), study.d + study.k):
-                z = study.rows.take(positions[inside[part]]).double()
-                own = (z @ torch.from_numpy(weight).to(z.device)).cpu().numpy() + bias
+                z = study.rows.take(positions[inside[part]])
+                own = (z @ torch.from_numpy(weight).to(z)).cpu().numpy() + bias
                 if lacking[number].any():
                     own[:, lacking[number]] = own[:, ~lacking[number]].min(axis=1, keepdims=True)
                 out[inside[part]] = own
