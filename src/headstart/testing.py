@@ -22,7 +22,7 @@ from headstart.data.modalities import MODALITIES
 from headstart.data.preparation import Batch, Modality, Preparation, Prepared
 from headstart.data.reading import Reader, ReadOptions
 from headstart.data.samples import PARTS, Samples
-from headstart.heads.fitted import Head, Linear, Neighbours
+from headstart.heads.fitted import Head, Linear, Mlp, Neighbours
 from headstart.heads.recipe import HeadRecipe
 from headstart.tasks import TASKS
 from headstart.tasks.task import Targets, Task
@@ -339,7 +339,7 @@ def _rows_for(task: str) -> tuple[np.ndarray, Targets]:
 
 
 def _check_fitted(head: Head, x: np.ndarray, y: Targets) -> None:
-    _hold(isinstance(head, Linear | Neighbours), "a fitted head is Linear or Neighbours")
+    _hold(isinstance(head, Linear | Neighbours | Mlp), "a fitted head is Linear, Neighbours or Mlp")
     _hold(head.link == TASKS.get(y.task).link, "a fitted head has its task's link")
     scores = head.scores(x)
     _hold(scores.shape == (len(x), max(1, len(y.labels))), "there is a score for each row and label")

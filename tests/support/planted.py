@@ -29,6 +29,19 @@ def ring(n: int = 300, *, seed: int = 0) -> tuple[np.ndarray, Targets]:
     return x.astype(np.float32), targets((angle // (np.pi / 2)).astype(int) % 2)
 
 
+def sectors(n: int, count: int, *, seed: int = 0) -> tuple[np.ndarray, Targets]:
+    """Two classes in turn in `count` sectors of a circle of one radius."""
+    angle = np.random.default_rng(seed).uniform(0, 2 * np.pi, n)
+    x = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return x.astype(np.float32), targets((angle / (2 * np.pi) * count).astype(int) % 2)
+
+
+def exclusive(n: int, d: int = 12, *, seed: int = 0) -> tuple[np.ndarray, Targets]:
+    """Exclusive or: the class is whether two of d columns have one sign; the others are noise that misleads neighbours."""
+    x = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    return x, targets((x[:, 0] * x[:, 1] > 0).astype(int))
+
+
 def tags(n: int = 200, d: int = 10, *, k: int = 4, seed: int = 0) -> tuple[np.ndarray, Targets]:
     """Several labels for each row, each from a noisy direction."""
     rng = np.random.default_rng(seed)

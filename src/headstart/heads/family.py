@@ -3,16 +3,19 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from headstart.core.errors import UsageError
-from headstart.heads.fitted import Head, Linear
+from headstart.heads.fitted import Head, Layer, Linear, Mlp
 from headstart.heads.recipe import HeadRecipe
 from headstart.heads.rows import slices
 from headstart.heads.statistics import Study
+
+if TYPE_CHECKING:
+    import torch
 
 Solution = tuple[Float[np.ndarray, "r k"], Float[np.ndarray, "k"]]
 """Weight and bias of a linear head in the z space, in coded targets."""
@@ -54,6 +57,16 @@ class Family(HeadRecipe):
         """Whether no option is left open."""
         return all(value is not None for name, value in vars(self).items() if name not in self.settled_by_none)
 
+    def check(self) -> None:
+        """Refuse an option that is out of range, before anything is extracted. Unless said otherwise options are positive numbers.
+
+        Raises:
+            UsageError: it is out of range.
+        """
+        for option, value in vars(self).items():
+            if value is not None:
+                positive(value, recipe=self.name, option=option)
+
     @abstractmethod
     def objection(self, study: Study) -> str:
         """Why `auto` should not try this family on these data, as a sentence; empty where it should."""
@@ -75,22 +88,42 @@ class Family(HeadRecipe):
         """The head fitted on all rows; every option is set."""
 
 
-def linear_point(study: Study, *, recipe: HeadRecipe, solutions: Sequence[Solution]) -> Point:
-    """A candidate from the solutions without each fold.
+Scorer = Callable[["torch.Tensor"], Float[np.ndarray, "m k"]]
+"""Scores, in coded targets, of (m, r) float32 rows of the z space, as float64."""
 
-    A class that a fold's training rows lack gets the lowest score of each row there: finite, and never the decision.
-    """
+
+def linear_point(study: Study, *, recipe: HeadRecipe, solutions: Sequence[Solution]) -> Point:
+    """A candidate from the solutions without each fold."""
     import torch
 
-    lacking = [_lacking(study, number) for number in range(len(solutions))]
+    def scorer(weight: np.ndarray, bias: np.ndarray) -> Scorer:
+        def score(z: torch.Tensor) -> np.ndarray:
+            return np.asarray((z @ torch.from_numpy(weight).to(z)).cpu().numpy() + bias)
+
+        return score
+
+    return scored_point(study, recipe=recipe, scorers=[scorer(*one) for one in solutions])
+
+
+def scored_point(study: Study, *, recipe: HeadRecipe, scorers: Sequence[Scorer], beside: int = 0) -> Point:
+    """A candidate from what was fitted without each fold.
+
+    A class that a fold's training rows lack gets the lowest score of each row there: finite, and never the decision.
+
+    Args:
+        study: rows, targets and folds.
+        recipe: with every option set.
+        scorers: one a fold.
+        beside: how many numbers a scorer makes of each row besides its scores.
+    """
+    lacking = [_lacking(study, number) for number in range(len(scorers))]
 
     def scores(positions: np.ndarray) -> np.ndarray:
         out = np.empty((len(positions), study.k))
-        for number, (weight, bias) in enumerate(solutions):
+        for number, score in enumerate(scorers):
             inside = np.flatnonzero(study.fold[positions] == number)
-            for part in slices(len(inside), study.d + study.k):
-                z = study.rows.take(positions[inside[part]])
-                own = (z @ torch.from_numpy(weight).to(z)).cpu().numpy() + bias
+            for part in slices(len(inside), study.d + study.k + beside):
+                own = score(study.rows.take(positions[inside[part]]))
                 if lacking[number].any():
                     own[:, lacking[number]] = own[:, ~lacking[number]].min(axis=1, keepdims=True)
                 out[inside[part]] = own
@@ -107,6 +140,24 @@ def linear_head(study: Study, solution: Solution) -> Linear:
     return Linear(rounded, np.asarray(bias + study.rows.mean @ (weight - rounded), dtype=np.float64), study.link)
 
 
+def bent_head(study: Study, *, hidden: Solution, activation: str, output: Solution, centre: Float[np.ndarray, "h"]) -> Mlp:
+    """The fitted head of raw rows and decoded targets, of one hidden layer of the z space and its output in coded targets.
+
+    Args:
+        study: rows and targets.
+        hidden: (r, h) weight and (h,) bias.
+        activation: of the hidden layer.
+        output: (h, k) weight and (k,) bias.
+        centre: the mean hidden row; there, what rounding the output's weights does is put right in the bias.
+    """
+    first = study.rows.to_raw(*hidden)[0].astype(np.float32)
+    layer = Layer(first, np.asarray(hidden[1] - study.rows.mean @ first, dtype=np.float64))
+    weight = output[0] * study.unit
+    rounded = weight.astype(np.float32)
+    bias = output[1] * study.unit + study.offset + centre @ (weight - rounded)
+    return Mlp((layer,), rounded, np.asarray(bias, dtype=np.float64), activation, study.link)
+
+
 def positive(value: object, *, recipe: str, option: str) -> float:
     """An option's value as a positive number.
 
@@ -116,6 +167,17 @@ def positive(value: object, *, recipe: str, option: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise UsageError(f"{recipe} takes for {option!r} a positive number, and got {value!r}")
     return float(value)
+
+
+def whole(value: object, *, recipe: str, option: str, least: int = 1) -> int:
+    """An option's value as a whole number.
+
+    Raises:
+        UsageError: it is none, or less than `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"{recipe} takes for {option!r} a whole number from {least} up, and got {value!r}")
+    return value
 
 
 def _lacking(study: Study, held_out: int) -> np.ndarray:

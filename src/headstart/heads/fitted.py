@@ -6,10 +6,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 LINKS = ("softmax", "sigmoid", "identity")
+ACTIVATIONS = ("relu", "gelu_tanh")
+MOST_LAYERS = 4
+"""More hidden layers than these no head has."""
 
 _BLOCK = 1024
 _CELLS = 1 << 24
 _FLOOR = 1e-6
+_ROOT = float(np.sqrt(2.0 / np.pi))
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,63 @@ class Linear:
     def scores(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
         """Scores of n rows, before temperature and link, as float64."""
         return np.asarray(np.asarray(x, dtype=np.float64) @ self.weight.astype(np.float64) + self.bias)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One hidden layer: `activation(x @ weight + bias)`.
+
+    Attributes:
+        weight: (d, h) float32.
+        bias: (h,) float64: where rows lie far from 0 it is large, and float32 would lose the differences.
+    """
+
+    weight: Float[np.ndarray, "d h"]
+    bias: Float[np.ndarray, "h"]
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """Hidden layers, then a linear output: what random features and the small network become.
+
+    Attributes:
+        hidden: the hidden layers, at least one; the first takes raw rows, so whatever standardised them is folded into it.
+        weight: (h, k) float32, of the output.
+        bias: (k,) float64, of the output.
+        activation: of every hidden layer: `relu`, or `gelu_tanh`, `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`, which NumPy
+            can compute and the exact form, with the error function, not. Source: Hendrycks and Gimpel, 2016, section 2.
+        link: as for `Linear`.
+    """
+
+    hidden: tuple[Layer, ...]
+    weight: Float[np.ndarray, "h k"]
+    bias: Float[np.ndarray, "k"]
+    activation: str
+    link: str
+
+    def scores(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
+        """Scores of n rows, before temperature and link, as float64.
+
+        Rows are taken a block at a time, so that memory does not grow with n h.
+        """
+        layers = [(layer.weight.astype(np.float64), layer.bias) for layer in self.hidden]
+        output = self.weight.astype(np.float64)
+        step = max(1, min(_BLOCK, _CELLS // max(len(layer.bias) for layer in self.hidden)))
+        scores = np.empty((len(x), len(self.bias)))
+        for start in range(0, len(x), step):
+            values = np.asarray(x[start : start + step], dtype=np.float64)
+            for weight, bias in layers:
+                values = _activate(values @ weight + bias, self.activation)
+            scores[start : start + step] = values @ output + self.bias
+        return scores
+
+
+def _activate(values: Float[np.ndarray, "n h"], activation: str) -> Float[np.ndarray, "n h"]:
+    if activation == "relu":
+        return np.maximum(values, 0.0)
+    # From 10 on the hyperbolic tangent is 1 to the last bit, and its argument would overflow in the end.
+    near = np.clip(values, -10.0, 10.0)
+    return np.asarray(0.5 * values * (1.0 + np.tanh(_ROOT * (near + 0.044715 * near**3))))
 
 
 @dataclass(frozen=True)
@@ -111,4 +172,4 @@ def vote_scores(
     return np.asarray(np.log(smoothed) if link == "softmax" else np.log(smoothed) - np.log1p(-smoothed))
 
 
-Head = Linear | Neighbours
+Head = Linear | Neighbours | Mlp

@@ -47,11 +47,8 @@ class Ridge(SelfFitting, Family):
 
     def objection(self, study: Study) -> str:
         """Plain one-hot least squares is no candidate where classes are uneven."""
-        if study.link != "softmax":
-            return ""
-        counts = np.bincount(study.y.values)
-        ratio = counts.max() / counts.min()
-        return f"ridge was left out: the largest class is {ratio:.0f} times the smallest" if ratio > UNEVEN else ""
+        ratio = uneven(study)
+        return f"ridge was left out: the largest class is {ratio:.0f} times the smallest" if ratio else ""
 
     def alone(self, study: Study) -> "Ridge":
         """The penalty of the lowest leave-one-out error over the whole path."""
@@ -86,6 +83,15 @@ def _inverse(spectrum: Spectrum, penalty: float, d: int) -> "torch.Tensor":
     """1 / (eigenvalue + penalty), in units of the mean eigenvalue; rows without any spread give 0."""
     level = float(spectrum.values.sum()) / d
     return 1.0 / (spectrum.values + penalty * level) if level > 0 else spectrum.values * 0.0
+
+
+def uneven(study: Study) -> float:
+    """How many times the smallest class the largest one is, where that is too many for one-hot least squares; else 0."""
+    if study.link != "softmax":
+        return 0.0
+    counts = np.bincount(study.y.values)
+    ratio = float(counts.max() / counts.min())
+    return ratio if ratio > UNEVEN else 0.0
 
 
 def leave_one_out(study: Study, penalties: tuple[float, ...]) -> Float[np.ndarray, "p 2"]:

@@ -13,7 +13,7 @@ from headstart.core.progress import Progress, silent
 from headstart.data.splits import folds
 from headstart.evaluation.calibration import fit_temperature, log_losses, paired_standard_error
 from headstart.heads import HEADS
-from headstart.heads.family import Family, Point, positive
+from headstart.heads.family import Family, Point
 from headstart.heads.fitted import Head
 from headstart.heads.recipe import HeadRecipe
 from headstart.heads.rows import arithmetic, slices
@@ -97,12 +97,11 @@ def check(recipe: HeadRecipe, task: str) -> None:
     """Refuse, before anything is extracted, a recipe that does not suit the task or has an option out of range.
 
     Raises:
-        UsageError: it does not suit, or an option is no positive number.
+        UsageError: it does not suit, or an option is out of range.
     """
     for family in _families(recipe, task)[0]:
-        for option, value in vars(family).items():
-            if isinstance(family, Family) and value is not None:
-                positive(value, recipe=family.name, option=option)
+        if isinstance(family, Family):
+            family.check()
 
 
 def title(recipe: HeadRecipe) -> str:

@@ -17,7 +17,7 @@ from headstart.core.errors import ModelError, UsageError, suggest
 from headstart.core.spec import BackboneSpec
 from headstart.data.preparation import Batch
 from headstart.data.reading import ReadOptions
-from headstart.heads.fitted import Head, Linear, Neighbours
+from headstart.heads.fitted import Head, Layer, Linear, Mlp, Neighbours
 from headstart.model import json_types, judge_files, listing, probe
 from headstart.model.judge import Judge
 from headstart.model.manifest import ASSETS, NAME, RULE, Manifest
@@ -107,6 +107,8 @@ def _head(source: Path, manifest: Manifest, *, dim: int) -> Head:
     if described["kind"] == "linear":
         found = _tensors(path, {"weight": ("F32", (dim, k)), "bias": ("F64", (k,))})
         return Linear(found["weight"], found["bias"], link)
+    if described["kind"] == "mlp":
+        return _mlp(path, described, dim=dim, k=k)
     kind = "F64" if link == "identity" else "F32"
     found = _tensors(path, {"rows": ("F32", (None, dim)), "votes": (kind, (None, k)), "mean": ("F32", (dim,))})
     rows, votes = found["rows"], found["votes"]
@@ -117,6 +119,19 @@ def _head(source: Path, manifest: Manifest, *, dim: int) -> Head:
     if np.abs(rows).max() > _LONGEST or (link != "identity" and not ((votes >= 0) & (votes <= 1)).all()):
         raise ModelError("the model's head has rows that are longer than 1, or votes that are no shares")
     return Neighbours(**found, k=described["k"], sharpness=float(described["sharpness"]), link=link)
+
+
+def _mlp(path: Path, described: Mapping[str, Any], *, dim: int, k: int) -> Mlp:
+    widths = described["widths"]
+    expected: dict[str, tuple[str, tuple[int | None, ...]]] = {
+        "weight": ("F32", (widths[-1], k)),
+        "bias": ("F64", (k,)),
+    }
+    for i, (before, width) in enumerate(zip([dim, *widths], widths, strict=False)):
+        expected |= {f"hidden.{i}.weight": ("F32", (before, width)), f"hidden.{i}.bias": ("F64", (width,))}
+    found = _tensors(path, expected)
+    hidden = tuple(Layer(found[f"hidden.{i}.weight"], found[f"hidden.{i}.bias"]) for i in range(len(widths)))
+    return Mlp(hidden, found["weight"], found["bias"], described["activation"], described["link"])
 
 
 def _split(source: Path) -> SplitRecord:

@@ -12,7 +12,7 @@ from typing import Any
 
 from headstart.core.errors import ModelError
 from headstart.data.modalities import MODALITIES
-from headstart.heads.fitted import LINKS
+from headstart.heads.fitted import ACTIVATIONS, LINKS, MOST_LAYERS
 from headstart.model import json_types as kinds
 from headstart.model import judge_files
 
@@ -26,7 +26,11 @@ RULE = "most probable"
 _MOST_BYTES = 64 << 20
 # The fewest labels that a head with this link can tell apart. Of numbers there are none at all.
 _FEWEST_LABELS = {"softmax": 2, "sigmoid": 1}
-_HEADS = {"linear": {"kind", "link"}, "neighbours": {"kind", "link", "k", "sharpness"}}
+_HEADS = {
+    "linear": {"kind", "link"},
+    "neighbours": {"kind", "link", "k", "sharpness"},
+    "mlp": {"kind", "link", "activation", "widths"},
+}
 # Shares are counts over a total: their sum differs from 1 by rounding alone.
 _PRIOR_TOLERANCE = 1e-6
 
@@ -159,9 +163,18 @@ def _check_head(head: Mapping[str, Any]) -> None:
     if link not in LINKS:
         raise ModelError(f"the model's head has the link {link!r}, and there are {', '.join(LINKS)}")
     if not isinstance(kind, str) or kind not in _HEADS or set(head) != _HEADS[kind]:
-        raise ModelError(f"the model's head is described as {head}, which is neither linear nor neighbours")
+        raise ModelError(f"the model's head is described as {head}, which is neither linear, neighbours nor mlp")
     if kind == "neighbours" and not (kinds.is_count(head["k"]) and head["k"] and kinds.is_number(head["sharpness"])):
         raise ModelError(f"the model's head states no valid number of neighbours or sharpness: {head}")
+    if kind == "mlp":
+        _check_mlp(head["activation"], head["widths"])
+
+
+def _check_mlp(activation: Any, widths: Any) -> None:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise ModelError(f"the model's head has the activation {activation!r}, and there are {', '.join(ACTIVATIONS)}")
+    if not kinds.list_of(kinds.is_count)(widths) or not 1 <= len(widths) <= MOST_LAYERS or 0 in widths:
+        raise ModelError(f"the model's head has to state the widths of its 1 to {MOST_LAYERS} hidden layers, and states another thing")
 
 
 def _check_labels(manifest: Manifest) -> None:

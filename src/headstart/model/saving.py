@@ -17,7 +17,7 @@ from headstart.backbones.choice import open_reference
 from headstart.core.digests import of_tensors
 from headstart.core.errors import HeadstartError, ModelError
 from headstart.core.files import whole_directory
-from headstart.heads.fitted import Head, Linear, Neighbours
+from headstart.heads.fitted import Head, Linear, Mlp, Neighbours
 from headstart.model import judge_files, listing, probe
 from headstart.model.card import card
 from headstart.model.manifest import ASSETS, FORMAT, KIND, NAME, RULE, Manifest, content, parse
@@ -153,10 +153,6 @@ def _check_reference(backbone: Backbone) -> None:
 
 
 def _describe(model: "Model", *, by_reference: bool) -> Manifest:
-    head = model.head
-    shapes: dict[str, Any] = {"kind": "linear" if isinstance(head, Linear) else "neighbours", "link": head.link}
-    if isinstance(head, Neighbours):
-        shapes |= {"k": head.k, "sharpness": head.sharpness}
     architecture = model.backbone.architecture
     fit = dataclasses.replace(model.report, skipped=()).to_json()
     title = model.backbone.specs[0].title
@@ -178,7 +174,7 @@ def _describe(model: "Model", *, by_reference: bool) -> Manifest:
         },
         libraries=probe.libraries(),
         machine=probe.machine(),
-        head=shapes,
+        head=_head_shape(model.head),
         recipe=model.report.head,
         prior=None if model.prior is None else list(model.prior),
         rule=RULE,
@@ -191,7 +187,20 @@ def _describe(model: "Model", *, by_reference: bool) -> Manifest:
     )
 
 
-def _head_tensors(head: Head) -> dict[str, np.ndarray]:
+def _head_shape(head: Head) -> dict[str, Any]:
+    """The manifest's `head`: all that the tensors do not say."""
     if isinstance(head, Linear):
-        return {"weight": np.ascontiguousarray(head.weight), "bias": np.ascontiguousarray(head.bias)}
-    return {name: np.ascontiguousarray(getattr(head, name)) for name in ("rows", "votes", "mean")}
+        return {"kind": "linear", "link": head.link}
+    if isinstance(head, Mlp):
+        widths = [len(layer.bias) for layer in head.hidden]
+        return {"kind": "mlp", "link": head.link, "activation": head.activation, "widths": widths}
+    return {"kind": "neighbours", "link": head.link, "k": head.k, "sharpness": head.sharpness}
+
+
+def _head_tensors(head: Head) -> dict[str, np.ndarray]:
+    if isinstance(head, Neighbours):
+        return {name: np.ascontiguousarray(getattr(head, name)) for name in ("rows", "votes", "mean")}
+    tensors = {"weight": head.weight, "bias": head.bias}
+    for i, layer in enumerate(head.hidden if isinstance(head, Mlp) else ()):
+        tensors |= {f"hidden.{i}.weight": layer.weight, f"hidden.{i}.bias": layer.bias}
+    return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
