@@ -128,10 +128,13 @@ class Perceptron(SelfFitting, Family):
         return replace(self, hidden=self._width(study))
 
     def _width(self, study: Study) -> int:
-        if self.hidden is not None:
-            return self.hidden
-        wanted = min(len(study.rows) // 50, 2 * study.rows.width)
-        return int(np.clip(1 << max(wanted - 1, 0).bit_length(), NARROWEST, WIDEST))
+        return units(len(study.rows), study.rows.width) if self.hidden is None else self.hidden
+
+
+def units(n: int, columns: int) -> int:
+    """The width of a hidden layer for n rows, a power of two."""
+    wanted = min(n // 50, 2 * columns)
+    return int(np.clip(1 << max(wanted - 1, 0).bit_length(), NARROWEST, WIDEST))
 
 
 class Networks:
