@@ -20,7 +20,8 @@ SMALL = "mlp(hidden=32, epochs=4)"
 def test_a_fitted_network_scores_as_torch_does_a_block_at_a_time(activation: str) -> None:
     rng = np.random.default_rng(0)
     layers = tuple(
-        Layer(rng.standard_normal(shape).astype(np.float32), rng.standard_normal(shape[1])) for shape in ((6, 9), (9, 5))
+        Layer(rng.standard_normal(shape).astype(np.float32), rng.standard_normal(shape[1]))
+        for shape in ((6, 9), (9, 5))
     )
     head = Mlp(layers, rng.standard_normal((5, 3)).astype(np.float32), rng.standard_normal(3), activation, "softmax")
     x = 3 * rng.standard_normal((2500, 6))
@@ -37,7 +38,13 @@ def test_a_fitted_network_scores_as_torch_does_a_block_at_a_time(activation: str
 def test_memory_of_scoring_does_not_grow_with_rows_times_width() -> None:
     import tracemalloc
 
-    head = Mlp((Layer(np.zeros((2, 4096), np.float32), np.zeros(4096)),), np.zeros((4096, 2), np.float32), np.zeros(2), "relu", "softmax")
+    head = Mlp(
+        (Layer(np.zeros((2, 4096), np.float32), np.zeros(4096)),),
+        np.zeros((4096, 2), np.float32),
+        np.zeros(2),
+        "relu",
+        "softmax",
+    )
     x = np.zeros((20_000, 2), np.float32)
     tracemalloc.start()
     head.scores(x)
@@ -53,7 +60,7 @@ def test_the_head_of_raw_rows_scores_as_the_network_did(make, d: int) -> None:
     assert isinstance(head, Mlp)
     assert (head.activation, head.hidden[0].weight.shape) == ("gelu_tanh", (d, 40))
     study = make_study(x, y)
-    networks = Networks(study, Perceptron(hidden=40, epochs=5), (None,))
+    networks = Networks(study, Perceptron(hidden=40, epochs=5), held_out=(None,))
     networks.train(5)
     expected = networks.scorers()[0](study.rows.take(np.arange(150))) * study.unit + study.offset
     np.testing.assert_allclose(head.scores(x), expected, atol=1e-4 * np.abs(expected).max())
@@ -63,7 +70,7 @@ def test_folds_side_by_side_are_the_folds_one_by_one() -> None:
     x, y = blobs(100, 6)
     study = make_study(x, y, fold=turns(100))
     recipe = Perceptron(hidden=20, epochs=3, dropout=0.0)
-    together, alone = Networks(study, recipe, (0, 0)), Networks(study, recipe, (0,))
+    together, alone = Networks(study, recipe, held_out=(0, 0)), Networks(study, recipe, held_out=(0,))
     # The same start and order for the second network as for the first.
     with torch.no_grad():
         for part, one in zip(together.parameters, alone.parameters, strict=True):

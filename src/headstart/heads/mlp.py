@@ -88,12 +88,14 @@ class Perceptron(SelfFitting, Family):
             return f"mlp was left out: it is tried from {ROWS:,} rows on, and there are {n:,}"
         flops = 6.0 * n * self._width(study) * (study.rows.width + study.k) * len(study.parts) * _USUAL_EPOCHS
         limit = FLOPS[study.rows.device]
-        return f"mlp was left out: it would take about {flops:.0e} operations, past {limit:.0e}" if flops > limit else ""
+        return (
+            f"mlp was left out: it would take about {flops:.0e} operations, past {limit:.0e}" if flops > limit else ""
+        )
 
     def path(self, study: Study) -> Iterator[Point]:
         """The network after more and more epochs."""
         recipe = self._for(study)
-        networks = Networks(study, recipe, tuple(range(len(study.parts))))
+        networks = Networks(study, recipe, held_out=tuple(range(len(study.parts))))
         done = 0
         for epochs in EPOCHS if self.epochs is None else (self.epochs,):
             networks.train(epochs - done)
@@ -105,7 +107,7 @@ class Perceptron(SelfFitting, Family):
     def solve(self, study: Study) -> Head:
         """The network of all rows."""
         recipe = self._for(study)
-        networks = Networks(study, recipe, (None,))
+        networks = Networks(study, recipe, held_out=(None,))
         networks.train(whole(self.epochs, recipe=self.name, option="epochs"))
         weight, bias, output, level = (part.double().cpu().numpy() for part in networks.snapshot(0))
         return bent_head(
@@ -124,7 +126,9 @@ class Perceptron(SelfFitting, Family):
         """
         self.check()
         if study.link != "softmax" and (self.loss != "cross_entropy" or self.smoothing):
-            raise UsageError("mlp takes another loss and smoothed targets where each sample has one label of several only")
+            raise UsageError(
+                "mlp takes another loss and smoothed targets where each sample has one label of several only"
+            )
         return replace(self, hidden=self._width(study))
 
     def _width(self, study: Study) -> int:
@@ -143,7 +147,7 @@ class Networks:
     It is the state of a fit in progress, and the one mutable thing here.
     """
 
-    def __init__(self, study: Study, recipe: Perceptron, held_out: tuple[int | None, ...]) -> None:
+    def __init__(self, study: Study, recipe: Perceptron, *, held_out: tuple[int | None, ...]) -> None:
         import torch
 
         self.study, self.recipe, self.width = study, recipe, int(recipe.hidden or 0)
@@ -160,7 +164,9 @@ class Networks:
         first = self.rng.standard_normal((m, r, h), dtype=np.float32) / np.sqrt(r, dtype=np.float32)
         start = (first, np.zeros((m, 1, h)), np.zeros((m, h, study.k)), level[:, None])
         self.parameters = [torch.from_numpy(each).float().to(study.rows.device).requires_grad_() for each in start]
-        decayed = [{"params": self.parameters[i::2], "weight_decay": d} for i, d in enumerate((recipe.weight_decay, 0.0))]
+        decayed = [
+            {"params": self.parameters[i::2], "weight_decay": d} for i, d in enumerate((recipe.weight_decay, 0.0))
+        ]
         self.optimiser = torch.optim.AdamW(decayed, lr=recipe.learning_rate)
 
     def train(self, epochs: int) -> None:
