@@ -112,7 +112,7 @@ class Recorded:
 
 def recorded(model: Model) -> Recorded | None:
     """The findings that the model's report carries; None where it carries none."""
-    found = getattr(model.report, "findings", ())
+    found = model.report.findings
     if not found:
         return None
     names = ("kind", "severity", "count", "sentence")
@@ -164,8 +164,9 @@ def _calibration(model: Model, metrics: Mapping[str, Estimate]) -> str:
 
 def _judge(model: Model, evidence: Evidence) -> Judgement | None:
     """What the model's judge says of the evidence; None for a model without one."""
-    judge = getattr(model, "judge", None)
-    return None if judge is None else judge.verdict(evidence.x, evidence.predicted, labels=model.labels)
+    if model.judge is None:
+        return None
+    return model.judge.verdict(evidence.x, evidence.predicted, labels=model.labels)
 
 
 def _values(evidence: Evidence, *, seed: int) -> tuple[Plot, ...]:

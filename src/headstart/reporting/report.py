@@ -63,6 +63,7 @@ def report(
     choice: Choice = Choice(),
     audit: Audit | None = None,
     curve: Curve | None = None,
+    directory: Path | None = None,
     progress: Progress = silent,
 ) -> Page:
     """Write one self-contained HTML file: the verdict and its chief doubt, the data, labels, confidence, errors, and how it was made.
@@ -77,6 +78,7 @@ def report(
         choice: which part and target column, what runs the backbone, and the seed.
         audit: what `check` found in the data; its findings and suspects are then shown.
         curve: what `curve` measured; it is then drawn.
+        directory: where an opened model lies, for the commands that the page names.
         progress: stages `read` and `extract`, in samples, and `drawing`, in steps.
 
     Raises:
@@ -91,7 +93,7 @@ def report(
     opened = model if isinstance(model, Model) else load(Path(model))
     evidence = collect(opened, data, choice=choice, progress=progress)
     collected = time.perf_counter()
-    directory = None if isinstance(model, Model) else Path(model)
+    directory = directory if isinstance(model, Model) else Path(model)
     sources = Sources(audit, curve, directory)
     story = gather(opened, evidence, sources=sources, seed=choice.seed, progress=progress)
     content = render(story).encode("utf-8")

@@ -149,7 +149,7 @@ def _nearest(model: Model, row: np.ndarray, data: Items | None, options: Explain
     """The nearest training examples, from the data where it is given, else from what the model carries."""
     if data is not None:
         return _in_data(model, row, data, options, progress)
-    carried = getattr(getattr(model, "judge", None), "neighbours", None)
+    carried = None if model.judge is None else model.judge.neighbours
     if carried is None:
         return (), (
             "the model carries no training examples: name the training data (--data DATA) to see the nearest ones",
