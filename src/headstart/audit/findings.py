@@ -58,7 +58,7 @@ class Finding:
     """What was found of one kind.
 
     Attributes:
-        kind: one of `KINDS`, or `shift`, `classes`, `splits`, `sampled`.
+        kind: one of `KINDS`, or `grouping` (groups that names suggest, all on one side), `shift`, `classes` or `sampled`.
         severity: `error` where figures cannot be believed, `warning` where they should be doubted, `note` otherwise.
         count: how many items or pairs.
         sentence: what a person should know.

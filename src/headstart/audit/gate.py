@@ -221,7 +221,7 @@ def _groups(subject: Subject, ids: Sequence[str], parts: np.ndarray) -> Found:
             return [], []
         count = len({str(name) for name in names if name is not None})
         sentence = f"the names suggest {count:,} groups ({guess.how}): a guess; --group keeps them together"
-        return [Finding("group", "note", count, sentence)], []
+        return [Finding("grouping", "note", count, sentence)], []
     first = next(iter(found))
     known = "" if guess is None else f", as {guess.how} suggests: a guess"
     sentence = (
