@@ -4,5 +4,8 @@ from headstart.core.registry import Registry
 from headstart.heads.recipe import HeadRecipe
 
 HEADS: Registry[HeadRecipe] = Registry(
-    "headstart.heads", "head", HeadRecipe, frozenset({"recipe", "fitted", "statistics", "selection", "rows", "family"})
+    "headstart.heads",
+    "head",
+    HeadRecipe,
+    frozenset({"recipe", "fitted", "statistics", "selection", "rows", "extrapolation", "family"}),
 )

@@ -156,6 +156,7 @@ class EvaluationReport:
         notes: how the data was understood, one sentence each.
         warnings: what a person should read before trusting the figures.
         seconds: what took how long.
+        judged: what the model's judge is worth on these samples; None for a model that carries none.
     """
 
     n: int
@@ -167,6 +168,7 @@ class EvaluationReport:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    judged: Mapping[str, Estimate] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object that `headstart evaluate --json` prints (docs/json.md)."""
@@ -174,6 +176,7 @@ class EvaluationReport:
             "n": self.n,
             "part": self.part,
             "metrics": metrics_json(self.metrics),
+            "judged": None if self.judged is None else metrics_json(self.judged),
             "skipped": skipped_json(self.skipped),
             "left_out": self.left_out,
             "in_sample": self.in_sample,

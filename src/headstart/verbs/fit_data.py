@@ -38,6 +38,7 @@ class FitOptions:
         offline: open no socket.
         precision: `float32`, `bfloat16` or `float16`; empty for the backbone's own on this device.
         engine: what runs the backbone, such as `openvino`; `auto` chooses by the hardware and the number of rows that are missing.
+        coverage: the share of truths that the sets of labels, or the intervals of values, are to hold.
     """
 
     backbone: str | BackboneRequest | Backbone | None = None
@@ -48,6 +49,7 @@ class FitOptions:
     offline: bool = False
     precision: str = ""
     engine: str = AUTO
+    coverage: float = 0.9
 
 
 @dataclass(frozen=True)
