@@ -173,6 +173,8 @@ def _fit_options(options: argparse.Namespace) -> FitOptions:
         offline=options.offline,
         precision=options.precision,
         engine=options.engine,
+        coverage=options.coverage,
+        optimise=options.optimise,
     )
 
 

@@ -27,23 +27,30 @@ THRESHOLD = 0.5
 
 
 def single_label(
-    targets: Int[np.ndarray, "n"], predicted: Float[np.ndarray, "n k"], *, labels: tuple[str, ...], seed: int = 0
+    targets: Int[np.ndarray, "n"],
+    predicted: Float[np.ndarray, "n k"],
+    *,
+    labels: tuple[str, ...],
+    chosen: Int[np.ndarray, "n"] | None = None,
+    seed: int = 0,
 ) -> dict[str, Estimate]:
     """Accuracy, balanced accuracy, macro-F1, log-loss, calibration error and the recall of each label that occurs.
 
     Balanced accuracy is the mean recall over the labels that occur in the targets; macro-F1 the mean over those that occur or
-    are predicted, as in scikit-learn.
+    are predicted, as in scikit-learn. Log-loss and calibration error are of the probabilities, whatever was answered.
 
     Args:
         targets: class indices.
-        predicted: probabilities; the most probable label is the prediction.
+        predicted: probabilities.
         labels: the k names.
+        chosen: the class indices that were answered; None: the most probable ones.
         seed: decides the resamples.
     """
     from sklearn import metrics as sk
 
     k = predicted.shape[1]
-    chosen = predicted.argmax(axis=1)
+    best = predicted.argmax(axis=1)
+    chosen = best if chosen is None else chosen
     occurring = np.unique(targets)
     draws = confusion_draws((targets, chosen), _of_confusion, k=k, seed=seed)
     recalls = sk.recall_score(targets, chosen, labels=occurring, average=None, zero_division=0)
@@ -55,8 +62,8 @@ def single_label(
     figures = {"accuracy": share(int(hits.sum()), len(targets))}
     figures |= {name: estimate(value, draws[:, i]) for i, (name, value) in enumerate(values.items())}
     losses = surprise(predicted[np.arange(len(targets)), targets])
-    confidence = predicted[np.arange(len(targets)), chosen]
-    figures |= _probability_figures(losses, confidence, (chosen == targets).astype(np.float64), seed=seed)
+    confidence = predicted[np.arange(len(targets)), best]
+    figures |= _probability_figures(losses, confidence, (best == targets).astype(np.float64), seed=seed)
     for label in occurring:
         figures[f"recall.{labels[label]}"] = share(int(hits[label]), int(occurrences[label]))
     return figures

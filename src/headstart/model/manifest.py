@@ -21,8 +21,6 @@ FORMAT = 0
 KIND = "features+head"
 NAME = "manifest.json"
 ASSETS = "assets"
-# The decision rule of a model without a target metric: the label of the largest probability.
-RULE = "most probable"
 _MOST_BYTES = 64 << 20
 # The fewest labels that a head with this link can tell apart. Of numbers there are none at all.
 _FEWEST_LABELS = {"softmax": 2, "sigmoid": 1}
@@ -49,7 +47,7 @@ class Manifest:
     head: dict[str, Any]
     recipe: str
     prior: list[float] | None
-    rule: str
+    rule: Any
     temperature: float
     conformal: dict[str, Any] | None
     outlier: dict[str, Any] | None
@@ -208,7 +206,7 @@ _TYPES: dict[str, kinds.Kind] = {
     "head": kinds.is_map,
     "recipe": kinds.is_text,
     "prior": kinds.either(kinds.is_null, kinds.list_of(kinds.is_number)),
-    "rule": kinds.is_text,
+    "rule": kinds.either(kinds.is_text, kinds.is_map),
     "temperature": kinds.is_number,
     "conformal": kinds.either(kinds.is_null, kinds.is_map),
     "outlier": kinds.either(kinds.is_null, kinds.is_map),

@@ -147,8 +147,7 @@ def measure(
 
 def compare(model: "Model", before: np.ndarray, *, after: np.ndarray, other: str) -> PrecisionChange:
     """The change between two sets of predictions of the same items, (n, k) each and n above 0."""
-    task = TASKS.get(model.task)
-    decided = ([_decision(task.prediction(row, model.labels)) for row in each] for each in (before, after))
+    decided = ([_decision(model.prediction(row)) for row in each] for each in (before, after))
     largest = float(np.abs(after - before).max())
     return PrecisionChange(
         fitted=model.fitted_precision,

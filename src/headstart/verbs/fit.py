@@ -21,15 +21,17 @@ from headstart.data.splits import folds, join_groups
 from headstart.evaluation.intervals import Estimate
 from headstart.features.extraction import Extraction, extract
 from headstart.heads.extrapolation import shipped_temperature
-from headstart.heads.fitted import Head
 from headstart.heads.recipe import HeadRecipe
 from headstart.heads.selection import Candidate, Selection, select
 from headstart.heads.selection import check as check_recipe
 from headstart.heads.selection import parse as parse_recipe
+from headstart.model import aim as aims
+from headstart.model.aim import Aim, Decided
 from headstart.model.judge import Judge, fit_judge
 from headstart.model.model import Model, check_engine, check_engine_name, first_reasons, join, truncation
 from headstart.model.precision import measure, run_at
 from headstart.model.reports import OUT_OF_FOLD, FitReport
+from headstart.model.rule import Rule
 from headstart.model.split_record import SplitRecord
 from headstart.tasks.task import Targets, Task
 from headstart.verbs.fit_data import FitData, FitOptions, prepare
@@ -66,10 +68,11 @@ def fit(
         DataError: the data cannot be used; FitError: no head can be fitted; WeightsMissing: no backbone is on this machine.
     """
     options = _settled(options, backbone, target)
-    recipe = parse_recipe(options.head)
+    recipe, aim = parse_recipe(options.head), aims.parse(options.optimise)
     began = time.perf_counter()
     prepared = prepare(data, options)
     check_recipe(recipe, prepared.task.name)
+    aims.check(aim, task=prepared.task.name, labels=_labels(prepared))
     progress("open", 0, 1)
     chosen, above = _choose(prepared.samples.modality, options)
     check_engine(chosen, options.engine)
@@ -80,10 +83,12 @@ def fit(
     extracted = time.perf_counter()
     selection = _select(rows, recipe, seed=options.seed, progress=progress)
     temperature = _temperature(rows, selection, seed=options.seed)
+    decided = _decide(aim, rows, selection)
     selected = time.perf_counter()
-    report = _report(prepared, rows, extraction, selection=selection, temperature=temperature, backbone=chosen)
+    scored = _Scored(selection, temperature, decided)
+    report = _report(prepared, rows, extraction, scored=scored, backbone=chosen)
     measured = time.perf_counter()
-    model = _model(prepared, rows, head=selection.head, temperature=temperature, backbone=chosen, report=report)
+    model = _model(prepared, rows, scored=scored, backbone=chosen, report=report)
     model = replace(model, judge=_judge(model, prepared, rows=rows, selection=selection, options=options))
     judged = time.perf_counter()
     change, notes = measure(model, prepared.samples.take(rows.in_train), rows=rows.x_train, progress=progress)
@@ -184,14 +189,36 @@ def _select(rows: _Rows, recipe: HeadRecipe, *, seed: int, progress: Progress) -
     return select(x, y, fold=rows.fold, recipe=recipe, groups=groups, seed=seed, progress=progress)
 
 
-def _model(
-    data: FitData, rows: _Rows, *, head: Head, temperature: float, backbone: Backbone, report: FitReport
-) -> Model:
+@dataclass(frozen=True)
+class _Scored:
+    selection: Selection
+    temperature: float
+    decided: Decided | None  # None where the task decides by no rule
+
+    @property
+    def rule(self) -> Rule:
+        return Rule() if self.decided is None else self.decided.rule
+
+
+def _labels(data: FitData) -> tuple[str, ...]:
+    return data.task.encode(data.samples.part("train").table.column("target"), None).labels
+
+
+def _decide(aim: Aim, rows: _Rows, selection: Selection) -> Decided | None:
+    """The decision rule; None where the task has none."""
+    if rows.task.link != "softmax":
+        return None
+    predicted = rows.task.predict(selection.oof_scores, selection.temperature)
+    return aims.decide(aim, predicted, targets=rows.train.values, fold=rows.fold, labels=rows.train.labels)
+
+
+def _model(data: FitData, rows: _Rows, *, scored: _Scored, backbone: Backbone, report: FitReport) -> Model:
     return Model(
         backbone=backbone,
-        head=head,
+        head=scored.selection.head,
         labels=rows.train.labels,
-        temperature=temperature,
+        temperature=scored.temperature,
+        rule=scored.rule,
         prior=_prior(rows),
         reading=data.reading,
         split=rows.split,
@@ -230,19 +257,20 @@ def _report(
     rows: _Rows,
     extraction: Extraction,
     *,
-    selection: Selection,
-    temperature: float,
+    scored: _Scored,
     backbone: Backbone,
 ) -> FitReport:
-    task = rows.task
-    out_of_fold = task.metrics(rows.train, task.predict(selection.oof_scores, selection.temperature))
+    task, selection, decided = rows.task, scored.selection, scored.decided
+    predicted = task.predict(selection.oof_scores, selection.temperature)
+    out_of_fold = task.metrics(rows.train, predicted, chosen=None if decided is None else decided.chosen)
     metrics: dict[str, Estimate] = out_of_fold
     if rows.held is not None and rows.x_held is not None:
-        metrics = task.metrics(rows.held, task.predict(selection.head.scores(rows.x_held), temperature))
+        predicted = task.predict(selection.head.scores(rows.x_held), scored.temperature)
+        metrics = task.metrics(rows.held, predicted, chosen=None if decided is None else decided.rule.choose(predicted))
     counts = {"train": len(rows.train), "val": 0, "test": 0}
     if rows.held is not None:
         counts[data.evaluated] = len(rows.held)
-    notes = data.notes + extraction.notes + selection.notes
+    notes = data.notes + extraction.notes + selection.notes + (() if decided is None else decided.notes)
     notes += tuple(
         f"{count:,} samples of {part} are left for tune and compress; the figures are of {data.evaluated or 'train'}"
         for part, count in data.ignored.items()

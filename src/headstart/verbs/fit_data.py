@@ -39,6 +39,8 @@ class FitOptions:
         precision: `float32`, `bfloat16` or `float16`; empty for the backbone's own on this device.
         engine: what runs the backbone, such as `openvino`; `auto` chooses by the hardware and the number of rows that are missing.
         coverage: the share of truths that the sets of labels, or the intervals of values, are to hold.
+        optimise: what decisions are to be good at: `accuracy`, `balanced`, `macro_f1`, `recall>=0.95:LABEL` or `cost=FILE.csv`; empty
+            for the most probable label. No probability changes with it.
     """
 
     backbone: str | BackboneRequest | Backbone | None = None
@@ -50,6 +52,7 @@ class FitOptions:
     precision: str = ""
     engine: str = AUTO
     coverage: float = 0.9
+    optimise: str = ""
 
 
 @dataclass(frozen=True)
