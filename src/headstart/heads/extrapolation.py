@@ -4,8 +4,9 @@ Out-of-fold scores come from heads that saw four fifths of the rows, and the hea
 their temperature it doubts itself more than it should. Heads of three fifths tell how the temperature falls with the rows. What overfitting
 adds to it goes with one over their number, in the leading order of a linear head, and so one more step is taken along that line.
 
-Measured on training parts alone (`benchmarks/judge.py` prints what it does on test parts), between a fit on 250 to 4,000 rows and the
-best temperature of other rows: LDA, ridge and logistic regression came 2 to 10 % too high, and 0 to 5 % after the step.
+Measured on training parts alone, in 40 settings (five sets; LDA, ridge and logistic regression; 250 to 4,000 rows), against the best
+temperature of other rows: the median was 5 % too high before the step and 2 % after it, and the calibration error fell in 27 of them.
+It does not always help: where the classes hardly err, or a penalty is far too small, the step is noise or goes too far.
 """
 
 import numpy as np
