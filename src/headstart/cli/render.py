@@ -22,6 +22,11 @@ _NAMES = {
     "macro_f1": "macro F1",
     "log_loss": "log-loss",
     "calibration_error": "calibration error",
+    "worst_recall": "lowest recall",
+    "recall_head": "recall of frequent labels",
+    "recall_middle": "recall of the labels between",
+    "recall_tail": "recall of rare labels",
+    "pr_auc": "area under precision-recall",
     "map": "mean average precision",
     "mae": "mean absolute error",
     "r2": "R²",
@@ -154,7 +159,8 @@ def _figures(console: Console, columns: Mapping[str, Mapping[str, Estimate]]) ->
     shown = (
         sorted(recalls, key=lambda name: first[name].value)[:_MOST_CLASSES] if len(recalls) > _MOST_CLASSES else recalls
     )
-    for name in [name for name in first if name not in recalls] + shown:
+    others = [name for name in first if name not in recalls and not name.startswith("average_precision.")]
+    for name in others + shown:
         title = f"recall of {escape(name.removeprefix('recall.'))}" if name in recalls else _NAMES.get(name, name)
         hint = " [dim](lower is better)[/]" if name in _LOWER_IS_BETTER else ""
         table.add_row(title + hint, *(figure(metrics.get(name)) for metrics in columns.values()))

@@ -245,7 +245,7 @@ class Model:
         return EvaluationReport(
             n=len(chosen),
             part=chosen_part,
-            metrics=task.metrics(targets, predicted, chosen=answered),
+            metrics=task.metrics(targets, predicted, chosen=answered, classes=self.report.classes),
             judged=None
             if verdict is None
             else judged(verdict, targets.values, outcomes=task.outcomes(targets, predicted, chosen=answered)),

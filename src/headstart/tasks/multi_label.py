@@ -61,6 +61,7 @@ class MultiLabel(Task):
         predicted: Float[np.ndarray, "n k"],
         *,
         chosen: Int[np.ndarray, "n"] | None = None,  # noqa: ARG002  (no rule decides here)
+        classes: Mapping[str, int] | None = None,  # noqa: ARG002  (the mean over labels is here already)
         seed: int = 0,
     ) -> dict[str, Estimate]:
         """Mean average precision, macro-F1 at 0.5, log-loss, calibration error and `recall.NAME` of each label that occurs."""

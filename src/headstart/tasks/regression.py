@@ -63,6 +63,7 @@ class Regression(Task):
         predicted: Float[np.ndarray, "n 1"],
         *,
         chosen: Int[np.ndarray, "n"] | None = None,  # noqa: ARG002  (no rule decides here)
+        classes: Mapping[str, int] | None = None,  # noqa: ARG002  (nor is one label rarer than another)
         seed: int = 0,
     ) -> dict[str, Estimate]:
         """Mean absolute error in the target's unit, and R² where the targets vary."""

@@ -58,10 +58,16 @@ class SingleLabel(Task):
         predicted: Float[np.ndarray, "n k"],
         *,
         chosen: Int[np.ndarray, "n"] | None = None,
+        classes: Mapping[str, int] | None = None,
         seed: int = 0,
     ) -> dict[str, Estimate]:
-        """Accuracy, balanced accuracy, macro-F1, log-loss, calibration error and `recall.NAME` of each label that occurs."""
-        return metrics.single_label(targets.values, predicted, labels=targets.labels, chosen=chosen, seed=seed)
+        """Accuracy, balanced accuracy, macro-F1, log-loss, calibration error and `recall.NAME` of each label that occurs.
+
+        Where the training samples are uneven, or of two labels, also what `headstart.evaluation.metrics` tells of such.
+        """
+        labels = targets.labels
+        counts = None if classes is None else np.array([classes.get(label, 0) for label in labels])
+        return metrics.single_label(targets.values, predicted, labels=labels, chosen=chosen, counts=counts, seed=seed)
 
     def outcomes(
         self, targets: Targets, predicted: Float[np.ndarray, "n k"], *, chosen: Int[np.ndarray, "n"] | None = None

@@ -84,6 +84,7 @@ class Task(ABC):
         predicted: Float[np.ndarray, "n k"],
         *,
         chosen: Int[np.ndarray, "n"] | None = None,
+        classes: Mapping[str, int] | None = None,
         seed: int = 0,
     ) -> dict[str, Estimate]:
         """Every metric of the task by name, each with its 95 % interval. Names: docs/json.md.
@@ -92,6 +93,7 @@ class Task(ABC):
             targets: the truth.
             predicted: what `predict` gave.
             chosen: class indices that a decision rule answers; None for the most probable ones. Only `single_label` has such a rule.
+            classes: training samples of each label, as `summary` counts them; where they are uneven, there are more figures.
             seed: decides the resamples.
         """
 

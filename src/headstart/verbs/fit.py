@@ -262,11 +262,13 @@ def _report(
 ) -> FitReport:
     task, selection, decided = rows.task, scored.selection, scored.decided
     predicted = task.predict(selection.oof_scores, selection.temperature)
-    out_of_fold = task.metrics(rows.train, predicted, chosen=None if decided is None else decided.chosen)
+    chosen, classes = None if decided is None else decided.chosen, task.summary(rows.train)
+    out_of_fold = task.metrics(rows.train, predicted, chosen=chosen, classes=classes)
     metrics: dict[str, Estimate] = out_of_fold
     if rows.held is not None and rows.x_held is not None:
         predicted = task.predict(selection.head.scores(rows.x_held), scored.temperature)
-        metrics = task.metrics(rows.held, predicted, chosen=None if decided is None else decided.rule.choose(predicted))
+        chosen = None if decided is None else decided.rule.choose(predicted)
+        metrics = task.metrics(rows.held, predicted, chosen=chosen, classes=classes)
     counts = {"train": len(rows.train), "val": 0, "test": 0}
     if rows.held is not None:
         counts[data.evaluated] = len(rows.held)
@@ -282,7 +284,7 @@ def _report(
         engine=extraction.engine,
         head=selection.recipe,
         n=counts,
-        classes=task.summary(rows.train),
+        classes=classes,
         extracted=extraction.extracted,
         cached=extraction.cached,
         skipped=data.samples.skipped + extraction.skipped,
