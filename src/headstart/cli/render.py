@@ -13,6 +13,7 @@ from headstart.cli.output import escape, figure, new_console, short, size_text, 
 from headstart.evaluation.intervals import Estimate
 from headstart.model.judge import Judge
 from headstart.model.reports import OUT_OF_FOLD, EvaluationReport, FitReport
+from headstart.model.rule import Rule
 from headstart.verbs.cache import CacheCheck, CacheListing, Pruned
 from headstart.verbs.compare import Comparison
 
@@ -42,7 +43,7 @@ _MOST_CLASSES = 12
 _MOST_SKIPPED = 10
 
 
-def fit(report: FitReport, *, out: Path | None, modality: str, judge: Judge | None) -> None:
+def fit(report: FitReport, *, out: Path | None, modality: str, judge: Judge | None, rule: Rule) -> None:
     """What `headstart fit` shows: data, backbone, heads, figures, doubts, and where the model lies."""
     console = new_console()
     for note in report.notes:
@@ -63,6 +64,8 @@ def fit(report: FitReport, *, out: Path | None, modality: str, judge: Judge | No
         f"[bold]head[/]      {escape(report.head)} [dim]chosen out of fold, in {report.seconds['head']:.1f} s[/]"
     )
     _candidates(console, report)
+    if rule != Rule():
+        console.print(f"[bold]decides[/]   {escape(rule.name)} [dim](probabilities stay as they are)[/]")
     _figures(console, _columns(report))
     if judge is not None and judge.sentence:
         console.print(f"[bold]judge[/]     {escape(judge.sentence)}")
