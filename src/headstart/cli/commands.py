@@ -177,6 +177,7 @@ def _fit_options(options: argparse.Namespace) -> FitOptions:
         engine=options.engine,
         coverage=options.coverage,
         optimise=options.optimise,
+        deployment_prior=options.deployment_prior,
     )
 
 

@@ -23,6 +23,22 @@ def balanced_offsets(prior: Float[np.ndarray, " k"], *, tau: float = 1.0) -> Flo
     return np.asarray(-tau * np.log(np.maximum(prior, _SMALLEST)))
 
 
+def shift_prior(
+    probabilities: Float[np.ndarray, "n k"], *, prior: Float[np.ndarray, " k"], deployed: Float[np.ndarray, " k"]
+) -> Float[np.ndarray, "n k"]:
+    """Probabilities under other class shares: p times deployed / prior, made to add up to 1 (Saerens et al., 2002).
+
+    This holds where the samples of a class look alike in both places, and only the shares of the classes differ.
+
+    Args:
+        probabilities: under the training shares.
+        prior: share of each class among the training rows.
+        deployed: share of each class where the probabilities are used.
+    """
+    shifted = probabilities * (deployed / np.maximum(prior, _SMALLEST))
+    return np.asarray(shifted / np.maximum(shifted.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny))
+
+
 def choose_by_offsets(
     probabilities: Float[np.ndarray, "n k"], offsets: Float[np.ndarray, " k"]
 ) -> Int[np.ndarray, " n"]:

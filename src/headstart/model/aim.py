@@ -108,6 +108,7 @@ def decide(
     targets: Int[np.ndarray, "n"],
     fold: Int[np.ndarray, "n"],
     labels: Sequence[str],
+    prior: Float[np.ndarray, "k"] | None = None,
 ) -> Decided:
     """The rule that serves an aim best on rows that no head has seen.
 
@@ -117,6 +118,7 @@ def decide(
         targets: class indices.
         fold: the fold in which each row was held out.
         labels: the k names.
+        prior: class shares that the probabilities are under, where these are not those of the rows.
 
     Raises:
         DataError: the file of costs cannot be used; FitError: a recall is out of reach.
@@ -128,7 +130,7 @@ def decide(
         return Decided(rule, rule.choose(probabilities))
 
     def fitted(rows: np.ndarray) -> Rule:
-        offsets = _offsets(aim, probabilities[rows], targets=targets[rows], labels=labels)
+        offsets = _offsets(aim, probabilities[rows], targets=targets[rows], labels=labels, prior=prior)
         return Rule(aim.text, offsets=tuple(map(float, offsets)))
 
     rule = fitted(np.arange(len(targets)))
@@ -189,7 +191,7 @@ def _cost(cell: str, *, truth: str, answer: str, name: str) -> float:
 
 
 def _offsets(
-    aim: Aim, probabilities: np.ndarray, *, targets: np.ndarray, labels: Sequence[str]
+    aim: Aim, probabilities: np.ndarray, *, targets: np.ndarray, labels: Sequence[str], prior: np.ndarray | None
 ) -> Float[np.ndarray, "k"]:
     k = len(labels)
     if aim.text == "macro_f1":
@@ -202,7 +204,7 @@ def _offsets(
         return offsets
     counts = np.bincount(targets, minlength=k)
     # A class that no row of other folds has is taken to have one: its probability says nothing, and nothing is made of it.
-    prior = np.maximum(counts, 1) / len(targets)
+    prior = np.maximum(counts, 1) / len(targets) if prior is None else prior
     tau = choose_tau(probabilities, targets, prior=prior) if counts.min() >= FEWEST_ROWS else 1.0
     return balanced_offsets(prior, tau=tau)
 

@@ -80,6 +80,7 @@ def _made(manifest: Manifest) -> str:
         f"Preparation: `{spec['prepare']}`",
         f"Readout: layer `{spec['layer'] or 'default'}`, pooling `{spec['pooling']}`, {spec['dim']} numbers a sample",
         _precision(manifest),
+        *_shares(manifest),
         f"Temperature {manifest.temperature:.4g}, fitted on out-of-fold scores and carried over to the head that saw all samples; decision rule: {_rule(manifest)}",
         f"Samples: {', '.join(f'{count:,} {part}' for part, count in fit['n'].items() if count)}",
         (
@@ -94,6 +95,13 @@ def _made(manifest: Manifest) -> str:
             + ", ".join(f"{_escape(k)} {v:,}" for k, v in list(fit["classes"].items())[:50]),
         )
     return "\n".join(f"* {fact}" for fact in [*facts, *map(_escape, fit["notes"])])
+
+
+def _shares(manifest: Manifest) -> list[str]:
+    if manifest.deployment_prior is None:
+        return []
+    pairs = zip(manifest.labels[:50], manifest.deployment_prior, strict=False)
+    return ["Probabilities are under these class shares: " + ", ".join(f"{_escape(k)} {v:.4g}" for k, v in pairs)]
 
 
 def _rule(manifest: Manifest) -> str:

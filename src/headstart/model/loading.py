@@ -86,6 +86,7 @@ def _load(source: Path, module: "torch.nn.Module | None") -> Model:
         fitted_precision=specs[0].precision,
         judge=judge,
         rule=_rule(manifest),
+        deployment_prior=None if manifest.deployment_prior is None else tuple(map(float, manifest.deployment_prior)),
     )
     model.check_judge()
     _probe(source, manifest, model)

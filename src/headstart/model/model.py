@@ -16,6 +16,7 @@ from headstart.core.features import Features
 from headstart.core.progress import Progress, silent
 from headstart.data.reading import ReadOptions
 from headstart.data.samples import Samples
+from headstart.evaluation.decision import shift_prior
 from headstart.evaluation.judgement import NOTHING, Judgement
 from headstart.features.choosing import AUTO, choose
 from headstart.features.engines import ENGINES
@@ -47,6 +48,7 @@ class Model:
         report: what the fit understood, chose and measured.
         fitted_precision: the precision of the rows that the head was fitted on. `backbone` may run at another one.
         judge: what judges its predictions; None for a model that carries none.
+        deployment_prior: (k,) share of each label where the model is used, under which its probabilities are; None: the training shares.
         rule: how a label is decided from the probabilities; other tasks than `single_label` have no use for it.
     """
 
@@ -61,6 +63,7 @@ class Model:
     fitted_precision: str
     judge: Judge | None = None
     rule: Rule = field(default_factory=Rule)
+    deployment_prior: tuple[float, ...] | None = None
 
     @property
     def task(self) -> str:
@@ -109,7 +112,14 @@ class Model:
                 f"this model scores rows of {self.report.backbone} in {self.precision}, and got rows of {got} made another way:"
                 " extract them with this model's own backbone"
             )
-        return TASKS.get(self.task).predict(self.head.scores(join(several)), self.temperature)
+        return self.predicted(join(several))
+
+    def predicted(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
+        """Calibrated probabilities of rows that are known to be this model's, under its deployment prior where it has one."""
+        found = TASKS.get(self.task).predict(self.head.scores(x), self.temperature)
+        if self.prior is None or self.deployment_prior is None:
+            return found
+        return shift_prior(found, prior=np.array(self.prior), deployed=np.array(self.deployment_prior))
 
     def decisions(self, predicted: Float[np.ndarray, "n k"]) -> Int[np.ndarray, "n"] | None:
         """The class indices that the model's rule answers with; None where the task decides otherwise, or nothing.
@@ -239,7 +249,7 @@ class Model:
         task = TASKS.get(self.task)
         targets = task.encode(samples.take(kept[chosen]).table.column("target"), self.labels or None)
         rows = join(extraction.features)[chosen]
-        predicted = task.predict(self.head.scores(rows), self.temperature)
+        predicted = self.predicted(rows)
         verdict = self.verdict(rows, predicted, judging=Judging(abstain="any"))
         answered = self.decisions(predicted)
         return EvaluationReport(

@@ -13,7 +13,6 @@ from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.features.extraction import extract
 from headstart.model import json_types as kinds
-from headstart.tasks import TASKS
 
 if TYPE_CHECKING:
     from headstart.model.model import Model
@@ -141,7 +140,7 @@ def measure(
         notes += (f"in {other} {lost:,} of {len(chosen):,} training items give no row: {reason}",)
     if not len(kept):
         return None, notes
-    before = TASKS.get(model.task).predict(model.head.scores(rows[kept]), model.temperature)
+    before = model.predicted(rows[kept])
     return compare(model, before, after=after, other=other), notes
 
 

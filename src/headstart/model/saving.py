@@ -181,6 +181,7 @@ def _describe(model: "Model", *, by_reference: bool) -> Manifest:
         head=shapes,
         recipe=model.report.head,
         prior=None if model.prior is None else list(model.prior),
+        deployment_prior=None if model.deployment_prior is None else list(model.deployment_prior),
         rule=model.rule.to_json(),
         temperature=model.temperature,
         conformal=conformal,

@@ -18,6 +18,7 @@ from headstart.core.errors import DataError, FitError, UsageError
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.data.splits import folds, join_groups
+from headstart.evaluation.decision import shift_prior
 from headstart.evaluation.intervals import Estimate
 from headstart.features.extraction import Extraction, extract
 from headstart.heads.extrapolation import shipped_temperature
@@ -27,6 +28,7 @@ from headstart.heads.selection import check as check_recipe
 from headstart.heads.selection import parse as parse_recipe
 from headstart.model import aim as aims
 from headstart.model.aim import Aim, Decided
+from headstart.model.deployment import read_prior
 from headstart.model.judge import Judge, fit_judge
 from headstart.model.model import Model, check_engine, check_engine_name, first_reasons, join, truncation
 from headstart.model.precision import measure, run_at
@@ -72,7 +74,9 @@ def fit(
     began = time.perf_counter()
     prepared = prepare(data, options)
     check_recipe(recipe, prepared.task.name)
-    aims.check(aim, task=prepared.task.name, labels=_labels(prepared))
+    labels = _labels(prepared)
+    aims.check(aim, task=prepared.task.name, labels=labels)
+    read_prior(options.deployment_prior, task=prepared.task.name, labels=labels)
     progress("open", 0, 1)
     chosen, above = _choose(prepared.samples.modality, options)
     check_engine(chosen, options.engine)
@@ -83,9 +87,10 @@ def fit(
     extracted = time.perf_counter()
     selection = _select(rows, recipe, seed=options.seed, progress=progress)
     temperature = _temperature(rows, selection, seed=options.seed)
-    decided = _decide(aim, rows, selection)
+    deployed = read_prior(options.deployment_prior, task=prepared.task.name, labels=rows.train.labels)
+    decided = _decide(aim, rows, selection, deployed=deployed)
     selected = time.perf_counter()
-    scored = _Scored(selection, temperature, decided)
+    scored = _Scored(selection, temperature, decided, deployed)
     report = _report(prepared, rows, extraction, scored=scored, backbone=chosen)
     measured = time.perf_counter()
     model = _model(prepared, rows, scored=scored, backbone=chosen, report=report)
@@ -194,6 +199,7 @@ class _Scored:
     selection: Selection
     temperature: float
     decided: Decided | None  # None where the task decides by no rule
+    deployed: tuple[float, ...] | None  # the class shares where the model is used
 
     @property
     def rule(self) -> Rule:
@@ -204,12 +210,34 @@ def _labels(data: FitData) -> tuple[str, ...]:
     return data.task.encode(data.samples.part("train").table.column("target"), None).labels
 
 
-def _decide(aim: Aim, rows: _Rows, selection: Selection) -> Decided | None:
+def _out_of_fold(rows: _Rows, selection: Selection, deployed: tuple[float, ...] | None) -> np.ndarray:
+    """What the model answers on the training rows out of fold."""
+    return _shifted(rows, rows.task.predict(selection.oof_scores, selection.temperature), deployed)
+
+
+def _shifted(rows: _Rows, predicted: np.ndarray, deployed: tuple[float, ...] | None) -> np.ndarray:
+    prior = _prior(rows)
+    if prior is None or deployed is None:
+        return predicted
+    return shift_prior(predicted, prior=np.array(prior), deployed=np.array(deployed))
+
+
+def _decide(aim: Aim, rows: _Rows, selection: Selection, *, deployed: tuple[float, ...] | None) -> Decided | None:
     """The decision rule; None where the task has none."""
     if rows.task.link != "softmax":
         return None
-    predicted = rows.task.predict(selection.oof_scores, selection.temperature)
-    return aims.decide(aim, predicted, targets=rows.train.values, fold=rows.fold, labels=rows.train.labels)
+    if deployed is not None and aim.text == "macro_f1":
+        raise UsageError(
+            "macro_f1 is chosen on samples at their own class shares: leave --deployment-prior away, or optimise something else"
+        )
+    return aims.decide(
+        aim,
+        _out_of_fold(rows, selection, deployed),
+        targets=rows.train.values,
+        fold=rows.fold,
+        labels=rows.train.labels,
+        prior=None if deployed is None else np.array(deployed),
+    )
 
 
 def _model(data: FitData, rows: _Rows, *, scored: _Scored, backbone: Backbone, report: FitReport) -> Model:
@@ -219,6 +247,7 @@ def _model(data: FitData, rows: _Rows, *, scored: _Scored, backbone: Backbone, r
         labels=rows.train.labels,
         temperature=scored.temperature,
         rule=scored.rule,
+        deployment_prior=scored.deployed,
         prior=_prior(rows),
         reading=data.reading,
         split=rows.split,
@@ -231,7 +260,7 @@ def _judge(model: Model, data: FitData, *, rows: _Rows, selection: Selection, op
     return fit_judge(
         rows.x_train,
         rows.train.values,
-        predicted=rows.task.predict(selection.oof_scores, selection.temperature),
+        predicted=_out_of_fold(rows, selection, model.deployment_prior),
         fold=rows.fold,
         ids=data.samples.take(rows.in_train).ids,
         bond=model.bond,
@@ -261,18 +290,24 @@ def _report(
     backbone: Backbone,
 ) -> FitReport:
     task, selection, decided = rows.task, scored.selection, scored.decided
-    predicted = task.predict(selection.oof_scores, selection.temperature)
+    predicted = _out_of_fold(rows, selection, scored.deployed)
     chosen, classes = None if decided is None else decided.chosen, task.summary(rows.train)
     out_of_fold = task.metrics(rows.train, predicted, chosen=chosen, classes=classes)
     metrics: dict[str, Estimate] = out_of_fold
     if rows.held is not None and rows.x_held is not None:
-        predicted = task.predict(selection.head.scores(rows.x_held), scored.temperature)
+        predicted = _shifted(
+            rows, task.predict(selection.head.scores(rows.x_held), scored.temperature), scored.deployed
+        )
         chosen = None if decided is None else decided.rule.choose(predicted)
         metrics = task.metrics(rows.held, predicted, chosen=chosen, classes=classes)
     counts = {"train": len(rows.train), "val": 0, "test": 0}
     if rows.held is not None:
         counts[data.evaluated] = len(rows.held)
     notes = data.notes + extraction.notes + selection.notes + (() if decided is None else decided.notes)
+    if scored.deployed is not None:
+        notes += (
+            "probabilities are under the deployment prior; log-loss and calibration error are of samples at their own class shares",
+        )
     notes += tuple(
         f"{count:,} samples of {part} are left for tune and compress; the figures are of {data.evaluated or 'train'}"
         for part, count in data.ignored.items()

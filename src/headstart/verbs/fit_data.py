@@ -41,6 +41,8 @@ class FitOptions:
         coverage: the share of truths that the sets of labels, or the intervals of values, are to hold.
         optimise: what decisions are to be good at: `accuracy`, `balanced`, `macro_f1`, `recall>=0.95:LABEL` or `cost=FILE.csv`; empty
             for the most probable label. No probability changes with it.
+        deployment_prior: the class shares where the model will be used, as `a=0.3,b=0.7` or the path of a CSV file; probabilities are
+            then those under these shares. Empty for the shares of the training samples.
     """
 
     backbone: str | BackboneRequest | Backbone | None = None
@@ -53,6 +55,7 @@ class FitOptions:
     engine: str = AUTO
     coverage: float = 0.9
     optimise: str = ""
+    deployment_prior: str = ""
 
 
 @dataclass(frozen=True)
