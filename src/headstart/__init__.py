@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
+    from headstart.audit.findings import Audit
     from headstart.backbones.backbone import Backbone, BackboneRequest
     from headstart.core.errors import DataError, HeadstartError, ModelError
     from headstart.core.features import Features
@@ -21,74 +22,112 @@ if TYPE_CHECKING:
     from headstart.data.reading import ReadOptions
     from headstart.data.samples import Samples
     from headstart.features.extraction import Extraction
+    from headstart.model.judge import Judging
     from headstart.model.model import Model
     from headstart.model.reports import EvaluationReport, FitReport
     from headstart.reporting.report import report
+    from headstart.verbs.check import CheckOptions, check
     from headstart.verbs.compare import Comparison, compare
+    from headstart.verbs.curve import Curve, CurveOptions, curve
     from headstart.verbs.evaluate import evaluate
+    from headstart.verbs.explain import ExplainOptions, Explanation, explain
     from headstart.verbs.extract import extract
     from headstart.verbs.fit import fit
     from headstart.verbs.fit_data import FitOptions
     from headstart.verbs.load import load
     from headstart.verbs.models import models
+    from headstart.verbs.pick import PickOptions, Picks, pick
     from headstart.verbs.predict import predict
     from headstart.verbs.read import read
+    from headstart.verbs.search import Search, SearchOptions, search
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Audit": "audit.findings",
     "Backbone": "backbones.backbone",
     "BackboneRequest": "backbones.backbone",
     "BackboneSpec": "core.spec",
+    "CheckOptions": "verbs.check",
     "Comparison": "verbs.compare",
+    "Curve": "verbs.curve",
+    "CurveOptions": "verbs.curve",
     "DataError": "core.errors",
     "EvaluationReport": "model.reports",
+    "ExplainOptions": "verbs.explain",
+    "Explanation": "verbs.explain",
     "Extraction": "features.extraction",
     "Features": "core.features",
     "FitOptions": "verbs.fit_data",
     "FitReport": "model.reports",
     "HeadstartError": "core.errors",
+    "Judging": "model.judge",
     "Model": "model.model",
     "ModelError": "core.errors",
+    "PickOptions": "verbs.pick",
+    "Picks": "verbs.pick",
     "ReadOptions": "data.reading",
     "Samples": "data.samples",
+    "Search": "verbs.search",
+    "SearchOptions": "verbs.search",
+    "check": "verbs.check",
     "compare": "verbs.compare",
+    "curve": "verbs.curve",
     "evaluate": "verbs.evaluate",
+    "explain": "verbs.explain",
     "extract": "verbs.extract",
     "fit": "verbs.fit",
     "load": "verbs.load",
     "models": "verbs.models",
+    "pick": "verbs.pick",
     "predict": "verbs.predict",
     "read": "verbs.read",
     "report": "reporting.report",
+    "search": "verbs.search",
 }
 
 __all__ = [
+    "Audit",
     "Backbone",
     "BackboneRequest",
     "BackboneSpec",
+    "CheckOptions",
     "Comparison",
+    "Curve",
+    "CurveOptions",
     "DataError",
     "EvaluationReport",
+    "ExplainOptions",
+    "Explanation",
     "Extraction",
     "Features",
     "FitOptions",
     "FitReport",
     "HeadstartError",
+    "Judging",
     "Model",
     "ModelError",
+    "PickOptions",
+    "Picks",
     "ReadOptions",
     "Samples",
+    "Search",
+    "SearchOptions",
     "__version__",
+    "check",
     "compare",
+    "curve",
     "evaluate",
+    "explain",
     "extract",
     "fit",
     "load",
     "models",
+    "pick",
     "predict",
     "read",
     "report",
+    "search",
 ]
 
 

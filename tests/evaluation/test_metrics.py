@@ -198,3 +198,38 @@ def test_ten_thousand_rows_take_about_a_second() -> None:
     began = time.process_time()
     single_label(y, p, labels=labels)
     assert time.process_time() - began < 3.0  # under a second on an idle machine; others share this one
+
+
+def test_uneven_classes_tell_what_the_mean_hides() -> None:
+    rng = np.random.default_rng(0)
+    counts = np.array([3, 600, 40, 90, 30, 500])
+    y = np.repeat(np.arange(6), [4, 60, 10, 20, 10, 50])
+    p = rng.dirichlet(np.ones(6), len(y)) + 0.6 * np.eye(6)[y] * rng.random((len(y), 1))
+    p /= p.sum(axis=1, keepdims=True)
+    chosen = (p / np.sqrt(counts)).argmax(axis=1)
+    labels = tuple("abcdef")
+    found = single_label(y, p, labels=labels, chosen=chosen, counts=counts)
+    recalls = sk.recall_score(y, chosen, average=None)
+    assert found["worst_recall"].value == pytest.approx(recalls.min())
+    assert found["recall_head"].value == pytest.approx(recalls[[1, 5]].mean())
+    assert found["recall_middle"].value == pytest.approx(recalls[[2, 3]].mean())
+    assert found["recall_tail"].value == pytest.approx(recalls[[0, 4]].mean())
+    assert found["pr_auc"].value == pytest.approx(sk.average_precision_score(np.eye(6)[y], p, average="macro"))
+    for label in range(6):
+        own = sk.average_precision_score(y == label, p[:, label])
+        assert found[f"average_precision.{labels[label]}"].value == pytest.approx(own)
+    assert found["accuracy"].value == pytest.approx((chosen == y).mean())
+    plain = single_label(y, p, labels=labels)
+    assert found["calibration_error"] == plain["calibration_error"], "it is of the probabilities, whatever was answered"
+    assert all(one.low <= one.value <= one.high for one in found.values())
+
+
+def test_even_classes_have_no_further_figures_and_two_labels_have() -> None:
+    y, p = np.array([0, 1, 2, 0]), np.eye(3)[[0, 1, 2, 1]]
+    assert "worst_recall" not in single_label(y, p, labels=("a", "b", "c"), counts=np.array([50, 10, 20]))
+    assert "worst_recall" in single_label(y, p, labels=("a", "b", "c"), counts=np.array([51, 10, 20]))
+    two = single_label(y[:2], np.array([[0.9, 0.1], [0.2, 0.8]]), labels=("a", "b"), counts=np.array([10, 10]))
+    assert two["pr_auc"].value == two["average_precision.a"].value == two["worst_recall"].value == 1.0
+    assert "recall_head" not in two
+    one = single_label(y[:1], np.array([[0.9, 0.1]]), labels=("a", "b"), counts=np.array([10, 10]))
+    assert "average_precision.b" not in one, "a label that does not occur has no figure"

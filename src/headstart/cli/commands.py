@@ -41,9 +41,11 @@ def fit(options: argparse.Namespace) -> int:
         model.save(out, by_reference=options.by_reference)
     if options.json:
         judge = None if model.judge is None else model.judge.to_json()
-        print_json(model.report.to_json(None if out is None else str(out)) | {"judge": judge})
+        print_json(
+            model.report.to_json(None if out is None else str(out)) | {"judge": judge, "rule": model.rule.to_json()}
+        )
     else:
-        render.fit(model.report, out=out, modality=model.modality, judge=model.judge)
+        render.fit(model.report, out=out, modality=model.modality, judge=model.judge, rule=model.rule)
     return 0
 
 
@@ -175,6 +177,8 @@ def _fit_options(options: argparse.Namespace) -> FitOptions:
         engine=options.engine,
         coverage=options.coverage,
         check=not options.no_check,
+        optimise=options.optimise,
+        deployment_prior=options.deployment_prior,
     )
 
 

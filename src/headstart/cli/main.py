@@ -154,6 +154,10 @@ def _add_fit(verbs: Verbs) -> None:  # type: ignore[valid-type]
                        "'ridge(penalty=0.1)' (default: auto)")  # fmt: skip
     model.add_argument("--coverage", type=share, default=0.9, metavar="SHARE", help="the share of truths that sets of labels, or intervals of "
                        "values, are to hold (default: 0.9)")  # fmt: skip
+    model.add_argument("--optimise", default="", metavar="AIM", help="what decisions are to be good at, whatever the probabilities: accuracy, "
+                       "balanced, macro_f1, recall>=0.95:LABEL or cost=FILE.csv (default: the most probable label)")  # fmt: skip
+    model.add_argument("--deployment-prior", default="", metavar="SHARES", help="class shares where the model will be used, as 'a=0.3,b=0.7' or a "
+                       "CSV file; probabilities are then under these (default: those of the training samples)")  # fmt: skip
     model.add_argument("--seed", type=seed, default=0, help="decides the folds and what is held out (default: 0)")
     model.add_argument(
         "--by-reference", action="store_true", help="store the backbone's name and digest instead of its weights"

@@ -13,6 +13,7 @@ from headstart.cli.output import escape, figure, new_console, short, size_text, 
 from headstart.evaluation.intervals import Estimate
 from headstart.model.judge import Judge
 from headstart.model.reports import OUT_OF_FOLD, EvaluationReport, FitReport
+from headstart.model.rule import Rule
 from headstart.verbs.cache import CacheCheck, CacheListing, Pruned
 from headstart.verbs.compare import Comparison
 
@@ -22,6 +23,11 @@ _NAMES = {
     "macro_f1": "macro F1",
     "log_loss": "log-loss",
     "calibration_error": "calibration error",
+    "worst_recall": "lowest recall",
+    "recall_head": "recall of frequent labels",
+    "recall_middle": "recall of the labels between",
+    "recall_tail": "recall of rare labels",
+    "pr_auc": "area under precision-recall",
     "map": "mean average precision",
     "mae": "mean absolute error",
     "r2": "R²",
@@ -37,7 +43,7 @@ _MOST_CLASSES = 12
 _MOST_SKIPPED = 10
 
 
-def fit(report: FitReport, *, out: Path | None, modality: str, judge: Judge | None) -> None:
+def fit(report: FitReport, *, out: Path | None, modality: str, judge: Judge | None, rule: Rule) -> None:
     """What `headstart fit` shows: data, backbone, heads, figures, doubts, and where the model lies."""
     console = new_console()
     for note in report.notes:
@@ -58,6 +64,8 @@ def fit(report: FitReport, *, out: Path | None, modality: str, judge: Judge | No
         f"[bold]head[/]      {escape(report.head)} [dim]chosen out of fold, in {report.seconds['head']:.1f} s[/]"
     )
     _candidates(console, report)
+    if rule != Rule():
+        console.print(f"[bold]decides[/]   {escape(rule.name)} [dim](probabilities stay as they are)[/]")
     _figures(console, _columns(report))
     if judge is not None and judge.sentence:
         console.print(f"[bold]judge[/]     {escape(judge.sentence)}")
@@ -154,7 +162,8 @@ def _figures(console: Console, columns: Mapping[str, Mapping[str, Estimate]]) ->
     shown = (
         sorted(recalls, key=lambda name: first[name].value)[:_MOST_CLASSES] if len(recalls) > _MOST_CLASSES else recalls
     )
-    for name in [name for name in first if name not in recalls] + shown:
+    others = [name for name in first if name not in recalls and not name.startswith("average_precision.")]
+    for name in others + shown:
         title = f"recall of {escape(name.removeprefix('recall.'))}" if name in recalls else _NAMES.get(name, name)
         hint = " [dim](lower is better)[/]" if name in _LOWER_IS_BETTER else ""
         table.add_row(title + hint, *(figure(metrics.get(name)) for metrics in columns.values()))

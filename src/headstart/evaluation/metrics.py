@@ -22,28 +22,43 @@ BINS = 15
 PRECISION_RESAMPLES = 200
 """Mean average precision sorts, so it is resampled less often."""
 
+UNEVEN = 5
+"""Labels are uneven where the most frequent one has more than so many times the training samples of the rarest."""
+
+MOST_PRECISIONS = 100
+"""Past so many labels of one a sample, average precisions would take longer than everything else."""
+
 THRESHOLD = 0.5
 """A label is predicted from this probability up."""
 
 
 def single_label(
-    targets: Int[np.ndarray, "n"], predicted: Float[np.ndarray, "n k"], *, labels: tuple[str, ...], seed: int = 0
+    targets: Int[np.ndarray, "n"],
+    predicted: Float[np.ndarray, "n k"],
+    *,
+    labels: tuple[str, ...],
+    chosen: Int[np.ndarray, "n"] | None = None,
+    counts: Int[np.ndarray, "k"] | None = None,
+    seed: int = 0,
 ) -> dict[str, Estimate]:
     """Accuracy, balanced accuracy, macro-F1, log-loss, calibration error and the recall of each label that occurs.
 
     Balanced accuracy is the mean recall over the labels that occur in the targets; macro-F1 the mean over those that occur or
-    are predicted, as in scikit-learn.
+    are predicted, as in scikit-learn. Log-loss and calibration error are of the probabilities, whatever was answered.
 
     Args:
         targets: class indices.
-        predicted: probabilities; the most probable label is the prediction.
+        predicted: probabilities.
         labels: the k names.
+        chosen: the class indices that were answered; None: the most probable ones.
+        counts: training samples of each label. Where they are uneven, or of two labels, the figures of `_uneven` are there too.
         seed: decides the resamples.
     """
     from sklearn import metrics as sk
 
     k = predicted.shape[1]
-    chosen = predicted.argmax(axis=1)
+    best = predicted.argmax(axis=1)
+    chosen = best if chosen is None else chosen
     occurring = np.unique(targets)
     draws = confusion_draws((targets, chosen), _of_confusion, k=k, seed=seed)
     recalls = sk.recall_score(targets, chosen, labels=occurring, average=None, zero_division=0)
@@ -55,8 +70,10 @@ def single_label(
     figures = {"accuracy": share(int(hits.sum()), len(targets))}
     figures |= {name: estimate(value, draws[:, i]) for i, (name, value) in enumerate(values.items())}
     losses = surprise(predicted[np.arange(len(targets)), targets])
-    confidence = predicted[np.arange(len(targets)), chosen]
-    figures |= _probability_figures(losses, confidence, (chosen == targets).astype(np.float64), seed=seed)
+    confidence = predicted[np.arange(len(targets)), best]
+    figures |= _probability_figures(losses, confidence, (best == targets).astype(np.float64), seed=seed)
+    if counts is not None and (k == 2 or counts.max() > UNEVEN * max(1, counts.min())):
+        figures |= _uneven(targets, predicted, chosen=chosen, counts=counts, labels=labels, seed=seed)
     for label in occurring:
         figures[f"recall.{labels[label]}"] = share(int(hits[label]), int(occurrences[label]))
     return figures
@@ -154,6 +171,49 @@ def _probability_figures(
     }
 
 
+def _uneven(
+    targets: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    chosen: np.ndarray,
+    counts: np.ndarray,
+    labels: tuple[str, ...],
+    seed: int,
+) -> dict[str, Estimate]:
+    """What the mean over labels hides: the lowest recall, the mean recall of frequent and rare labels, and areas under precision-recall.
+
+    `recall_head`, `_middle` and `_tail` are of the most frequent third of the labels in training, the next and the last; with two
+    labels there are none. `pr_auc` is the mean of the average precisions of the labels that occur; past `MOST_PRECISIONS` of them
+    these are left out.
+    """
+    k, occurring = predicted.shape[1], np.unique(targets)
+    thirds = np.array_split(np.argsort(-counts, kind="stable"), 3) if k > 2 else []
+    groups = {
+        name: np.intersect1d(third, occurring) for name, third in zip(("head", "middle", "tail"), thirds, strict=False)
+    }
+    groups = {name: group for name, group in groups.items() if len(group)}
+
+    def of_recalls(hits: np.ndarray, true: np.ndarray, _: np.ndarray) -> np.ndarray:
+        recalls = _ratio(hits, true)
+        lowest = np.where(np.isfinite(recalls), recalls, np.inf).min(axis=1)
+        return np.column_stack([lowest, *(_mean(recalls[:, group], 1) for group in groups.values())])
+
+    draws = confusion_draws((targets, chosen), of_recalls, k=k, seed=seed)
+    recalls = (
+        np.bincount(targets[targets == chosen], minlength=k)[occurring] / np.bincount(targets, minlength=k)[occurring]
+    )
+    figures = {"worst_recall": estimate(recalls.min(), draws[:, 0])}
+    for i, (name, group) in enumerate(groups.items(), 1):
+        figures[f"recall_{name}"] = estimate(recalls[np.isin(occurring, group)].mean(), draws[:, i])
+    if len(occurring) <= MOST_PRECISIONS:
+        columns = targets[:, None] == occurring
+        values, spread = _average_precisions(columns, predicted[:, occurring], seed=seed)
+        figures["pr_auc"] = _shrunk(float(values.mean()), _mean(spread, 0), n=len(targets))
+        for label, value, own in zip(occurring, values, spread, strict=True):
+            figures[f"average_precision.{labels[label]}"] = _shrunk(float(value), own, n=len(targets))
+    return figures
+
+
 def _of_confusion(
     hits: Float[np.ndarray, "b k"], true: Float[np.ndarray, "b k"], chosen: Float[np.ndarray, "b k"]
 ) -> Float[np.ndarray, "b 2"]:
@@ -162,13 +222,19 @@ def _of_confusion(
 
 
 def _mean_average_precision(targets: np.ndarray, predicted: np.ndarray, *, seed: int) -> Estimate:
-    """Macro mean average precision, with all labels of a row resampled together.
+    """Macro mean average precision, with all labels of a row resampled together."""
+    values, spread = _average_precisions(targets, predicted, seed=seed)
+    return _shrunk(float(values.mean()), _mean(spread, 0), n=len(targets))
 
-    Past `EXACT_ROWS` rows the spread is taken from resamples of a random part of that size, and shrunk by the root of its share.
+
+def _average_precisions(targets: np.ndarray, predicted: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision of each column, and of each resample of the rows, (k, b).
+
+    Past `EXACT_ROWS` rows the spread is taken from resamples of a random part of that size; `_shrunk` makes an interval of it.
     """
     from sklearn.metrics import average_precision_score
 
-    value = float(average_precision_score(targets, predicted, average="macro"))
+    values = np.atleast_1d(average_precision_score(targets, predicted, average=None))
     n, rng = len(targets), np.random.default_rng(seed)
     if n > EXACT_ROWS:
         part = rng.choice(n, EXACT_ROWS, replace=False)
@@ -177,8 +243,12 @@ def _mean_average_precision(targets: np.ndarray, predicted: np.ndarray, *, seed:
     draws = []
     for weights in row_weights(len(targets), rng=rng, resamples=PRECISION_RESAMPLES):
         each = [_average_precision(weights, targets[:, j], *orders[j]) for j in range(targets.shape[1])]
-        draws.append(_mean(np.stack(each), 0))
-    spread = np.concatenate(draws)
+        draws.append(np.stack(each))
+    return values, np.concatenate(draws, axis=1)
+
+
+def _shrunk(value: float, spread: np.ndarray, *, n: int) -> Estimate:
+    """The estimate from resamples of at most `EXACT_ROWS` of n rows, whose spread is shrunk by the root of their share."""
     if n > EXACT_ROWS:
         spread = value + (spread - _mean(spread, 0)) * np.sqrt(EXACT_ROWS / n)
     return estimate(value, spread)

@@ -6,6 +6,7 @@ from typing import Any
 from headstart.model.judge import Judge
 from headstart.model.manifest import Manifest
 from headstart.model.precision import PrecisionChange
+from headstart.model.rule import Rule
 
 
 def card(manifest: Manifest, judge: Judge | None) -> str:
@@ -79,7 +80,8 @@ def _made(manifest: Manifest) -> str:
         f"Preparation: `{spec['prepare']}`",
         f"Readout: layer `{spec['layer'] or 'default'}`, pooling `{spec['pooling']}`, {spec['dim']} numbers a sample",
         _precision(manifest),
-        f"Temperature {manifest.temperature:.4g}, fitted on out-of-fold scores and carried over to the head that saw all samples; decision rule: {manifest.rule}",
+        *_shares(manifest),
+        f"Temperature {manifest.temperature:.4g}, fitted on out-of-fold scores and carried over to the head that saw all samples; decision rule: {_rule(manifest)}",
         f"Samples: {', '.join(f'{count:,} {part}' for part, count in fit['n'].items() if count)}",
         (
             f"Made on {manifest.created} with headstart {manifest.headstart} "
@@ -93,6 +95,17 @@ def _made(manifest: Manifest) -> str:
             + ", ".join(f"{_escape(k)} {v:,}" for k, v in list(fit["classes"].items())[:50]),
         )
     return "\n".join(f"* {fact}" for fact in [*facts, *map(_escape, fit["notes"])])
+
+
+def _shares(manifest: Manifest) -> list[str]:
+    if manifest.deployment_prior is None:
+        return []
+    pairs = zip(manifest.labels[:50], manifest.deployment_prior, strict=False)
+    return ["Probabilities are under these class shares: " + ", ".join(f"{_escape(k)} {v:.4g}" for k, v in pairs)]
+
+
+def _rule(manifest: Manifest) -> str:
+    return _escape(Rule.from_json(manifest.rule, labels=manifest.labels).name)
 
 
 def _precision(manifest: Manifest) -> str:

@@ -20,10 +20,11 @@ from headstart.data.reading import ReadOptions
 from headstart.heads.fitted import Head, Layer, Linear, Mlp, Neighbours
 from headstart.model import json_types, judge_files, listing, probe
 from headstart.model.judge import Judge
-from headstart.model.manifest import ASSETS, NAME, RULE, Manifest
+from headstart.model.manifest import ASSETS, NAME, Manifest
 from headstart.model.model import Model
 from headstart.model.precision import runnable
 from headstart.model.reports import FitReport
+from headstart.model.rule import Rule
 from headstart.model.split_record import SplitRecord
 from headstart.tasks import TASKS
 
@@ -84,6 +85,8 @@ def _load(source: Path, module: "torch.nn.Module | None") -> Model:
         report=report,
         fitted_precision=specs[0].precision,
         judge=judge,
+        rule=_rule(manifest),
+        deployment_prior=None if manifest.deployment_prior is None else tuple(map(float, manifest.deployment_prior)),
     )
     model.check_judge()
     _probe(source, manifest, model)
@@ -224,8 +227,13 @@ def _check_task(manifest: Manifest) -> None:
         raise ModelError(f"the model's task is {manifest.task!r}, and this headstart knows {', '.join(TASKS.names())}")
     if TASKS.get(manifest.task).link != manifest.head["link"] or manifest.fit["task"] != manifest.task:
         raise ModelError(f"the model's head or fit does not belong to its task, {manifest.task}")
-    if manifest.rule != RULE:
-        raise ModelError("the model carries a decision rule that this version does not know; install a newer headstart")
+
+
+def _rule(manifest: Manifest) -> Rule:
+    rule = Rule.from_json(manifest.rule, labels=manifest.labels)
+    if rule != Rule() and manifest.head["link"] != "softmax":
+        raise ModelError(f"the model carries the decision rule {rule.name!r}, and {manifest.task} has none")
+    return rule
 
 
 def _reading(value: Mapping[str, Any]) -> ReadOptions:

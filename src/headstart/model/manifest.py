@@ -21,8 +21,6 @@ FORMAT = 0
 KIND = "features+head"
 NAME = "manifest.json"
 ASSETS = "assets"
-# The decision rule of a model without a target metric: the label of the largest probability.
-RULE = "most probable"
 _MOST_BYTES = 64 << 20
 # The fewest labels that a head with this link can tell apart. Of numbers there are none at all.
 _FEWEST_LABELS = {"softmax": 2, "sigmoid": 1}
@@ -53,7 +51,8 @@ class Manifest:
     head: dict[str, Any]
     recipe: str
     prior: list[float] | None
-    rule: str
+    deployment_prior: list[float] | None
+    rule: Any
     temperature: float
     conformal: dict[str, Any] | None
     outlier: dict[str, Any] | None
@@ -86,6 +85,8 @@ class Manifest:
         """
         value = parse(content)
         _check_version(value)
+        # Early models of format 0 know no deployment prior.
+        value.setdefault("deployment_prior", None)
         names = [field.name for field in dataclasses.fields(cls)]
         missing, unknown = [n for n in names if n not in value], [n for n in value if n not in names]
         if missing or unknown:
@@ -97,6 +98,7 @@ class Manifest:
         _check_head(manifest.head)
         _check_labels(manifest)
         _check_prior(manifest)
+        _check_deployment(manifest)
         _check_judge(manifest)
         if not manifest.temperature > 0:
             raise ModelError(f"the model's temperature has to be above 0, and is {manifest.temperature}")
@@ -203,6 +205,20 @@ def _check_prior(manifest: Manifest) -> None:
         raise ModelError(f"the model's prior has to add up to 1, and adds up to {total:.6g}")
 
 
+def _check_deployment(manifest: Manifest) -> None:
+    shares = manifest.deployment_prior
+    if shares is None:
+        return
+    if manifest.head["link"] != "softmax" or manifest.prior is None:
+        raise ModelError(f"the model states a deployment prior, and {manifest.task} has none")
+    if len(shares) != len(manifest.labels) or not all(0 < share < 1 for share in shares):
+        raise ModelError(
+            "the model's deployment prior has to hold a share between 0 and 1 for each label, and does not"
+        )
+    if abs(math.fsum(shares) - 1) > _PRIOR_TOLERANCE:
+        raise ModelError(f"the model's deployment prior has to add up to 1, and adds up to {math.fsum(shares):.6g}")
+
+
 def _check_judge(manifest: Manifest) -> None:
     link, k = manifest.head["link"], len(manifest.labels)
     judge_files.check(manifest.conformal, manifest.outlier, k=k, link=link, files=manifest.files)
@@ -223,7 +239,8 @@ _TYPES: dict[str, kinds.Kind] = {
     "head": kinds.is_map,
     "recipe": kinds.is_text,
     "prior": kinds.either(kinds.is_null, kinds.list_of(kinds.is_number)),
-    "rule": kinds.is_text,
+    "deployment_prior": kinds.either(kinds.is_null, kinds.list_of(kinds.is_number)),
+    "rule": kinds.either(kinds.is_text, kinds.is_map),
     "temperature": kinds.is_number,
     "conformal": kinds.either(kinds.is_null, kinds.is_map),
     "outlier": kinds.either(kinds.is_null, kinds.is_map),

@@ -1,13 +1,14 @@
 """`Model`: backbone, head, labels, preparation, and what is needed to judge a prediction."""
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from headstart.backbones.backbone import Backbone
 from headstart.core.errors import DataError, ModelError, UsageError, suggest
@@ -15,7 +16,8 @@ from headstart.core.features import Features
 from headstart.core.progress import Progress, silent
 from headstart.data.reading import ReadOptions
 from headstart.data.samples import Samples
-from headstart.evaluation.judgement import NOTHING
+from headstart.evaluation.decision import shift_prior
+from headstart.evaluation.judgement import NOTHING, Judgement
 from headstart.features.choosing import AUTO, choose
 from headstart.features.engines import ENGINES
 from headstart.features.extraction import Extraction, embed, extract
@@ -24,9 +26,11 @@ from headstart.model.items import Items, to_evaluate, to_predict
 from headstart.model.judge import Bond, Judge, Judging, Verdict, judged
 from headstart.model.precision import run_at
 from headstart.model.reports import EvaluationReport, FitReport
+from headstart.model.rule import Rule
 from headstart.model.saving import save
 from headstart.model.split_record import SplitRecord
 from headstart.tasks import TASKS
+from headstart.tasks.task import Decision
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Model:
         report: what the fit understood, chose and measured.
         fitted_precision: the precision of the rows that the head was fitted on. `backbone` may run at another one.
         judge: what judges its predictions; None for a model that carries none.
+        deployment_prior: (k,) share of each label where the model is used, under which its probabilities are; None: the training shares.
+        rule: how a label is decided from the probabilities; other tasks than `single_label` have no use for it.
     """
 
     backbone: Backbone
@@ -56,6 +62,8 @@ class Model:
     report: FitReport
     fitted_precision: str
     judge: Judge | None = None
+    rule: Rule = field(default_factory=Rule)
+    deployment_prior: tuple[float, ...] | None = None
 
     @property
     def task(self) -> str:
@@ -104,7 +112,28 @@ class Model:
                 f"this model scores rows of {self.report.backbone} in {self.precision}, and got rows of {got} made another way:"
                 " extract them with this model's own backbone"
             )
-        return TASKS.get(self.task).predict(self.head.scores(join(several)), self.temperature)
+        return self.predicted(join(several))
+
+    def predicted(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
+        """Calibrated probabilities of rows that are known to be this model's, under its deployment prior where it has one."""
+        found = TASKS.get(self.task).predict(self.head.scores(x), self.temperature)
+        if self.prior is None or self.deployment_prior is None:
+            return found
+        return shift_prior(found, prior=np.array(self.prior), deployed=np.array(self.deployment_prior))
+
+    def decisions(self, predicted: Float[np.ndarray, "n k"]) -> Int[np.ndarray, "n"] | None:
+        """The class indices that the model's rule answers with; None where the task decides otherwise, or nothing.
+
+        Args:
+            predicted: as `probabilities` returns it.
+        """
+        return self.rule.choose(predicted) if self.head.link == "softmax" else None
+
+    def prediction(self, predicted: Float[np.ndarray, "k"], *, judgement: Judgement = NOTHING) -> Mapping[str, Any]:
+        """The JSON of one prediction, as the task states it, with the label that the model's rule answers."""
+        chosen = self.decisions(predicted[None])
+        decision = None if chosen is None else Decision(int(chosen[0]), self.rule.name)
+        return TASKS.get(self.task).prediction(predicted, self.labels, judgement=judgement, decision=decision)
 
     @property
     def bond(self) -> Bond:
@@ -142,7 +171,8 @@ class Model:
         self.check_judge()
         if self.judge is None:
             return None
-        return self.judge.verdict(x, predicted, labels=self.labels, judging=judging)
+        chosen = self.decisions(predicted)
+        return self.judge.verdict(x, predicted, labels=self.labels, judging=judging, chosen=chosen)
 
     def predict(
         self, items: Items, *, judging: Judging = Judging(), engine: str = AUTO, progress: Progress = silent
@@ -167,14 +197,13 @@ class Model:
         samples = to_predict(items, modality=self.modality, reading=self.reading)
         self._check_modality(samples)
         extraction = embed(self.backbone, samples, engine=engine, progress=progress)
-        task = TASKS.get(self.task)
         predicted = self.probabilities(extraction.features)
         verdict = self.verdict(join(extraction.features), predicted, judging=judging)
         answers: list[dict[str, Any]] = [{} for _ in range(len(samples))]
         ids = samples.ids
         for row, position in enumerate(extraction.kept):
             said = NOTHING if verdict is None else verdict.judgement(row)
-            answer = task.prediction(predicted[row], self.labels, judgement=said)
+            answer = self.prediction(predicted[row], judgement=said)
             answers[position] = {"input": ids[position], **answer, "truncated": int(position) in extraction.cut}
         reasons = {each.input: each.reason for each in extraction.skipped}
         answers = [answer or {"input": ids[i], "error": reasons[ids[i]]} for i, answer in enumerate(answers)]
@@ -220,15 +249,16 @@ class Model:
         task = TASKS.get(self.task)
         targets = task.encode(samples.take(kept[chosen]).table.column("target"), self.labels or None)
         rows = join(extraction.features)[chosen]
-        predicted = task.predict(self.head.scores(rows), self.temperature)
+        predicted = self.predicted(rows)
         verdict = self.verdict(rows, predicted, judging=Judging(abstain="any"))
+        answered = self.decisions(predicted)
         return EvaluationReport(
             n=len(chosen),
             part=chosen_part,
-            metrics=task.metrics(targets, predicted),
+            metrics=task.metrics(targets, predicted, chosen=answered, classes=self.report.classes),
             judged=None
             if verdict is None
-            else judged(verdict, targets.values, outcomes=task.outcomes(targets, predicted)),
+            else judged(verdict, targets.values, outcomes=task.outcomes(targets, predicted, chosen=answered)),
             skipped=samples.skipped + extraction.skipped,
             left_out=len(kept) - len(chosen),
             in_sample=in_sample,

@@ -13,7 +13,6 @@ from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.features.extraction import extract
 from headstart.model import json_types as kinds
-from headstart.tasks import TASKS
 
 if TYPE_CHECKING:
     from headstart.model.model import Model
@@ -141,14 +140,13 @@ def measure(
         notes += (f"in {other} {lost:,} of {len(chosen):,} training items give no row: {reason}",)
     if not len(kept):
         return None, notes
-    before = TASKS.get(model.task).predict(model.head.scores(rows[kept]), model.temperature)
+    before = model.predicted(rows[kept])
     return compare(model, before, after=after, other=other), notes
 
 
 def compare(model: "Model", before: np.ndarray, *, after: np.ndarray, other: str) -> PrecisionChange:
     """The change between two sets of predictions of the same items, (n, k) each and n above 0."""
-    task = TASKS.get(model.task)
-    decided = ([_decision(task.prediction(row, model.labels)) for row in each] for each in (before, after))
+    decided = ([_decision(model.prediction(row)) for row in each] for each in (before, after))
     largest = float(np.abs(after - before).max())
     return PrecisionChange(
         fitted=model.fitted_precision,

@@ -20,7 +20,7 @@ from headstart.core.files import whole_directory
 from headstart.heads.fitted import Head, Linear, Mlp, Neighbours
 from headstart.model import judge_files, listing, probe
 from headstart.model.card import card
-from headstart.model.manifest import ASSETS, FORMAT, KIND, NAME, RULE, Manifest, content, parse
+from headstart.model.manifest import ASSETS, FORMAT, KIND, NAME, Manifest, content, parse
 
 if TYPE_CHECKING:
     from headstart.model.model import Model
@@ -177,7 +177,8 @@ def _describe(model: "Model", *, by_reference: bool) -> Manifest:
         head=_head_shape(model.head),
         recipe=model.report.head,
         prior=None if model.prior is None else list(model.prior),
-        rule=RULE,
+        deployment_prior=None if model.deployment_prior is None else list(model.deployment_prior),
+        rule=model.rule.to_json(),
         temperature=model.temperature,
         conformal=conformal,
         outlier=outlier,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from headstart.core.errors import DataError
 from headstart.evaluation import metrics
@@ -18,7 +18,7 @@ from headstart.evaluation.calibration import probabilities
 from headstart.evaluation.intervals import Estimate
 from headstart.evaluation.judgement import NOTHING, Judgement
 from headstart.tasks import columns
-from headstart.tasks.task import Targets, Task
+from headstart.tasks.task import Decision, Targets, Task
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,36 @@ class MultiLabel(Task):
         """A calibrated probability for each label."""
         return probabilities(scores, temperature=temperature, link=self.link)
 
-    def metrics(self, targets: Targets, predicted: Float[np.ndarray, "n k"], *, seed: int = 0) -> dict[str, Estimate]:
+    def metrics(
+        self,
+        targets: Targets,
+        predicted: Float[np.ndarray, "n k"],
+        *,
+        chosen: Int[np.ndarray, "n"] | None = None,  # noqa: ARG002  (no rule decides here)
+        classes: Mapping[str, int] | None = None,  # noqa: ARG002  (the mean over labels is here already)
+        seed: int = 0,
+    ) -> dict[str, Estimate]:
         """Mean average precision, macro-F1 at 0.5, log-loss, calibration error and `recall.NAME` of each label that occurs."""
         return metrics.multi_label(targets.values, predicted, labels=targets.labels, seed=seed)
 
-    def outcomes(self, targets: Targets, predicted: Float[np.ndarray, "n k"]) -> dict[str, Float[np.ndarray, "n"]]:
+    def outcomes(
+        self,
+        targets: Targets,
+        predicted: Float[np.ndarray, "n k"],
+        *,
+        chosen: Int[np.ndarray, "n"] | None = None,  # noqa: ARG002  (no rule decides here)
+    ) -> dict[str, Float[np.ndarray, "n"]]:
         """The log-loss, the mean over labels."""
         likelihood = np.where(targets.values, predicted, 1.0 - predicted)
         return {"log_loss": metrics.surprise(likelihood).mean(axis=1)}
 
     def prediction(
-        self, predicted: Float[np.ndarray, "k"], labels: tuple[str, ...], *, judgement: Judgement = NOTHING
+        self,
+        predicted: Float[np.ndarray, "k"],
+        labels: tuple[str, ...],
+        *,
+        judgement: Judgement = NOTHING,
+        decision: Decision | None = None,  # noqa: ARG002  (no rule decides here)
     ) -> Mapping[str, Any]:
         """The labels of probability one half and more, and all probabilities by name."""
         by_name = {label: float(p) for label, p in zip(labels, predicted, strict=True)}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from headstart.core.errors import DataError
 from headstart.evaluation import metrics
@@ -18,7 +18,7 @@ from headstart.evaluation.calibration import probabilities
 from headstart.evaluation.intervals import Estimate
 from headstart.evaluation.judgement import NOTHING, Judgement
 from headstart.tasks import columns
-from headstart.tasks.task import Targets, Task
+from headstart.tasks.task import Decision, Targets, Task
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,25 @@ class Regression(Task):
         """The scores themselves: a temperature means nothing for values."""
         return probabilities(scores, temperature=temperature, link=self.link)
 
-    def metrics(self, targets: Targets, predicted: Float[np.ndarray, "n 1"], *, seed: int = 0) -> dict[str, Estimate]:
+    def metrics(
+        self,
+        targets: Targets,
+        predicted: Float[np.ndarray, "n 1"],
+        *,
+        chosen: Int[np.ndarray, "n"] | None = None,  # noqa: ARG002  (no rule decides here)
+        classes: Mapping[str, int] | None = None,  # noqa: ARG002  (nor is one label rarer than another)
+        seed: int = 0,
+    ) -> dict[str, Estimate]:
         """Mean absolute error in the target's unit, and R² where the targets vary."""
         return metrics.regression(targets.values, predicted[:, 0], seed=seed)
 
-    def outcomes(self, targets: Targets, predicted: Float[np.ndarray, "n 1"]) -> dict[str, Float[np.ndarray, "n"]]:
+    def outcomes(
+        self,
+        targets: Targets,
+        predicted: Float[np.ndarray, "n 1"],
+        *,
+        chosen: Int[np.ndarray, "n"] | None = None,  # noqa: ARG002  (no rule decides here)
+    ) -> dict[str, Float[np.ndarray, "n"]]:
         """The absolute error in the target's unit."""
         return {"mae": np.abs(predicted[:, 0] - targets.values)}
 
@@ -71,6 +85,7 @@ class Regression(Task):
         labels: tuple[str, ...],  # noqa: ARG002  (there are none)
         *,
         judgement: Judgement = NOTHING,
+        decision: Decision | None = None,  # noqa: ARG002  (no rule decides here)
     ) -> Mapping[str, Any]:
         """The value, and the ends of what it may be."""
         low, high = judgement.interval or (None, None)

@@ -1,6 +1,6 @@
 """One of several labels for each sample, such as the species on a photo.
 
-The decision is the most probable label; probabilities are the calibrated ones.
+The decision is the most probable label, or that of a rule; probabilities are the calibrated ones, whatever the rule.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from headstart.core.errors import DataError
 from headstart.evaluation import metrics
@@ -18,7 +18,7 @@ from headstart.evaluation.calibration import probabilities
 from headstart.evaluation.intervals import Estimate
 from headstart.evaluation.judgement import NOTHING, Judgement
 from headstart.tasks import columns
-from headstart.tasks.task import Targets, Task
+from headstart.tasks.task import Decision, Targets, Task
 
 
 @dataclass(frozen=True)
@@ -52,24 +52,47 @@ class SingleLabel(Task):
         """Calibrated probabilities; each row sums to 1."""
         return probabilities(scores, temperature=temperature, link=self.link)
 
-    def metrics(self, targets: Targets, predicted: Float[np.ndarray, "n k"], *, seed: int = 0) -> dict[str, Estimate]:
-        """Accuracy, balanced accuracy, macro-F1, log-loss, calibration error and `recall.NAME` of each label that occurs."""
-        return metrics.single_label(targets.values, predicted, labels=targets.labels, seed=seed)
+    def metrics(
+        self,
+        targets: Targets,
+        predicted: Float[np.ndarray, "n k"],
+        *,
+        chosen: Int[np.ndarray, "n"] | None = None,
+        classes: Mapping[str, int] | None = None,
+        seed: int = 0,
+    ) -> dict[str, Estimate]:
+        """Accuracy, balanced accuracy, macro-F1, log-loss, calibration error and `recall.NAME` of each label that occurs.
 
-    def outcomes(self, targets: Targets, predicted: Float[np.ndarray, "n k"]) -> dict[str, Float[np.ndarray, "n"]]:
-        """Whether the most probable label is right, and the log-loss."""
+        Where the training samples are uneven, or of two labels, also what `headstart.evaluation.metrics` tells of such.
+        """
+        labels = targets.labels
+        counts = None if classes is None else np.array([classes.get(label, 0) for label in labels])
+        return metrics.single_label(targets.values, predicted, labels=labels, chosen=chosen, counts=counts, seed=seed)
+
+    def outcomes(
+        self, targets: Targets, predicted: Float[np.ndarray, "n k"], *, chosen: Int[np.ndarray, "n"] | None = None
+    ) -> dict[str, Float[np.ndarray, "n"]]:
+        """Whether the answered label is right, and the log-loss."""
         own = predicted[np.arange(len(targets)), targets.values]
-        hit = (predicted.argmax(axis=1) == targets.values).astype(np.float64)
+        answered = predicted.argmax(axis=1) if chosen is None else chosen
+        hit = (answered == targets.values).astype(np.float64)
         return {"accuracy": hit, "log_loss": metrics.surprise(own)}
 
     def prediction(
-        self, predicted: Float[np.ndarray, "k"], labels: tuple[str, ...], *, judgement: Judgement = NOTHING
+        self,
+        predicted: Float[np.ndarray, "k"],
+        labels: tuple[str, ...],
+        *,
+        judgement: Judgement = NOTHING,
+        decision: Decision | None = None,
     ) -> Mapping[str, Any]:
-        """The most probable label with all probabilities by name, and the labels that it may be."""
-        best = int(np.argmax(predicted))
+        """The answered label with its own probability and all others by name, and the labels that it may be."""
+        best, rule = (
+            (int(np.argmax(predicted)), "most probable") if decision is None else (decision.label, decision.rule)
+        )
         return {
             "label": None if judgement.abstain else labels[best],
-            "rule": "most probable",
+            "rule": rule,
             "probability": float(predicted[best]),
             "probabilities": {label: float(p) for label, p in zip(labels, predicted, strict=True)},
             "set": None if judgement.set is None else list(judgement.set),

@@ -7,10 +7,23 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from headstart.evaluation.intervals import Estimate
 from headstart.evaluation.judgement import NOTHING, Judgement
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a decision rule answers for one sample.
+
+    Attributes:
+        label: the class index.
+        rule: the rule's name.
+    """
+
+    label: int
+    rule: str
 
 
 @dataclass(frozen=True)
@@ -65,18 +78,51 @@ class Task(ABC):
         """Scores to calibrated probabilities (rows sum to 1 for softmax), or to values (n, 1) for regression."""
 
     @abstractmethod
-    def metrics(self, targets: Targets, predicted: Float[np.ndarray, "n k"], *, seed: int = 0) -> dict[str, Estimate]:
-        """Every metric of the task by name, each with its 95 % interval. Names: docs/json.md."""
+    def metrics(
+        self,
+        targets: Targets,
+        predicted: Float[np.ndarray, "n k"],
+        *,
+        chosen: Int[np.ndarray, "n"] | None = None,
+        classes: Mapping[str, int] | None = None,
+        seed: int = 0,
+    ) -> dict[str, Estimate]:
+        """Every metric of the task by name, each with its 95 % interval. Names: docs/json.md.
+
+        Args:
+            targets: the truth.
+            predicted: what `predict` gave.
+            chosen: class indices that a decision rule answers; None for the most probable ones. Only `single_label` has such a rule.
+            classes: training samples of each label, as `summary` counts them; where they are uneven, there are more figures.
+            seed: decides the resamples.
+        """
 
     @abstractmethod
-    def outcomes(self, targets: Targets, predicted: Float[np.ndarray, "n k"]) -> dict[str, Float[np.ndarray, "n"]]:
-        """What each sample adds to those metrics that are plain means over samples, by their names; the first decides a comparison."""
+    def outcomes(
+        self, targets: Targets, predicted: Float[np.ndarray, "n k"], *, chosen: Int[np.ndarray, "n"] | None = None
+    ) -> dict[str, Float[np.ndarray, "n"]]:
+        """What each sample adds to those metrics that are plain means over samples, by their names; the first decides a comparison.
+
+        The arguments are those of `metrics`.
+        """
 
     @abstractmethod
     def prediction(
-        self, predicted: Float[np.ndarray, "k"], labels: tuple[str, ...], *, judgement: Judgement = NOTHING
+        self,
+        predicted: Float[np.ndarray, "k"],
+        labels: tuple[str, ...],
+        *,
+        judgement: Judgement = NOTHING,
+        decision: Decision | None = None,
     ) -> Mapping[str, Any]:
-        """The JSON of one prediction, without `input`. Keys that a model does not carry are null, and so is the answer where it abstains."""
+        """The JSON of one prediction, without `input`. Keys that a model does not carry are null, and so is the answer where it abstains.
+
+        Args:
+            predicted: what `predict` gave for the sample.
+            labels: the k names.
+            judgement: what the judge says of it.
+            decision: what a decision rule answers; None for the most probable label. Only `single_label` has such a rule.
+        """
 
     @abstractmethod
     def summary(self, targets: Targets) -> Mapping[str, int]:

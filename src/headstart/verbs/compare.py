@@ -168,7 +168,8 @@ def _outcomes(model: Model, extraction: Extraction, samples: Samples, chosen: np
     """What a model made of each chosen sample."""
     task = TASKS.get(model.task)
     targets = task.encode(samples.take(chosen).table.column("target"), model.labels or None)
-    return task.outcomes(targets, model.probabilities(extraction.features)[np.isin(extraction.kept, chosen)])
+    predicted = model.probabilities(extraction.features)[np.isin(extraction.kept, chosen)]
+    return task.outcomes(targets, predicted, chosen=model.decisions(predicted))
 
 
 def _distinct(skipped: tuple[Skipped, ...]) -> tuple[Skipped, ...]:

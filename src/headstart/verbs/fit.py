@@ -18,18 +18,22 @@ from headstart.core.errors import DataError, FitError, UsageError
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.data.splits import folds
+from headstart.evaluation.decision import shift_prior
 from headstart.evaluation.intervals import Estimate
 from headstart.features.extraction import Extraction, extract
 from headstart.heads.extrapolation import shipped_temperature
-from headstart.heads.fitted import Head
 from headstart.heads.recipe import HeadRecipe
 from headstart.heads.selection import Candidate, Selection, select
 from headstart.heads.selection import check as check_recipe
 from headstart.heads.selection import parse as parse_recipe
+from headstart.model import aim as aims
+from headstart.model.aim import Aim, Decided
+from headstart.model.deployment import read_prior
 from headstart.model.judge import Judge, fit_judge
 from headstart.model.model import Model, check_engine, check_engine_name, first_reasons, join, truncation
 from headstart.model.precision import measure, run_at
 from headstart.model.reports import OUT_OF_FOLD, FitReport
+from headstart.model.rule import Rule
 from headstart.model.split_record import SplitRecord
 from headstart.tasks.task import Targets, Task
 from headstart.verbs.fit_data import FitData, FitOptions, prepare
@@ -67,10 +71,13 @@ def fit(
         DataError: the data cannot be used; FitError: no head can be fitted; WeightsMissing: no backbone is on this machine.
     """
     options = _settled(options, backbone, target)
-    recipe = parse_recipe(options.head)
+    recipe, aim = parse_recipe(options.head), aims.parse(options.optimise)
     began = time.perf_counter()
     prepared = prepare(data, options)
     check_recipe(recipe, prepared.task.name)
+    labels = _labels(prepared)
+    aims.check(aim, task=prepared.task.name, labels=labels)
+    read_prior(options.deployment_prior, task=prepared.task.name, labels=labels)
     progress("open", 0, 1)
     chosen, above = _choose(prepared.samples.modality, options)
     check_engine(chosen, options.engine)
@@ -82,11 +89,11 @@ def fit(
     rows = _rows(prepared, extraction, gate=gate, seed=options.seed)
     checked = time.perf_counter()
     selection = _select(rows, recipe, seed=options.seed, progress=progress)
-    temperature = _temperature(rows, selection, seed=options.seed)
+    scored = _score(rows, selection, aim=aim, options=options)
     selected = time.perf_counter()
-    report = _report(prepared, rows, extraction, selection=selection, temperature=temperature, backbone=chosen)
+    report = _report(prepared, rows, extraction, scored=scored, backbone=chosen)
     measured = time.perf_counter()
-    model = _model(prepared, rows, head=selection.head, temperature=temperature, backbone=chosen, report=report)
+    model = _model(prepared, rows, scored=scored, backbone=chosen, report=report)
     model = replace(model, judge=_judge(model, prepared, rows=rows, selection=selection, options=options))
     judged = time.perf_counter()
     change, notes = measure(model, prepared.samples.take(rows.in_train), rows=rows.x_train, progress=progress)
@@ -190,14 +197,67 @@ def _select(rows: _Rows, recipe: HeadRecipe, *, seed: int, progress: Progress) -
     return select(x, y, fold=rows.fold, recipe=recipe, groups=groups, seed=seed, progress=progress)
 
 
-def _model(
-    data: FitData, rows: _Rows, *, head: Head, temperature: float, backbone: Backbone, report: FitReport
-) -> Model:
+@dataclass(frozen=True)
+class _Scored:
+    selection: Selection
+    temperature: float
+    decided: Decided | None  # None where the task decides by no rule
+    deployed: tuple[float, ...] | None  # the class shares where the model is used
+
+    @property
+    def rule(self) -> Rule:
+        return Rule() if self.decided is None else self.decided.rule
+
+
+def _labels(data: FitData) -> tuple[str, ...]:
+    return data.task.encode(data.samples.part("train").table.column("target"), None).labels
+
+
+def _out_of_fold(rows: _Rows, selection: Selection, deployed: tuple[float, ...] | None) -> np.ndarray:
+    """What the model answers on the training rows out of fold."""
+    return _shifted(rows, rows.task.predict(selection.oof_scores, selection.temperature), deployed)
+
+
+def _shifted(rows: _Rows, predicted: np.ndarray, deployed: tuple[float, ...] | None) -> np.ndarray:
+    prior = _prior(rows)
+    if prior is None or deployed is None:
+        return predicted
+    return shift_prior(predicted, prior=np.array(prior), deployed=np.array(deployed))
+
+
+def _score(rows: _Rows, selection: Selection, *, aim: Aim, options: FitOptions) -> _Scored:
+    """The chosen head with its temperature, its decision rule and the prior where it will be used."""
+    temperature = _temperature(rows, selection, seed=options.seed)
+    deployed = read_prior(options.deployment_prior, task=rows.task.name, labels=rows.train.labels)
+    return _Scored(selection, temperature, _decide(aim, rows, selection, deployed=deployed), deployed)
+
+
+def _decide(aim: Aim, rows: _Rows, selection: Selection, *, deployed: tuple[float, ...] | None) -> Decided | None:
+    """The decision rule; None where the task has none."""
+    if rows.task.link != "softmax":
+        return None
+    if deployed is not None and aim.text == "macro_f1":
+        raise UsageError(
+            "macro_f1 is chosen on samples at their own class shares: leave --deployment-prior away, or optimise something else"
+        )
+    return aims.decide(
+        aim,
+        _out_of_fold(rows, selection, deployed),
+        targets=rows.train.values,
+        fold=rows.fold,
+        labels=rows.train.labels,
+        prior=None if deployed is None else np.array(deployed),
+    )
+
+
+def _model(data: FitData, rows: _Rows, *, scored: _Scored, backbone: Backbone, report: FitReport) -> Model:
     return Model(
         backbone=backbone,
-        head=head,
+        head=scored.selection.head,
         labels=rows.train.labels,
-        temperature=temperature,
+        temperature=scored.temperature,
+        rule=scored.rule,
+        deployment_prior=scored.deployed,
         prior=_prior(rows),
         reading=data.reading,
         split=rows.split,
@@ -210,7 +270,7 @@ def _judge(model: Model, data: FitData, *, rows: _Rows, selection: Selection, op
     return fit_judge(
         rows.x_train,
         rows.train.values,
-        predicted=rows.task.predict(selection.oof_scores, selection.temperature),
+        predicted=_out_of_fold(rows, selection, model.deployment_prior),
         fold=rows.fold,
         ids=data.samples.take(rows.in_train).ids,
         bond=model.bond,
@@ -260,19 +320,28 @@ def _report(
     rows: _Rows,
     extraction: Extraction,
     *,
-    selection: Selection,
-    temperature: float,
+    scored: _Scored,
     backbone: Backbone,
 ) -> FitReport:
-    task = rows.task
-    out_of_fold = task.metrics(rows.train, task.predict(selection.oof_scores, selection.temperature))
+    task, selection, decided = rows.task, scored.selection, scored.decided
+    predicted = _out_of_fold(rows, selection, scored.deployed)
+    chosen, classes = None if decided is None else decided.chosen, task.summary(rows.train)
+    out_of_fold = task.metrics(rows.train, predicted, chosen=chosen, classes=classes)
     metrics: dict[str, Estimate] = out_of_fold
     if rows.held is not None and rows.x_held is not None:
-        metrics = task.metrics(rows.held, task.predict(selection.head.scores(rows.x_held), temperature))
+        predicted = _shifted(
+            rows, task.predict(selection.head.scores(rows.x_held), scored.temperature), scored.deployed
+        )
+        chosen = None if decided is None else decided.rule.choose(predicted)
+        metrics = task.metrics(rows.held, predicted, chosen=chosen, classes=classes)
     counts = {"train": len(rows.train), "val": 0, "test": 0}
     if rows.held is not None:
         counts[data.evaluated] = len(rows.held)
-    notes = data.notes + extraction.notes + selection.notes
+    notes = data.notes + extraction.notes + selection.notes + (() if decided is None else decided.notes)
+    if scored.deployed is not None:
+        notes += (
+            "probabilities are under the deployment prior; log-loss and calibration error are of samples at their own class shares",
+        )
     notes += tuple(
         f"{count:,} samples of {part} are left for tune and compress; the figures are of {data.evaluated or 'train'}"
         for part, count in data.ignored.items()
@@ -284,7 +353,7 @@ def _report(
         engine=extraction.engine,
         head=selection.recipe,
         n=counts,
-        classes=task.summary(rows.train),
+        classes=classes,
         extracted=extraction.extracted,
         cached=extraction.cached,
         skipped=data.samples.skipped + extraction.skipped,

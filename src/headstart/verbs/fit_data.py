@@ -42,6 +42,10 @@ class FitOptions:
         check: whether the data gate looks at the data; its near copies then share a side of every split and fold, and its findings are
             part of the report. It adds about a quarter to the fit's own time, and past that looks at a part of the items only.
         coverage: the share of truths that the sets of labels, or the intervals of values, are to hold.
+        optimise: what decisions are to be good at: `accuracy`, `balanced`, `macro_f1`, `recall>=0.95:LABEL` or `cost=FILE.csv`; empty
+            for the most probable label. No probability changes with it.
+        deployment_prior: the class shares where the model will be used, as `a=0.3,b=0.7` or the path of a CSV file; probabilities are
+            then those under these shares. Empty for the shares of the training samples.
     """
 
     backbone: str | BackboneRequest | Backbone | None = None
@@ -54,6 +58,8 @@ class FitOptions:
     engine: str = AUTO
     coverage: float = 0.9
     check: bool = True
+    optimise: str = ""
+    deployment_prior: str = ""
 
 
 @dataclass(frozen=True)
