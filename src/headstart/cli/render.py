@@ -41,6 +41,7 @@ _NAMES = {
 _LOWER_IS_BETTER = {"log_loss", "calibration_error", "mae"}
 _MOST_CLASSES = 12
 _MOST_SKIPPED = 10
+_MOST_FINDINGS = 6
 
 
 def fit(report: FitReport, *, out: Path | None, modality: str, judge: Judge | None, rule: Rule) -> None:
@@ -72,9 +73,21 @@ def fit(report: FitReport, *, out: Path | None, modality: str, judge: Judge | No
     skipped_inputs(console, report.skipped)
     for warning in report.warnings:
         console.print(f"[yellow]![/] {escape(warning)}")
+    _findings(console, report)
     if out is not None:
         console.print(f"[bold]model[/]     {escape(str(out))}")
         console.print(f"[bold]card[/]      {escape(str(out / 'README.md'))}")
+
+
+def _findings(console: Console, report: FitReport) -> None:
+    """The worst of what the data gate found, and where to see the items."""
+    marks = {"error": "[red]✗[/]", "warning": "[yellow]![/]"}
+    for each in report.findings[:_MOST_FINDINGS]:
+        console.print(f"{marks.get(each['severity'], '[dim]·[/]')} {escape(each['sentence'])}")
+    if report.findings:
+        left = len(report.findings) - _MOST_FINDINGS
+        more = f"{left} more findings, and " if left > 0 else ""
+        console.print(f"[dim]  {more}the items themselves: headstart check[/]")
 
 
 def _columns(report: FitReport) -> dict[str, Mapping[str, Estimate]]:

@@ -21,6 +21,9 @@ def card(manifest: Manifest, judge: Judge | None) -> str:
     if judge is not None:
         sections += ["## What it says of its own answers", _judge(judge)]
     sections += ["## How it was made", _made(manifest)]
+    if findings := [each for each in fit.get("findings", []) if each["severity"] != "note"]:
+        listed = "\n".join(f"* {_escape(each['sentence'])}" for each in findings)
+        sections += ["## What is wrong with the data", listed]
     if fit["warnings"]:
         sections += ["## Read before trusting it", "\n".join(f"* {_escape(warning)}" for warning in fit["warnings"])]
     sections += ["## Use", _use(manifest), "## Licence of the backbone's weights", _licence(manifest)]

@@ -36,7 +36,7 @@ from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.rule import Rule
 from headstart.model.split_record import SplitRecord
 from headstart.tasks.task import Targets, Task
-from headstart.verbs.fit_data import FitData, FitOptions, prepare
+from headstart.verbs.fit_data import FitData, FitOptions, prepare, without_place
 from headstart.verbs.fit_gate import Gate, findings, open_gate
 
 # What a fit goes through, as its report times it.
@@ -97,7 +97,7 @@ def fit(
     model = replace(model, judge=_judge(model, prepared, rows=rows, selection=selection, options=options))
     judged = time.perf_counter()
     change, notes = measure(model, prepared.samples.take(rows.in_train), rows=rows.x_train, progress=progress)
-    notes = report.notes + _without_place(notes, prepared.samples.source)
+    notes = report.notes + without_place(notes, prepared.samples.source)
     compared = time.perf_counter()
     found = _findings(gate, prepared, rows=rows, model=model, selection=selection, options=options)
     ends = [opened, extracted, checked, selected, measured, judged, compared, time.perf_counter()]
@@ -300,7 +300,7 @@ def _findings(
             probabilities[~inside] = rows.task.predict(model.head.scores(rows.x_held), model.temperature)
     told = findings(gate, data, probabilities=probabilities, labels=model.labels, options=options)
     source = data.samples.source
-    return tuple({**each, "sentence": _without_place((each["sentence"],), source)[0]} for each in told)
+    return tuple({**each, "sentence": without_place((each["sentence"],), source)[0]} for each in told)
 
 
 def _temperature(rows: _Rows, selection: Selection, *, seed: int) -> float:
@@ -362,14 +362,9 @@ def _report(
         metrics=metrics,
         out_of_fold=out_of_fold,
         candidates=tuple(map(_candidate, selection.candidates)),
-        notes=_without_place(notes, data.samples.source),
-        warnings=_without_place(_warnings(data, rows, extraction, backbone), data.samples.source),
+        notes=without_place(notes, data.samples.source),
+        warnings=without_place(_warnings(data, rows, extraction, backbone), data.samples.source),
     )
-
-
-def _without_place(sentences: tuple[str, ...], source: str) -> tuple[str, ...]:
-    """Sentences that name the data by its last name alone: the model's card leaves the machine, its folders do not."""
-    return tuple(sentence.replace(source, Path(source).name or source) for sentence in sentences)
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:

@@ -183,3 +183,8 @@ def _held_out(samples: Samples, task: Task, options: FitOptions) -> Samples:
     grouped = samples if joined is None else samples.with_column("group", pa.array(joined.astype(str)))
     split = hold_out(grouped, fraction=options.hold_out, part="test", seed=options.seed, task=task.name)
     return replace(samples.with_column("split", split.table.column("split")), notes=split.notes)
+
+
+def without_place(sentences: tuple[str, ...], source: str) -> tuple[str, ...]:
+    """Sentences that name the data by its last name alone: the model's card leaves the machine, its folders do not."""
+    return tuple(sentence.replace(source, Path(source).name or source) for sentence in sentences)
