@@ -104,9 +104,9 @@ def test_only_balanced_softmax_has_a_way_back_to_the_training_prior() -> None:
 
 
 def test_what_is_no_loss_is_one_sentence() -> None:
-    with pytest.raises(UsageError, match="there is none called 'fokal'. Did you mean 'focal'"):
+    with pytest.raises(UsageError, match=r"there is none called 'fokal'\. Did you mean 'focal'"):
         objective("fokal", COUNTS)
-    with pytest.raises(UsageError, match="takes no smoothed targets: set smoothing=0.0"):
+    with pytest.raises(UsageError, match=r"takes no smoothed targets: set smoothing=0\.0"):
         objective("focal", COUNTS, smoothing=0.1)
-    with pytest.raises(UsageError, match="from 0 to below 1, and 1.0 is none"):
+    with pytest.raises(UsageError, match=r"from 0 to below 1, and 1\.0 is none"):
         objective("cross_entropy", COUNTS, smoothing=1.0)

@@ -19,7 +19,7 @@ def test_the_statistics_of_folds_give_the_ridge_of_their_rows() -> None:
 
     x, y = blobs(300, 10)
     study = make_study(x, y, fold=turns(300))
-    lift = Lift.draw(study, 64, 0)
+    lift = Lift.draw(study, count=64, seed=0)
     parts = lifted(study, lift)
     total = reduce(Statistics.__add__, parts)
     h, one_hot = lift(study.rows.take(np.arange(300))).double().numpy(), np.eye(3)[y.values]
@@ -39,7 +39,7 @@ def test_the_head_of_raw_rows_scores_as_the_features_do(make, d: int) -> None:
     assert isinstance(head, Mlp)
     assert (head.activation, head.hidden[0].weight.shape) == ("relu", (d, 100))
     study = make_study(x, y)
-    lift = Lift.draw(study, 100, 3)
+    lift = Lift.draw(study, count=100, seed=3)
     weight, bias = ridge(reduce(Statistics.__add__, lifted(study, lift)), 0.1)
     h = torch.relu(study.rows.take(np.arange(150)) @ lift.weight + lift.bias) - lift.centre
     expected = (h.double().numpy() @ weight + bias) * study.unit + study.offset

@@ -133,7 +133,9 @@ def linear_head(study: Study, solution: Solution) -> Linear:
     return Linear(rounded, np.asarray(bias + study.rows.mean @ (weight - rounded), dtype=np.float64), study.link)
 
 
-def bent_head(study: Study, *, hidden: Solution, activation: str, output: Solution, centre: Float[np.ndarray, "h"]) -> Mlp:
+def bent_head(
+    study: Study, *, hidden: Solution, activation: str, output: Solution, centre: Float[np.ndarray, "h"]
+) -> Mlp:
     """The fitted head of raw rows and decoded targets, of one hidden layer of the z space and its output in coded targets.
 
     Args:

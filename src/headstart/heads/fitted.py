@@ -86,7 +86,7 @@ class Mlp:
 
 def _activate(values: Float[np.ndarray, "n h"], activation: str) -> Float[np.ndarray, "n h"]:
     if activation == "relu":
-        return np.maximum(values, 0.0)
+        return np.asarray(np.maximum(values, 0.0))
     # From 10 on the hyperbolic tangent is 1 to the last bit, and its argument would overflow in the end.
     near = np.clip(values, -10.0, 10.0)
     return np.asarray(0.5 * values * (1.0 + np.tanh(_ROOT * (near + 0.044715 * near**3))))

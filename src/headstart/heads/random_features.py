@@ -82,7 +82,7 @@ class RandomFeatures(SelfFitting, Family):
     def path(self, study: Study) -> Iterator[Point]:
         """From strong to weak penalties."""
         self.check()
-        lift = Lift.draw(study, self._count(study), self.seed)
+        lift = Lift.draw(study, count=self._count(study), seed=self.seed)
         parts = lifted(study, lift)
         total = reduce(Statistics.__add__, parts)
         for penalty in PENALTIES if self.penalty is None else (self.penalty,):
@@ -101,7 +101,7 @@ class RandomFeatures(SelfFitting, Family):
         """The head on all rows."""
         self.check()
         penalty = positive(self.penalty, recipe=self.name, option="penalty")
-        lift = Lift.draw(study, self._count(study), self.seed)
+        lift = Lift.draw(study, count=self._count(study), seed=self.seed)
         stats = reduce(Statistics.__add__, lifted(study, lift))
         with arithmetic(float(lift.count) ** 3 / 3):
             weight, bias = ridge(stats, penalty)
@@ -133,7 +133,7 @@ class Lift:
     centre: "torch.Tensor"
 
     @classmethod
-    def draw(cls, study: Study, count: int, seed: int) -> "Lift":
+    def draw(cls, study: Study, *, count: int, seed: int) -> "Lift":
         """Weights and biases from a seed, on rows of mean squared length 1."""
         import torch
 

@@ -172,7 +172,9 @@ def _check_mlp(activation: Any, widths: Any) -> None:
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ModelError(f"the model's head has the activation {activation!r}, and there are {', '.join(ACTIVATIONS)}")
     if not kinds.list_of(kinds.is_count)(widths) or not 1 <= len(widths) <= MOST_LAYERS or 0 in widths:
-        raise ModelError(f"the model's head has to state the widths of its 1 to {MOST_LAYERS} hidden layers, and states another thing")
+        raise ModelError(
+            f"the model's head has to state the widths of its 1 to {MOST_LAYERS} hidden layers, and states another thing"
+        )
 
 
 def _check_labels(manifest: Manifest) -> None:
