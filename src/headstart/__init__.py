@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from headstart.features.extraction import Extraction
     from headstart.model.model import Model
     from headstart.model.reports import EvaluationReport, FitReport
+    from headstart.reporting.report import report
     from headstart.verbs.compare import Comparison, compare
     from headstart.verbs.evaluate import evaluate
     from headstart.verbs.extract import extract
@@ -59,6 +60,7 @@ _HOMES = {
     "models": "verbs.models",
     "predict": "verbs.predict",
     "read": "verbs.read",
+    "report": "reporting.report",
 }
 
 __all__ = [
@@ -86,6 +88,7 @@ __all__ = [
     "models",
     "predict",
     "read",
+    "report",
 ]
 
 

@@ -128,7 +128,7 @@ def test_a_manifest_that_is_none(model: Path, content: bytes, sentence: str) -> 
         (lambda m: m.update(labels=["good", "good"]), "distinct names"),
         (lambda m: m.update(labels=["good", ""]), "distinct names"),
         (lambda m: m.update(labels=["good", "\ud800"]), "not the JSON"),
-        (lambda m: m.update(labels=["bad", "good", "ugly"], prior=None), "manifest makes it"),
+        (lambda m: m.update(labels=["bad", "good", "ugly"], prior=None, conformal=None), "manifest makes it"),
         (lambda m: m["head"].update(link="identity"), "predicts numbers"),
         (lambda m: (m["head"].update(link="identity"), m.update(labels=[])), "prior has another length"),
         (lambda m: (m["head"].update(link="identity"), m.update(labels=[], prior=[])), "prior has another length"),
@@ -145,7 +145,36 @@ def test_a_manifest_that_is_none(model: Path, content: bytes, sentence: str) -> 
         (lambda m: m["inputs"][0].pop("name"), "wrong type for inputs"),
         (lambda m: m["licences"][0].pop("of"), "wrong type for licences"),
         (lambda m: m.update(rule="eval"), "decision rule"),
-        (lambda m: m.update(conformal={"q": 1}), "judge"),
+        (lambda m: m.update(conformal={"q": 1}), "conformal has the keys"),
+        (lambda m: m.update(conformal=[]), "wrong type for conformal"),
+        (lambda m: m["conformal"].pop("of"), "conformal has the keys"),
+        (lambda m: m["conformal"].update(more=1), "conformal has the keys"),
+        (lambda m: m["conformal"].update(quantile="0.1"), "wrong type for quantile"),
+        (lambda m: m["conformal"].update(quantile=None), "wrong type for quantile"),
+        (lambda m: m["conformal"].update(by_label=["x", None]), "wrong type for by_label"),
+        (lambda m: m["conformal"].update(n=True), "wrong type for n"),
+        (lambda m: m["conformal"].update(quantile=1.5), "no sets or intervals of such a model"),
+        (lambda m: m["conformal"].update(quantile=-0.1), "no sets or intervals of such a model"),
+        (lambda m: m["conformal"].update(by_label=[0.5]), "no sets or intervals of such a model"),
+        (lambda m: m["conformal"].update(by_label=[0.5, 2]), "no sets or intervals of such a model"),
+        (lambda m: m["conformal"].update(by_label=None), "no sets or intervals of such a model"),
+        (lambda m: m["conformal"].update(coverage=1), "no sets or intervals of such a model"),
+        (lambda m: m["conformal"].update(n=0), "no sets or intervals of such a model"),
+        (lambda m: m["conformal"].update(spread=-1), "no sets or intervals of such a model"),
+        (lambda m: m["conformal"].update(of="0" * 32), "judge was fitted for another head"),
+        (lambda m: m.update(temperature=m["temperature"] * 2), "judge was fitted for another head"),
+        (lambda m: m.update(outlier=None), "belong together"),
+        (lambda m: m["outlier"].pop("k"), "outlier has the keys"),
+        (lambda m: m["outlier"].update(rows="30"), "wrong type for rows"),
+        (lambda m: m["outlier"].update(rows=0), "sizes or a threshold"),
+        (lambda m: m["outlier"].update(rows=29), "manifest makes it"),
+        (lambda m: m["outlier"].update(directions=0), "sizes or a threshold"),
+        (lambda m: m["outlier"].update(measures=4), "sizes or a threshold"),
+        (lambda m: m["outlier"].update(measures=2), "manifest makes it"),
+        (lambda m: m["outlier"].update(k=0), "sizes or a threshold"),
+        (lambda m: m["outlier"].update(k=31), "sizes or a threshold"),
+        (lambda m: m["outlier"].update(threshold=1), "sizes or a threshold"),
+        (lambda m: m["outlier"].update(of="0" * 32), "judge was fitted for another head"),
         (lambda m: m["head"].update(kind="pickle"), "neither linear, neighbours nor mlp"),
         (lambda m: m["head"].update(link="exec"), "link"),
         (lambda m: m["head"].update(more=1), "neither linear, neighbours nor mlp"),
@@ -251,7 +280,11 @@ def test_an_unknown_source_is_never_imported(model: Path, tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize(
-    "name", ["head.safetensors", "backbone.safetensors", "split.safetensors", "probe.safetensors", "README.md"]
+    "name",
+    [
+        *("head.safetensors", "backbone.safetensors", "split.safetensors", "probe.safetensors", "judge.safetensors"),
+        "README.md",
+    ],
 )
 def test_a_flipped_byte_anywhere(model: Path, name: str) -> None:
     content = bytearray((model / name).read_bytes())
@@ -367,6 +400,49 @@ def test_neighbours_that_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         save_file(tensors | {name: np.full_like(tensors[name], value)}, model / "head.safetensors")
         relist(model)
         refused(model, "longer than 1, or votes that are no shares")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("rows", lambda a: a * 2, "longer than 1"),
+        ("rows", lambda a: a.astype(np.float32), "manifest makes it"),
+        ("rows", lambda a: a[:-1].copy(), "manifest makes it"),
+        ("rows", lambda a: np.full_like(a, np.nan), "not finite"),
+        ("mean", lambda a: np.full_like(a, np.inf), "not finite"),
+        ("directions", lambda a: a[:-1].copy(), "manifest makes it"),
+        ("within", lambda a: a * 0, "variances that are not above 0"),
+        ("centres", lambda a: a.astype(np.float32), "manifest makes it"),
+        ("held_out", lambda a: np.ascontiguousarray(a[:, ::-1]), "not sorted"),
+        ("joint", lambda a: np.ascontiguousarray(a[::-1]), "not sorted"),
+        ("joint", lambda a: a + 1, "not sorted, or no ranks"),
+        ("labels", lambda a: a + 1, "labels that the model does not have"),
+        ("labels", lambda a: a - 2, "labels that the model does not have"),
+        ("ids", lambda _: np.frombuffer(b"[1]", np.uint8), "name each of its rows once"),
+        ("ids", lambda _: np.frombuffer(b'["a"]', np.uint8), "name each of its rows once"),
+        ("ids", lambda _: np.frombuffer(b"\xff", np.uint8), "does not name its rows"),
+        ("ids", lambda _: np.frombuffer(b"[" * 100_000, np.uint8), "does not name its rows"),
+        ("more", lambda _: np.zeros(1, np.float32), "has to hold"),
+    ],
+)
+def test_a_judge_that_lies(model: Path, name: str, value: Callable[[Any], np.ndarray], sentence: str) -> None:
+    with tensors_of(model, "judge.safetensors") as tensors:
+        tensors[name] = value(tensors.get(name))
+    refused(model, sentence)
+
+
+def test_a_judge_of_another_head(model: Path) -> None:
+    with tensors_of(model, "head.safetensors") as tensors:
+        tensors["weight"] = tensors["weight"] * np.float32(1.01)
+    refused(model, "judge was fitted for another head")
+
+
+def test_a_judge_that_is_not_there(model: Path) -> None:
+    (model / "judge.safetensors").unlink()
+    relist(model)
+    refused(model, "belong together")
+    edit(model, lambda m: m.update(outlier=None, conformal=None))
+    assert hs.load(model).judge is None
 
 
 @pytest.mark.parametrize("name", ["unsorted", "twice", "no part", "unknown part", "fewer parts"])

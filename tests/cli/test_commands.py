@@ -87,6 +87,42 @@ def test_predict_in_three_forms(made: Path) -> None:
     assert float(rows[0]["p(red)"]) + float(rows[0]["p(blue)"]) == pytest.approx(1, abs=1e-5)
 
 
+def test_a_model_says_that_it_does_not_know(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from headstart.cli.main import main
+
+    def said(*arguments: str) -> str:
+        capsys.readouterr()
+        assert main(["predict", str(made / "m2"), "zz qq 99 vv", *arguments]) == 0
+        return capsys.readouterr().out
+
+    assert "unlike the training data" in said()
+    assert "I don't know: unlike the training data" in said("--abstain")
+    answer = json.loads(said("--abstain", "--json"))
+    assert answer["label"] is None
+    assert answer["abstain"].startswith("unlike the training data: further from it than")
+    assert answer["outlier"]["is"] is True
+    assert json.loads(said("--json"))["label"] in {"good", "bad"}
+    assert json.loads(said("--abstain-when", "unsure", "--by-label", "--json"))["outlier"]["is"] is True
+    (row,) = csv.DictReader(io.StringIO(said("--abstain", "--csv")))
+    assert (row["label"], row["abstain"]) == ("", answer["abstain"])
+    assert float(row["outlier"]) == pytest.approx(answer["outlier"]["score"], abs=1e-4)
+    assert row["set"].split(";") == answer["set"]
+
+
+def test_fit_and_evaluate_tell_what_the_judge_is_worth(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from headstart.cli.main import main
+
+    data = str(made / "reviews.csv")
+    assert main(["fit", data, "--backbone", "toy:text", "--coverage", "0.8", "--quiet"]) == 0
+    assert "sets of labels hold the truth in 80 % of cases, ± 6.1 % for 40 calibration samples" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert main(["evaluate", str(made / "m2"), data]) == 0
+    shown = capsys.readouterr().out
+    for part in ("truths in the set or interval", "mean labels in a set", "abstained"):
+        assert part in shown
+
+
 def test_an_unreadable_input_is_told_and_the_status_says_so(made: Path, tmp_path: Path) -> None:
     (tmp_path / "not ä photo.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     done = run("predict", made / "m1", made / "photos/val/red/0.png", tmp_path / "not ä photo.png", "--json")

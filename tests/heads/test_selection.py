@@ -1,6 +1,7 @@
 """The choice among heads: its rule, its folds, its edges and its errors."""
 
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,11 +12,13 @@ import pytest
 from headstart.core.errors import FitError, UsageError
 from headstart.evaluation.calibration import log_losses, paired_standard_error
 from headstart.heads import HEADS
+from headstart.heads.family import Family, Point
 from headstart.heads.fitted import Head, Linear, Neighbours, vote_scores
+from headstart.heads.logistic import drawn
 from headstart.heads.recipe import HeadRecipe
 from headstart.heads.rows import arithmetic
-from headstart.heads.selection import Selection, parse, select, title
-from headstart.heads.statistics import make_study
+from headstart.heads.selection import Selection, SelfFitting, parse, select, title
+from headstart.heads.statistics import Study, make_study
 from headstart.tasks.task import Targets
 from support.planted import blobs, ring, tags, targets, turns, values
 
@@ -148,21 +151,46 @@ def test_rows_that_do_not_stay_in_memory_give_the_same_head(monkeypatch: pytest.
 
 def test_comparing_on_a_sample_of_the_rows_still_scores_all(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = blobs(200, 8)
-    monkeypatch.setattr("headstart.heads.statistics.SAMPLED_ROWS", 60)
+    monkeypatch.setattr("headstart.heads.statistics.SAMPLED_ROWS", (1, 60))
     for name in ("auto", "knn"):
         chosen = select(x, y, fold=turns(200), recipe=parse(name))
         assert chosen.oof_scores.shape == (200, 3)
         assert np.isfinite(chosen.oof_scores).all()
 
 
-def test_past_its_budget_logistic_is_left_out_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_past_its_budget_a_family_is_left_out_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = blobs()
     monkeypatch.setattr("headstart.heads.logistic.FLOPS", {"cpu": 1.0, "cuda": 1.0})
     monkeypatch.setattr("headstart.heads.knn.FLOPS", {"cpu": 1.0, "cuda": 1.0})
     chosen = select(x, y, fold=turns(len(x)))
     assert {one.family for one in chosen.candidates} == {"prototype", "ridge", "lda"}
-    left = ["logistic", "knn", "random_features", "mlp"]
-    assert [note.split(":")[0] for note in chosen.notes] == [f"{name} was left out" for name in left]
+    left_out = {note.split(" was left out")[0] for note in chosen.notes}
+    assert left_out == {"logistic", "knn", "random_features", "mlp"}
+    assert "there is time for 0 rows only, and it is tried from 20 a label on" in chosen.notes[0]
+
+
+@pytest.mark.parametrize("make", [blobs, tags])
+def test_past_its_budget_logistic_is_fitted_on_drawn_rows_and_its_recipe_says_so(make, monkeypatch) -> None:
+    x, y = make(600, 6)
+    one = 4.0 * 6 * len(y.labels) * 5 * 100
+    monkeypatch.setattr("headstart.heads.logistic.FLOPS", {"cpu": 100.5 * one, "cuda": 100.5 * one})
+    chosen = select(x, y, fold=turns(600), recipe=parse("logistic"))
+    assert chosen.recipe.endswith(", rows=100)")
+    assert chosen.oof_scores.shape == (600, len(y.labels))
+    again = parse(chosen.recipe).fit(x, y)
+    np.testing.assert_allclose(again.scores(x), chosen.head.scores(x), rtol=1e-9, atol=1e-12)
+    whole = parse(chosen.recipe.replace("rows=100", "rows=None")).fit(x, y)
+    assert np.abs(whole.scores(x) - again.scores(x)).max() > 1e-3
+
+
+def test_rows_are_drawn_evenly_from_each_label() -> None:
+    y = np.repeat(np.arange(3), (500, 90, 3))
+    study = make_study(np.random.default_rng(0).standard_normal((593, 4)).astype(np.float32), targets(y))
+    rows = drawn(study, 60)
+    assert rows is not None
+    np.testing.assert_array_equal(np.bincount(y[rows]), [51, 10, 1])
+    assert len(np.unique(rows)) == len(rows)
+    assert drawn(study, 593) is None
 
 
 def test_the_same_twice() -> None:
@@ -247,6 +275,8 @@ def test_an_option_that_cannot_be_is_one_sentence() -> None:
         "ridge(penalty=-1.0)": "ridge takes for 'penalty' a positive number, and got -1.0",
         "logistic(penalty='much')": "logistic takes for 'penalty' a positive number, and got 'much'",
         "lda(shrinkage=2.0)": "a number above 0 and at most 1, and got 2.0",
+        "logistic(rows=-3)": "logistic takes for 'rows' a positive number, and got -3",
+        "logistic(rows=2.5)": "logistic takes for 'rows' a whole number, and got 2.5",
         "knn(neighbours=2.5)": "a whole number, and got 2.5",
     }.items():
         with pytest.raises(UsageError, match=sentence):
@@ -328,6 +358,51 @@ def test_memory_of_a_vote_does_not_grow_with_neighbours_times_labels() -> None:
 def test_auto_tries_every_family_of_the_registry_in_the_order_of_cost() -> None:
     tried = [one.family for one in select(*blobs(60, 5), fold=turns(60)).candidates]
     assert list(dict.fromkeys(tried)) == ["prototype", "ridge", "lda", "logistic", "knn"]
+
+
+@dataclass(frozen=True)
+class Planted(SelfFitting, Family):
+    """Candidates whose score of the right label is raised in all rows, in the first one and in the second one."""
+
+    number: int = 1
+
+    name: ClassVar[str] = "planted"
+    tasks: ClassVar[tuple[str, ...]] = ("single_label",)
+    linear: ClassVar[bool] = True
+    cost: ClassVar[int] = 0
+    patience: ClassVar[int] = 2
+    raised: ClassVar[tuple[tuple[float, float, float], ...]] = ()
+
+    def objection(self, study: Study) -> str:
+        return ""
+
+    def path(self, study: Study) -> Iterator[Point]:
+        common = np.random.default_rng(0).standard_normal((len(study.rows), 3))
+        for number, (everywhere, first, second) in enumerate(self.raised):
+            own = np.full(len(study.rows), everywhere)
+            own[:2] += first, second
+            scores = common + own[:, None] * np.eye(3)[study.y.values]
+            yield Point(Planted(number + 1), lambda positions, scores=scores: scores[positions])
+
+    def solve(self, study: Study) -> Head:
+        return parse("prototype").fit(study.rows.x, study.y)
+
+
+@pytest.mark.parametrize(
+    ("raised", "walked"),
+    [
+        (((0.1, 0, 0), (0.4, 0, 0), (0.7, 0, 0), (1.0, 0, 0)), 4),
+        (((0.7, 0, 0), (0.1, 0, 0), (1.0, 0, 0)), 2),
+        (((0.7, 0, 0), (0.7, 0.5, -1.0), (0.7, 0.5, -1.1), (1.0, 0, 0)), 3),
+        (((0.7, 0, 0), (0.7, 0.5, -1.0), (1.0, 0, 0)), 3),
+    ],
+)
+def test_a_path_is_left_after_one_that_is_clearly_worse_or_two_that_are_worse(
+    monkeypatch: pytest.MonkeyPatch, raised: tuple[tuple[float, float, float], ...], walked: int
+) -> None:
+    monkeypatch.setattr(Planted, "raised", raised)
+    x, y = blobs(300, 5)
+    assert len(select(x, y, fold=turns(300), recipe=Planted()).candidates) == walked
 
 
 @pytest.mark.parametrize("before", [False, True])

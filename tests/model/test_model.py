@@ -125,7 +125,7 @@ def test_a_failed_save_leaves_the_old_model_and_no_rest(
     fitted.save(tmp_path / "model")
     before = (tmp_path / "model" / "manifest.json").read_bytes()
 
-    def broken(_: object) -> str:
+    def broken(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("headstart.model.saving.card", broken)
@@ -165,7 +165,8 @@ def test_predictions_come_in_order_with_errors_in_their_place(tmp_path: Path) ->
     assert answers[1]["error"]
     assert answers[0]["probability"] == max(answers[0]["probabilities"].values())
     assert sum(answers[0]["probabilities"].values()) == pytest.approx(1)
-    assert {answers[0][key] for key in ("set", "outlier", "abstain")} == {None}
+    assert (answers[0]["set"], answers[0]["abstain"]) == (["red"], None)
+    assert answers[0]["outlier"]["is"] is False
 
 
 def test_the_lines_of_the_issue(tmp_path: Path) -> None:

@@ -59,8 +59,7 @@ def test_scores_of_a_held_out_row_do_not_depend_on_its_own_target(seed: int) -> 
     for recipe in RECIPES:
         one = select(x, y, fold=fold, recipe=parse(recipe)).oof_scores
         two = select(x, Targets(changed, y.labels, "single_label"), fold=fold, recipe=parse(recipe)).oof_scores
-        # The folds of a logistic path share their steps, so until they have converged they agree to the path's tolerance only.
-        close(one[fold == 2], two[fold == 2], tolerance=2e-2 if recipe.startswith("logistic") else 1e-6)
+        close(one[fold == 2], two[fold == 2], tolerance=1e-6)
 
 
 @QUICK

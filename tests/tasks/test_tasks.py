@@ -1,12 +1,14 @@
 """Targets from columns, and predictions as programs read them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from headstart.core.errors import DataError
+from headstart.evaluation.judgement import Judgement
 from headstart.tasks import TASKS, guess_task
 
 SINGLE, MULTI, VALUE = (TASKS.get(name) for name in ("single_label", "multi_label", "regression"))
@@ -100,11 +102,24 @@ def test_predictions_as_programs_read_them() -> None:
     )
     assert one["probability"] == one["probabilities"]["bee"] == pytest.approx(1 / (1 + np.exp(-2)))
     many = MULTI.prediction(MULTI.predict(np.array([[0.0, -2.0]]), 1.0)[0], labels)
-    assert list(many) == ["labels", "probabilities", "outlier"]
+    assert list(many) == ["labels", "probabilities", "outlier", "abstain"]
     assert many["labels"] == ["ant"]
     value = VALUE.prediction(VALUE.predict(np.array([[3.5]]), 7.0)[0], ())
-    assert value == {"value": 3.5, "low": None, "high": None, "outlier": None}
+    assert value == {"value": 3.5, "low": None, "high": None, "outlier": None, "abstain": None}
     json.dumps([one, many, value], allow_nan=False)
+
+
+def test_predictions_say_what_the_judge_says() -> None:
+    labels, doubt = ("ant", "bee"), Judgement(set=("bee", "ant"), outlier=0.97, is_outlier=True)
+    one = SINGLE.prediction(np.array([0.4, 0.6]), labels, judgement=doubt)
+    assert (one["label"], one["set"], one["abstain"]) == ("bee", ["bee", "ant"], None)
+    assert one["outlier"] == {"score": 0.97, "is": True}
+    silent = replace(doubt, abstain="too far", interval=(1.0, 2.0))
+    assert SINGLE.prediction(np.array([0.4, 0.6]), labels, judgement=silent)["label"] is None
+    many = MULTI.prediction(np.array([0.4, 0.6]), labels, judgement=silent)
+    assert (many["labels"], many["abstain"], many["outlier"]["is"]) == (None, "too far", True)
+    value = VALUE.prediction(np.array([1.5]), (), judgement=silent)
+    assert (value["value"], value["low"], value["high"], value["abstain"]) == (None, 1.0, 2.0, "too far")
 
 
 def test_the_task_is_guessed_where_exactly_one_fits() -> None:

@@ -16,6 +16,7 @@ from headstart.cli.watch import Watch
 from headstart.core.errors import CacheError, UsageError
 from headstart.core.progress import Progress
 from headstart.data.reading import ReadOptions
+from headstart.model.judge import Judging
 from headstart.model.loading import load
 from headstart.model.model import Model, check_engine_name
 from headstart.model.saving import refuse_if_not_ours
@@ -39,9 +40,10 @@ def fit(options: argparse.Namespace) -> int:
     if out is not None:
         model.save(out, by_reference=options.by_reference)
     if options.json:
-        print_json(model.report.to_json(None if out is None else str(out)))
+        judge = None if model.judge is None else model.judge.to_json()
+        print_json(model.report.to_json(None if out is None else str(out)) | {"judge": judge})
     else:
-        render.fit(model.report, out=out, modality=model.modality)
+        render.fit(model.report, out=out, modality=model.modality, judge=model.judge)
     return 0
 
 
@@ -49,9 +51,11 @@ def predict(options: argparse.Namespace) -> int:
     """`headstart predict`."""
     if options.json and options.csv:
         raise UsageError("--json and --csv are two forms of one answer; choose one")
+    judging = Judging(options.abstain_when or ("any" if options.abstain else ""), by_label=options.by_label)
     with Watch(quiet=options.quiet) as progress:
         model = _load(options, progress)
-        answers = predict_verb(model, _items(model, options.inputs), engine=options.engine, progress=progress)
+        items = _items(model, options.inputs)
+        answers = predict_verb(model, items, judging=judging, engine=options.engine, progress=progress)
     for warning in model.warnings:
         sys.stderr.write(f"headstart: {warning}\n")
     if options.json:
@@ -169,6 +173,8 @@ def _fit_options(options: argparse.Namespace) -> FitOptions:
         offline=options.offline,
         precision=options.precision,
         engine=options.engine,
+        coverage=options.coverage,
+        check=not options.no_check,
     )
 
 
@@ -233,10 +239,18 @@ def _write_csv(model: Model, answers: list[dict[str, Any]]) -> None:
         if "error" in answer:
             writer.writerow([answer["input"], *[""] * (len(_headings(model)) + len(model.labels)), answer["error"]])
             continue
-        values = [";".join(value) if isinstance(value := answer[key], list) else value for key in _headings(model)]
+        values = [_cell(answer[key]) for key in _headings(model)]
         probabilities = answer.get("probabilities", {})
         writer.writerow([answer["input"], *values, *(f"{probabilities[label]:.6f}" for label in model.labels), ""])
 
 
 def _headings(model: Model) -> list[str]:
-    return {"single_label": ["label", "probability"], "multi_label": ["labels"]}.get(model.task, ["value"])
+    own = {"single_label": ["label", "probability", "set"], "multi_label": ["labels"]}
+    return [*own.get(model.task, ["value", "low", "high"]), "outlier", "abstain"]
+
+
+def _cell(value: Any) -> Any:
+    """A value of a prediction as a cell: several labels are separated by `;`, and of an outlier it is the score."""
+    if isinstance(value, list):
+        return ";".join(value)
+    return f"{value['score']:.4f}" if isinstance(value, dict) else value

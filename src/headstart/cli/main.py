@@ -125,6 +125,9 @@ def _add_fit(verbs: Verbs) -> None:  # type: ignore[valid-type]
         "--separator", metavar="TEXT", help="what separates the labels of a multi-label cell, such as '|'"
     )
     data.add_argument("--modality", choices=["image", "text", "audio"], help="what the inputs are")
+    data.add_argument(
+        "--no-check", action="store_true", help="do not look for copies, wrong labels and other faults of the data"
+    )
     data.add_argument("--hold-out", type=share, default=0.0, metavar="SHARE", help="set aside this share of the samples as a test part, "
                       "stratified by label (default: none; the figures are then out-of-fold ones)")  # fmt: skip
     model = fit.add_argument_group("model")
@@ -149,6 +152,8 @@ def _add_fit(verbs: Verbs) -> None:  # type: ignore[valid-type]
     )
     model.add_argument("--head", default="auto", help="auto, logistic, ridge, lda, prototype, knn, or one with options such as "
                        "'ridge(penalty=0.1)' (default: auto)")  # fmt: skip
+    model.add_argument("--coverage", type=share, default=0.9, metavar="SHARE", help="the share of truths that sets of labels, or intervals of "
+                       "values, are to hold (default: 0.9)")  # fmt: skip
     model.add_argument("--seed", type=seed, default=0, help="decides the folds and what is held out (default: 0)")
     model.add_argument(
         "--by-reference", action="store_true", help="store the backbone's name and digest instead of its weights"
@@ -166,6 +171,16 @@ def _add_predict(verbs: Verbs) -> None:  # type: ignore[valid-type]
     )
     predict.add_argument("--csv", action="store_true", help="a CSV table on standard output, and nothing else there")
     predict.add_argument("--top", type=count, default=3, metavar="N", help="labels to show for each input (default: 3)")
+    predict.add_argument(
+        "--abstain",
+        action="store_true",
+        help="say 'I don't know', with the reason, instead of an answer of little worth",
+    )
+    predict.add_argument("--abstain-when", choices=["any", "outlier", "unsure"], help="--abstain where an input is unlike the training data "
+                         "(outlier), where several labels are possible (unsure), or at either (any, the default)")  # fmt: skip
+    predict.add_argument(
+        "--by-label", action="store_true", help="sets of labels that hold each label's own truths at the coverage"
+    )
     add_running(predict, _AS_FITTED)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from headstart.backbones.backbone import CatalogueEntry
 from headstart.cli.output import escape, figure, new_console, short, size_text, skipped_inputs
 from headstart.evaluation.intervals import Estimate
+from headstart.model.judge import Judge
 from headstart.model.reports import OUT_OF_FOLD, EvaluationReport, FitReport
 from headstart.verbs.cache import CacheCheck, CacheListing, Pruned
 from headstart.verbs.compare import Comparison
@@ -24,13 +25,19 @@ _NAMES = {
     "map": "mean average precision",
     "mae": "mean absolute error",
     "r2": "R²",
+    "coverage": "truths in the set or interval",
+    "set_size": "mean labels in a set",
+    "interval_width": "mean width of an interval",
+    "outliers": "outliers",
+    "abstained": "abstained",
+    "accuracy_of_answers": "accuracy of the answers given",
 }
 _LOWER_IS_BETTER = {"log_loss", "calibration_error", "mae"}
 _MOST_CLASSES = 12
 _MOST_SKIPPED = 10
 
 
-def fit(report: FitReport, *, out: Path | None, modality: str) -> None:
+def fit(report: FitReport, *, out: Path | None, modality: str, judge: Judge | None) -> None:
     """What `headstart fit` shows: data, backbone, heads, figures, doubts, and where the model lies."""
     console = new_console()
     for note in report.notes:
@@ -52,6 +59,8 @@ def fit(report: FitReport, *, out: Path | None, modality: str) -> None:
     )
     _candidates(console, report)
     _figures(console, _columns(report))
+    if judge is not None and judge.sentence:
+        console.print(f"[bold]judge[/]     {escape(judge.sentence)}")
     skipped_inputs(console, report.skipped)
     for warning in report.warnings:
         console.print(f"[yellow]![/] {escape(warning)}")
@@ -102,6 +111,11 @@ def evaluation(report: EvaluationReport, *, source: str) -> None:
     elif report.left_out:
         console.print(f"[dim]·[/] {report.left_out:,} samples are left out because the model was fitted on them")
     _figures(console, {"value": report.metrics})
+    if report.judged is not None:
+        console.print(
+            "[bold]the judge[/], where it abstains when an input is an outlier or several labels are possible"
+        )
+        _figures(console, {"value": report.judged})
     skipped_inputs(console, report.skipped)
     for warning in report.warnings:
         console.print(f"[yellow]![/] {escape(warning)}")
@@ -168,8 +182,12 @@ def predictions(answers: Sequence[Mapping[str, Any]], *, top: int) -> None:
 def _answer(answer: Mapping[str, Any], top: int) -> str:
     if "error" in answer:
         return f"[red]no answer:[/] {escape(answer['error'])}"
+    if answer["abstain"]:
+        return f"[yellow]I don't know:[/] {escape(answer['abstain'])}"
+    doubt = _doubt(answer)
     if "value" in answer:
-        return f"[bold]{answer['value']:.6g}[/]"
+        between = "" if answer["low"] is None else f" [dim]\\[{answer['low']:.6g}, {answer['high']:.6g}][/]"
+        return f"[bold]{answer['value']:.6g}[/]{between}{doubt}"
     ranked = sorted(answer["probabilities"].items(), key=lambda pair: -pair[1])
     chosen = set(answer.get("labels") or [answer.get("label")])
     parts = [
@@ -178,7 +196,13 @@ def _answer(answer: Mapping[str, Any], top: int) -> str:
     ]
     if answer.get("labels") == []:
         parts.insert(0, "[bold]no label[/]")
-    return "  ".join(parts)
+    return "  ".join(parts) + doubt
+
+
+def _doubt(answer: Mapping[str, Any]) -> str:
+    """That an answer is for something unlike the training data, where it is."""
+    outlier = answer["outlier"]
+    return "  [yellow]unlike the training data[/]" if outlier is not None and outlier["is"] else ""
 
 
 def models(entries: Sequence[CatalogueEntry]) -> None:

@@ -17,7 +17,7 @@ from headstart.features.choosing import AUTO
 from headstart.features.contents import content_of
 from headstart.features.filling import Filled, Wanted, Way, fill
 from headstart.features.hashing import digest_samples
-from headstart.features.pipeline import run
+from headstart.features.pipeline import Content, run
 from headstart.features.rounding import as_stored
 from headstart.features.running import Runner
 from headstart.features.store import Shelf
@@ -109,8 +109,23 @@ def extract(
     return Extraction(features, kept, tuple(unread), made, stored, facts, seconds, notes, engine=filled.engine)
 
 
-def embed(backbone: Backbone, samples: Samples, *, engine: str = AUTO, progress: Progress = silent) -> Extraction:
-    """Rows of samples without the store: nothing is looked up and nothing is kept, but rows are rounded as the store would."""
+def embed(
+    backbone: Backbone,
+    samples: Samples,
+    *,
+    content: Content | None = None,
+    engine: str = AUTO,
+    progress: Progress = silent,
+) -> Extraction:
+    """Rows of samples without the store: nothing is looked up and nothing is kept, but rows are rounded as the store would.
+
+    Args:
+        backbone: what makes the rows.
+        samples: n samples of the backbone's modality.
+        content: gives the content of the sample at a position, where it is not what `samples` names; called from several threads.
+        engine: how it is run; `auto` chooses.
+        progress: stage `extract`, in samples.
+    """
     began = time.perf_counter()
     rows: list[np.ndarray] = [np.empty((len(samples), spec.dim), np.float32) for spec in backbone.specs]
     has_row, done = np.zeros(len(samples), bool), 0
@@ -118,7 +133,7 @@ def embed(backbone: Backbone, samples: Samples, *, engine: str = AUTO, progress:
     totals: dict[str, float] = {}
     cut: list[int] = []
     runner = Runner(backbone, engine, rows=len(samples))
-    for part in run(backbone, range(len(samples)), content=content_of(samples), runner=runner):
+    for part in run(backbone, range(len(samples)), content=content or content_of(samples), runner=runner):
         has_row[list(part.positions)] = True
         for whole, array in zip(rows, part.rows, strict=False):
             whole[list(part.positions)] = as_stored(array)
@@ -137,6 +152,13 @@ def embed(backbone: Backbone, samples: Samples, *, engine: str = AUTO, progress:
     seconds = {"extract": time.perf_counter() - began}
     notes, made = tuple(runner.events), runner.engine
     return Extraction(features, kept, skipped, len(kept), 0, totals, seconds, notes, frozenset(cut), made)
+
+
+def facts_of(features: Features) -> list[Mapping[str, Fact]]:
+    """What was met while each row's sample was decoded, as the store remembers it; empty for one that it has forgotten."""
+    with Shelf(features.spec) as shelf:
+        known = dict(shelf.facts(np.unique(features.digests, axis=0) if len(features) else features.digests))
+    return [known.get(digest.tobytes(), {}) for digest in features.digests]
 
 
 def _filled_and_loaded(
@@ -188,7 +210,8 @@ def _load(wanted: Wanted, backbone: Backbone, kept: np.ndarray) -> tuple[tuple[F
         with Shelf(spec) as shelf, shelf.snapshot():
             values = shelf.read(shelf.find(digests))
             if number == 0:
-                _add_facts(totals, shelf.facts(np.unique(digests, axis=0) if len(kept) else digests))
+                found = shelf.facts(np.unique(digests, axis=0) if len(kept) else digests)
+                _add_facts(totals, (facts for _, facts in found))
         features.append(Features(values, names, digests.copy(), spec))
     return tuple(features), totals
 

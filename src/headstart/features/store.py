@@ -159,13 +159,13 @@ class Shelf:
                 segments[order[start : start + _ASK]], rows[order[start : start + _ASK]] = here.T
         return Places(segments, rows)
 
-    def facts(self, digests: UInt8[np.ndarray, "n 16"]) -> Iterator[Mapping[str, Fact]]:
-        """What was met while the samples were decoded, for those of `digests` that are here."""
+    def facts(self, digests: UInt8[np.ndarray, "n 16"]) -> Iterator[tuple[bytes, Mapping[str, Fact]]]:
+        """What was met while the samples were decoded, with its digest, for those of `digests` that are here."""
         keys = _keys(digests)
         for start in range(0, len(keys), _ASK):
             with as_cache_error(self.folder):
                 found = list(self._ask("facts", "facts", keys[start : start + _ASK]))
-            yield from (json.loads(text) for _, text in found)
+            yield from ((digest, json.loads(text)) for digest, text in found)
 
     @_guarded
     def append(

@@ -7,5 +7,5 @@ HEADS: Registry[HeadRecipe] = Registry(
     "headstart.heads",
     "head",
     HeadRecipe,
-    frozenset({"recipe", "fitted", "statistics", "selection", "rows", "family", "losses"}),
+    frozenset({"recipe", "fitted", "statistics", "selection", "rows", "extrapolation", "family", "lbfgs", "losses"}),
 )

@@ -41,13 +41,21 @@ class Family(HeadRecipe):
         name: the file's stem.
         linear: whether the fitted head is `Linear`.
         cost: rank by the time that fitting takes; among equally good candidates the smaller one ships.
-        patience: after so many worse candidates in a row the path is left; 0 walks all of it.
+        patience: after so many worse candidates in a row, or one that is worse by more than a paired standard error, the path is left;
+            0 walks all of it.
+        settled_by_none: options for which None is a value; any other option that is None is open.
     """
 
     name: ClassVar[str]
     linear: ClassVar[bool]
     cost: ClassVar[int]
     patience: ClassVar[int]
+    settled_by_none: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def settled(self) -> bool:
+        """Whether no option is left open."""
+        return all(value is not None for name, value in vars(self).items() if name not in self.settled_by_none)
 
     def check(self) -> None:
         """Refuse an option that is out of range, before anything is extracted. Unless said otherwise options are positive numbers.
@@ -90,8 +98,7 @@ def linear_point(study: Study, *, recipe: HeadRecipe, solutions: Sequence[Soluti
 
     def scorer(weight: np.ndarray, bias: np.ndarray) -> Scorer:
         def score(z: torch.Tensor) -> np.ndarray:
-            z = z.double()
-            return np.asarray((z @ torch.from_numpy(weight).to(z.device)).cpu().numpy() + bias)
+            return np.asarray((z @ torch.from_numpy(weight).to(z)).cpu().numpy() + bias)
 
         return score
 

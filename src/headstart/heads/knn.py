@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = (3, 10, 30)
 
-FLOPS = {"cpu": 2e12, "cuda": 2e14}
+FLOPS = {"cpu": 5e11, "cuda": 5e13}
 STORED_BYTES = 1 << 29
 """`auto` leaves the vote out past so many operations, or where the head would store more than half a gigabyte of rows."""
 

@@ -2,6 +2,9 @@
 
 `S = (1 - shrinkage) S_within + shrinkage tr(S_within) / d I`, weight `S^-1 m_c`, bias `log prior_c - 1/2 m_c S^-1 m_c`, from the
 class sums and the Gram matrix alone. Source: Friedman, Regularized Discriminant Analysis, 1989, with one covariance for all classes.
+
+The scatter within classes is the centred Gram matrix less one outer product a class, so `S^-1` comes from ridge's eigenvectors by
+Woodbury's identity and a system of k equations, and no matrix is decomposed for LDA alone.
 """
 
 from collections.abc import Iterator
@@ -13,7 +16,7 @@ from headstart.heads.family import Family, Point, Solution, linear_head, linear_
 from headstart.heads.fitted import Head
 from headstart.heads.rows import arithmetic
 from headstart.heads.selection import SelfFitting
-from headstart.heads.statistics import Statistics, Study
+from headstart.heads.statistics import Spectrum, Study
 
 if TYPE_CHECKING:
     import torch
@@ -42,10 +45,10 @@ class Lda(SelfFitting, Family):
         return ""
 
     def path(self, study: Study) -> Iterator[Point]:
-        """All shrinkages from one eigendecomposition a fold."""
+        """All shrinkages from the study's eigendecomposition of each fold."""
         shrinkages = SHRINKAGES if self.shrinkage is None else (self._checked(),)
-        with arithmetic(study.decomposition_flops):
-            fits = [Within.of(study.training(number)) for number in range(len(study.parts))]
+        with arithmetic(study.solution_flops):
+            fits = [Within.of(spectrum) for spectrum in study.spectra]
         for shrinkage in shrinkages:
             with arithmetic(study.solution_flops):
                 solutions = [fit.solution(shrinkage, study.d) for fit in fits]
@@ -53,8 +56,9 @@ class Lda(SelfFitting, Family):
 
     def solve(self, study: Study) -> Head:
         """The head on all rows."""
-        with arithmetic(study.decomposition_flops):
-            solution = Within.of(study.training(None)).solution(self._checked(), study.d)
+        shrinkage, spectrum = self._checked(), study.spectrum
+        with arithmetic(study.solution_flops):
+            solution = Within.of(spectrum).solution(shrinkage, study.d)
         return linear_head(study, solution)
 
     def _checked(self) -> float:
@@ -66,46 +70,53 @@ class Lda(SelfFitting, Family):
 
 @dataclass(frozen=True)
 class Within:
-    """The spectrum of the covariance within classes, and the class means in it.
+    """The scatter within classes, as the centred Gram matrix less that of the class means.
 
     Attributes:
-        values: (r,) eigenvalues, at least 0.
-        vectors: (r, r) eigenvectors in columns.
-        means: (k, r) class means in the eigenvectors' coordinates; 0 for a class without rows.
-        log_prior: (k,) of the class shares; a class without rows counts as half a row.
+        spectrum: of the centred Gram matrix.
+        means: (r, k) class means less the mean row, in the eigenvectors' coordinates; 0 for a class without rows.
+        counts: (k,) rows of each class.
+        trace: of the scatter.
+        free: its degrees of freedom.
     """
 
-    values: "torch.Tensor"
-    vectors: "torch.Tensor"
+    spectrum: Spectrum
     means: "torch.Tensor"
-    log_prior: "torch.Tensor"
+    counts: "torch.Tensor"
+    trace: float
+    free: int
 
     @classmethod
-    def of(cls, stats: Statistics) -> "Within":
-        """Decompose once, for every shrinkage.
+    def of(cls, spectrum: Spectrum) -> "Within":
+        """Where each class has a single row nothing varies within classes; then the total scatter takes its place."""
+        counts = (spectrum.level * spectrum.n).round()
+        means = spectrum.cross / counts.clamp(min=1.0)
+        total = float(spectrum.values.sum())
+        trace = total - float((counts * (means**2).sum(dim=0)).sum())
+        free = spectrum.n - int((counts > 0).sum())
+        if free < 1 or trace <= 1e-9 * total:
+            return cls(spectrum, means, counts * 0.0, total, max(spectrum.n - 1, 1))
+        return cls(spectrum, means, counts, trace, free)
 
-        Where each class has a single row nothing varies within classes; then the total covariance takes its place.
+    def solution(self, shrinkage: float, d: int) -> Solution:
+        """Weight and bias at one shrinkage.
+
+        With `M = means`, `P = (a values + b)^-1`, `K = M^T P M` and `R` the roots of the counts:
+        `(P^-1 - a M R R M^T)^-1 M = P M (I + a R (I - a R K R)^-1 R K)`. A class without rows counts as half a row in the prior.
         """
         import torch
 
-        means = stats.cross / stats.targets.clamp(min=1.0)[:, None]
-        scatter = stats.gram - means.T @ (means * stats.targets[:, None])
-        free = stats.n - int((stats.targets > 0).sum())
-        total = float(torch.trace(stats.gram))
-        if free < 1 or float(torch.trace(scatter)) <= 1e-9 * total:
-            centre = stats.rows / stats.n
-            scatter, free = stats.gram - stats.n * torch.outer(centre, centre), max(stats.n - 1, 1)
-        values, vectors = torch.linalg.eigh(scatter / free)
-        shares = stats.targets.clamp(min=0.5) / stats.n
-        return cls(values.clamp(min=0.0), vectors, means @ vectors, torch.log(shares))
-
-    def solution(self, shrinkage: float, d: int) -> Solution:
-        """Weight and bias at one shrinkage."""
-        level = float(self.values.sum()) / d
-        spread = (1 - shrinkage) * self.values + shrinkage * (level if level > 0 else 1.0)
-        weight = self.means / spread
-        bias = self.log_prior - 0.5 * (weight * self.means).sum(dim=1)
-        return (self.vectors @ weight.T).cpu().numpy(), bias.cpu().numpy()
+        at = self.spectrum
+        level = self.trace / self.free / d
+        a, b = (1 - shrinkage) / self.free, shrinkage * (level if level > 0 else 1.0)
+        near, root = self.means / (a * at.values + b)[:, None], self.counts.sqrt()[:, None]
+        inner = self.means.T @ near
+        system = torch.eye(len(root), dtype=root.dtype, device=root.device) - a * (root * inner * root.T)
+        own = near + near @ (a * root * torch.linalg.solve(system, root * inner))
+        weight = at.vectors @ own
+        prior = torch.log((at.level * at.n).round().clamp(min=0.5) / at.n)
+        bias = prior - 0.5 * (self.means * own).sum(dim=0) - at.mean @ weight
+        return weight.cpu().numpy(), bias.cpu().numpy()
 
 
 PLUGIN = Lda()

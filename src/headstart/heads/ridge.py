@@ -18,7 +18,7 @@ from headstart.heads.family import Family, Point, Solution, linear_head, linear_
 from headstart.heads.fitted import Head
 from headstart.heads.rows import arithmetic
 from headstart.heads.selection import SelfFitting
-from headstart.heads.statistics import Statistics, Study
+from headstart.heads.statistics import Spectrum, Study
 
 if TYPE_CHECKING:
     import torch
@@ -60,58 +60,29 @@ class Ridge(SelfFitting, Family):
     def path(self, study: Study) -> Iterator[Point]:
         """All penalties from one eigendecomposition a fold."""
         penalties = PENALTIES if self.penalty is None else (positive(self.penalty, recipe=self.name, option="penalty"),)
-        with arithmetic(study.decomposition_flops):
-            spectra = [Spectrum.of(study.training(number)) for number in range(len(study.parts))]
         for penalty in penalties:
             with arithmetic(study.solution_flops):
-                solutions = [spectrum.solution(penalty, study.d) for spectrum in spectra]
+                solutions = [_solution(spectrum, penalty, study.d) for spectrum in study.spectra]
             yield linear_point(study, recipe=replace(self, penalty=penalty), solutions=solutions)
 
     def solve(self, study: Study) -> Head:
         """The head on all rows."""
-        with arithmetic(study.decomposition_flops):
-            penalty = positive(self.penalty, recipe=self.name, option="penalty")
-            solution = Spectrum.of(study.training(None)).solution(penalty, study.d)
+        penalty = positive(self.penalty, recipe=self.name, option="penalty")
+        with arithmetic(study.solution_flops):
+            solution = _solution(study.spectrum, penalty, study.d)
         return linear_head(study, solution)
 
 
-@dataclass(frozen=True)
-class Spectrum:
-    """Eigenvalues and eigenvectors of the centred Gram matrix, and the targets in them.
+def _solution(spectrum: Spectrum, penalty: float, d: int) -> Solution:
+    """Weight and bias at one penalty."""
+    weight = spectrum.vectors @ (spectrum.cross * _inverse(spectrum, penalty, d)[:, None])
+    return weight.cpu().numpy(), (spectrum.level - spectrum.mean @ weight).cpu().numpy()
 
-    Attributes:
-        values: (r,) eigenvalues, at least 0.
-        vectors: (r, r) eigenvectors in columns.
-        targets: (r, k) centred cross products in the eigenvectors' coordinates.
-        mean: (r,) mean row.
-        level: (k,) mean coded target.
-    """
 
-    values: "torch.Tensor"
-    vectors: "torch.Tensor"
-    targets: "torch.Tensor"
-    mean: "torch.Tensor"
-    level: "torch.Tensor"
-
-    @classmethod
-    def of(cls, stats: Statistics) -> "Spectrum":
-        """Decompose once, for every penalty."""
-        import torch
-
-        mean, level = stats.rows / stats.n, stats.targets / stats.n
-        values, vectors = torch.linalg.eigh(stats.gram - stats.n * torch.outer(mean, mean))
-        cross = stats.cross - torch.outer(level, stats.rows)
-        return cls(values.clamp(min=0.0), vectors, vectors.T @ cross.T, mean, level)
-
-    def solution(self, penalty: float, d: int) -> Solution:
-        """Weight and bias at one penalty."""
-        weight = self.vectors @ (self.targets * self.inverse(penalty, d)[:, None])
-        return weight.cpu().numpy(), (self.level - self.mean @ weight).cpu().numpy()
-
-    def inverse(self, penalty: float, d: int) -> "torch.Tensor":
-        """1 / (eigenvalue + penalty), in units of the mean eigenvalue; rows without any spread give 0."""
-        level = float(self.values.sum()) / d
-        return 1.0 / (self.values + penalty * level) if level > 0 else self.values * 0.0
+def _inverse(spectrum: Spectrum, penalty: float, d: int) -> "torch.Tensor":
+    """1 / (eigenvalue + penalty), in units of the mean eigenvalue; rows without any spread give 0."""
+    level = float(spectrum.values.sum()) / d
+    return 1.0 / (spectrum.values + penalty * level) if level > 0 else spectrum.values * 0.0
 
 
 def uneven(study: Study) -> float:
@@ -129,19 +100,19 @@ def leave_one_out(study: Study, penalties: tuple[float, ...]) -> Float[np.ndarra
     The residual without row i is `(y - yhat) / (1 - h_i)` with `h = sum_j u_ij^2 / (e_j + penalty) + 1/n`. A penalty at which some
     row alone decides its fit (1 - h below 1e-9) gets infinite errors. For values the error is the squared error itself.
     """
+    spectrum = study.spectrum
     with arithmetic(study.decomposition_flops):
-        spectrum = Spectrum.of(study.training(None))
         sums = np.zeros((len(penalties), 2))
         for part, z in study.rows.chunks(beside=study.d + 3 * study.k):
             u = (z.double() - spectrum.mean) @ spectrum.vectors
             y = study.codes(part).double()
             for i, penalty in enumerate(penalties):
-                inverse = spectrum.inverse(penalty, study.d)
+                inverse = _inverse(spectrum, penalty, study.d)
                 free = 1.0 - (u * u) @ inverse - 1.0 / len(study.rows)
                 if float(free.min()) < 1e-9:
                     sums[i] = np.inf
                     continue
-                residual = (y - spectrum.level - u @ (spectrum.targets * inverse[:, None])) / free[:, None]
+                residual = (y - spectrum.level - u @ (spectrum.cross * inverse[:, None])) / free[:, None]
                 squared = float((residual**2).sum())
                 sums[i] += (_errors(y, y - residual, study.link) if study.link != "identity" else squared, squared)
     return np.asarray(sums / len(study.rows))

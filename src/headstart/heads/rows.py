@@ -69,7 +69,7 @@ class Rows:
 
     Attributes:
         x: (n, d) raw rows.
-        mean: (d,) float64.
+        mean: (d,) float64; of float32 precision where the rows are, so that taking it off a row near it loses nothing.
         scale: root of the mean squared distance from the mean; 1.0 where all rows are equal.
         basis: (d, r) float64 with orthonormal columns, or None where the space is not rotated.
         device: where tensors are made.
@@ -97,8 +97,10 @@ class Rows:
 
         if self.resident is not None:
             return self.resident[rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)]
-        z = torch.from_numpy((np.asarray(self.x[rows], dtype=np.float64) - self.mean) / self.scale).to(self.device)
-        return (z if self.basis is None else z @ torch.from_numpy(self.basis).to(self.device)).float()
+        z = _centred(self.x[rows], self.mean, self.device)
+        if self.basis is not None:
+            z = z.double() @ torch.from_numpy(self.basis).to(self.device)
+        return z.div_(self.scale).float()
 
     def chunks(self, *, beside: int = 0) -> Iterator[tuple[slice, "torch.Tensor"]]:
         """All rows, in order, a slice at a time.
@@ -151,16 +153,29 @@ def prepare_rows(x: Float[np.ndarray, "n d"]) -> Rows:
 
 def _moments(x: np.ndarray) -> tuple[np.ndarray, float]:
     """Mean, and the root of the mean squared distance from it, in two passes."""
+    import torch
+
     total = np.zeros(x.shape[1])
     for part in slices(*x.shape):
-        total += np.asarray(x[part], dtype=np.float64).sum(axis=0)
+        total += x[part].sum(axis=0, dtype=np.float64)
     if not np.isfinite(total).all():
         _refuse_unfinite(x)
-    mean = total / x.shape[0]
-    squared = sum(float(((np.asarray(x[part], dtype=np.float64) - mean) ** 2).sum()) for part in slices(*x.shape))
+    mean = np.asarray(total / x.shape[0], dtype=np.result_type(x.dtype, np.float32)).astype(np.float64)
+    squared = 0.0
+    for part in slices(*x.shape):
+        squared += float(torch.linalg.vector_norm(_centred(x[part], mean, "cpu"), dtype=torch.float64)) ** 2
     scale = float(np.sqrt(squared / x.shape[0]))
     magnitude = float(np.linalg.norm(mean))
     return mean, scale if scale > 1e-12 * magnitude and scale > 0 else 1.0
+
+
+def _centred(x: np.ndarray, mean: np.ndarray, device: str) -> "torch.Tensor":
+    """Rows less the mean: in float32 where they are no finer, else in float64."""
+    import torch
+
+    kind = np.result_type(x.dtype, np.float32)
+    rows = torch.from_numpy(np.array(x, dtype=kind)).to(device)
+    return rows.sub_(torch.from_numpy(mean.astype(kind)).to(device))
 
 
 def _refuse_unfinite(x: np.ndarray) -> None:

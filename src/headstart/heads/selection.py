@@ -164,11 +164,11 @@ def fit_alone(
     Raises:
         FitError: no head can be fitted from these rows and targets.
     """
-    if isinstance(recipe, Family) and (_is_settled(recipe) or groups is None):
+    if isinstance(recipe, Family) and (recipe.settled or groups is None):
         _families(recipe, y.task)
         study = make_study(x, y, seed=seed)
         settled = recipe.alone(study)
-        if _is_settled(settled):
+        if settled.settled:
             return settled.solve(study)
     fold = folds(y.values, task=y.task, groups=groups, seed=seed)
     return select(x, y, fold=fold, recipe=recipe, groups=groups, seed=seed).head
@@ -180,10 +180,6 @@ class SelfFitting(HeadRecipe):
     def fit(self, x: Float[np.ndarray, "n d"], y: Targets, *, groups: np.ndarray | None = None, seed: int = 0) -> Head:
         """Fit on raw rows; open options, where there are any, are chosen within these rows."""
         return fit_alone(x, y, recipe=self, groups=groups, seed=seed)
-
-
-def _is_settled(recipe: HeadRecipe) -> bool:
-    return all(value is not None for value in vars(recipe).values())
 
 
 def _families(recipe: HeadRecipe | None, task: str) -> tuple[tuple[HeadRecipe, ...], bool]:
@@ -208,10 +204,17 @@ def _walk(family: HeadRecipe, study: Study, *, groups: np.ndarray | None, seed: 
         losses, accuracy, temperature = _judge(point, study)
         tried.append(_Tried(point, family, losses, accuracy, temperature, time.perf_counter() - began))
         began = time.perf_counter()
-        best = min(range(len(tried)), key=lambda i: tried[i].loss)
-        if patience and len(tried) - 1 - best >= patience:
+        if patience and _is_over(tried, patience):
             break
     return tried
+
+
+def _is_over(tried: list[_Tried], patience: int) -> bool:
+    """Whether a path has passed its best: the last one is clearly worse, or as many as its patience are worse at all."""
+    best = min(range(len(tried)), key=lambda i: tried[i].loss)
+    lost = tried[-1].loss - tried[best].loss
+    clearly = lost > paired_standard_error(tried[-1].losses, tried[best].losses)
+    return best < len(tried) - 1 and (clearly or len(tried) - 1 - best >= patience)
 
 
 def _judge(point: Point, study: Study) -> tuple[np.ndarray, float | None, float]:

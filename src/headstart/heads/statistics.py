@@ -1,11 +1,12 @@
 """One pass over the rows, and with it every closed-form head of every fold.
 
 For each fold: how many rows, their sum, their Gram matrix and their products with the targets. The statistics of the rows outside
-a fold are the total less the fold's, so K-fold cross-validation costs K eigendecompositions and no second pass.
+a fold are the total less the fold's, so K-fold cross-validation costs K eigendecompositions and no second pass. All closed-form
+families share these.
 """
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 EXACT_FLOPS = 5e10
 """Up to so many operations the products are made in float64; past them in float32 per chunk, summed in float64."""
 
-SAMPLED_ROWS = 50_000
-SAMPLED_SCORES = 20_000_000
-"""Candidates are compared on at most so many rows, and at most so many scores each."""
+SAMPLED_ROWS = (5_000, 50_000)
+SAMPLED_SCORES = 1_000_000
+"""Candidates are compared on about so many scores each, and on rows between these numbers."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,37 @@ class Statistics:
             self.targets - other.targets,
             self.cross - other.cross,
         )
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The centred Gram matrix of a set of rows in its eigenvectors, with the targets in them: ridge and LDA at every strength.
+
+    Attributes:
+        n: how many rows.
+        values: (r,) eigenvalues, at least 0.
+        vectors: (r, r) eigenvectors in columns.
+        cross: (r, k) centred cross products in the eigenvectors' coordinates.
+        mean: (r,) mean row.
+        level: (k,) mean coded target: class shares where the link is softmax.
+    """
+
+    n: int
+    values: "torch.Tensor"
+    vectors: "torch.Tensor"
+    cross: "torch.Tensor"
+    mean: "torch.Tensor"
+    level: "torch.Tensor"
+
+    @classmethod
+    def of(cls, stats: Statistics) -> "Spectrum":
+        """Decompose once, for every strength of every closed-form family."""
+        import torch
+
+        mean, level = stats.rows / stats.n, stats.targets / stats.n
+        values, vectors = torch.linalg.eigh(stats.gram - stats.n * torch.outer(mean, mean))
+        cross = stats.cross - torch.outer(level, stats.rows)
+        return cls(stats.n, values.clamp(min=0.0), vectors, vectors.T @ cross.T, mean, level)
 
 
 @dataclass(frozen=True)
@@ -110,6 +142,18 @@ class Study:
         """Operations in turning one candidate back from eigenvectors."""
         return 2.0 * self.rows.width**2 * self.k
 
+    @cached_property
+    def spectra(self) -> tuple[Spectrum, ...]:
+        """The spectrum of the rows outside each fold, decomposed when first asked for."""
+        with arithmetic(self.decomposition_flops):
+            return tuple(Spectrum.of(self.training(number)) for number in range(len(self.parts)))
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The spectrum of all rows, decomposed when first asked for."""
+        with arithmetic(self.decomposition_flops):
+            return Spectrum.of(self.total)
+
     def training(self, held_out: int | None) -> Statistics:
         """The statistics of all rows, or of those outside one fold."""
         return self.total if held_out is None else self.total - self.parts[held_out]
@@ -151,7 +195,7 @@ def make_study(x: np.ndarray, y: Targets, *, fold: Int[np.ndarray, "n"] | None =
     rows, link = prepare_rows(x), TASKS.get(y.task).link
     n, k = len(rows), max(1, len(y.labels))
     numbers = np.zeros(n, dtype=np.int64) if fold is None else np.unique(fold, return_inverse=True)[1].astype(np.int64)
-    limit = max(1, min(SAMPLED_ROWS, SAMPLED_SCORES // k))
+    limit = int(np.clip(SAMPLED_SCORES // k, *SAMPLED_ROWS))
     sample = np.arange(n) if n <= limit else np.sort(np.random.default_rng(seed).choice(n, limit, replace=False))
     values = link == "identity"
     scaling = (float(y.values.mean()), float(y.values.std()) or 1.0) if values else (0.0, 1.0)

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from headstart.model.judge import Judge
 from headstart.model.manifest import Manifest
 from headstart.model.precision import PrecisionChange
 
 
-def card(manifest: Manifest) -> str:
+def card(manifest: Manifest, judge: Judge | None) -> str:
     """The card as Markdown: what the model is, what was measured and on what, and what to know before using it."""
     fit = manifest.fit
     sections = [
@@ -15,9 +16,10 @@ def card(manifest: Manifest) -> str:
         _summary(manifest),
         "## Measured",
         _measured(manifest),
-        "## How it was made",
-        _made(manifest),
     ]
+    if judge is not None:
+        sections += ["## What it says of its own answers", _judge(judge)]
+    sections += ["## How it was made", _made(manifest)]
     if fit["warnings"]:
         sections += ["## Read before trusting it", "\n".join(f"* {_escape(warning)}" for warning in fit["warnings"])]
     sections += ["## Use", _use(manifest), "## Licence of the backbone's weights", _licence(manifest)]
@@ -55,13 +57,29 @@ def _measured(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
+def _judge(judge: Judge) -> str:
+    facts = []
+    if judge.sentence:
+        facts.append(f"Its {judge.sentence}, out of fold")
+    if judge.outliers is not None and judge.neighbours is not None:
+        facts.append(
+            f"It tells what is unlike its training data: the {100 * (1 - judge.outliers.threshold):.3g} % of samples like these that are "
+            "most unlike the others count as outliers too"
+        )
+        facts.append(
+            f"For that it holds the rows and the names, such as paths of files, of {len(judge.neighbours.ids):,} training samples; "
+            "it holds no sample itself"
+        )
+    return "\n".join(f"* {fact}" for fact in facts)
+
+
 def _made(manifest: Manifest) -> str:
     fit, spec = manifest.fit, manifest.backbone["specs"][0]
     facts = [
         f"Preparation: `{spec['prepare']}`",
         f"Readout: layer `{spec['layer'] or 'default'}`, pooling `{spec['pooling']}`, {spec['dim']} numbers a sample",
         _precision(manifest),
-        f"Temperature {manifest.temperature:.4g}, fitted on out-of-fold scores; decision rule: {manifest.rule}",
+        f"Temperature {manifest.temperature:.4g}, fitted on out-of-fold scores and carried over to the head that saw all samples; decision rule: {manifest.rule}",
         f"Samples: {', '.join(f'{count:,} {part}' for part, count in fit['n'].items() if count)}",
         (
             f"Made on {manifest.created} with headstart {manifest.headstart} "

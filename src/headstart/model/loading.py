@@ -18,7 +18,8 @@ from headstart.core.spec import BackboneSpec
 from headstart.data.preparation import Batch
 from headstart.data.reading import ReadOptions
 from headstart.heads.fitted import Head, Layer, Linear, Mlp, Neighbours
-from headstart.model import json_types, listing, probe
+from headstart.model import json_types, judge_files, listing, probe
+from headstart.model.judge import Judge
 from headstart.model.manifest import ASSETS, NAME, RULE, Manifest
 from headstart.model.model import Model
 from headstart.model.precision import runnable
@@ -70,6 +71,7 @@ def _load(source: Path, module: "torch.nn.Module | None") -> Model:
     _check_task(manifest)
     head = _head(source, manifest, dim=sum(spec.dim for spec in specs))
     split = _split(source)
+    judge = _judge(source, manifest, dim=sum(spec.dim for spec in specs))
     backbone = _backbone(source, manifest, specs, module)
     model = Model(
         backbone=backbone,
@@ -81,7 +83,9 @@ def _load(source: Path, module: "torch.nn.Module | None") -> Model:
         split=split,
         report=report,
         fitted_precision=specs[0].precision,
+        judge=judge,
     )
+    model.check_judge()
     _probe(source, manifest, model)
     return model
 
@@ -136,6 +140,13 @@ def _split(source: Path) -> SplitRecord:
     if not split.is_valid():
         raise ModelError(f"{path.name} does not hold distinct sorted digests, each with the parts that it was in")
     return split
+
+
+def _judge(source: Path, manifest: Manifest, *, dim: int) -> Judge | None:
+    conformal, outlier, found = manifest.conformal, manifest.outlier, {}
+    if outlier is not None:
+        found = _tensors(source / judge_files.NAME, judge_files.expected(outlier, dim=dim))
+    return judge_files.build(conformal, outlier, found=found, k=len(manifest.labels))
 
 
 def _tensors(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> dict[str, np.ndarray]:
@@ -213,10 +224,8 @@ def _check_task(manifest: Manifest) -> None:
         raise ModelError(f"the model's task is {manifest.task!r}, and this headstart knows {', '.join(TASKS.names())}")
     if TASKS.get(manifest.task).link != manifest.head["link"] or manifest.fit["task"] != manifest.task:
         raise ModelError(f"the model's head or fit does not belong to its task, {manifest.task}")
-    if manifest.rule != RULE or manifest.conformal is not None or manifest.outlier is not None:
-        raise ModelError(
-            "the model carries a decision rule or a judge that this version does not know; install a newer headstart"
-        )
+    if manifest.rule != RULE:
+        raise ModelError("the model carries a decision rule that this version does not know; install a newer headstart")
 
 
 def _reading(value: Mapping[str, Any]) -> ReadOptions:

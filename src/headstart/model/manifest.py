@@ -14,6 +14,7 @@ from headstart.core.errors import ModelError
 from headstart.data.modalities import MODALITIES
 from headstart.heads.fitted import ACTIVATIONS, LINKS, MOST_LAYERS
 from headstart.model import json_types as kinds
+from headstart.model import judge_files
 
 # 0 until the format is frozen as 1; docs/format.md is normative.
 FORMAT = 0
@@ -96,6 +97,7 @@ class Manifest:
         _check_head(manifest.head)
         _check_labels(manifest)
         _check_prior(manifest)
+        _check_judge(manifest)
         if not manifest.temperature > 0:
             raise ModelError(f"the model's temperature has to be above 0, and is {manifest.temperature}")
         if len(manifest.inputs) != 1 or manifest.inputs[0]["modality"] not in MODALITIES.names():
@@ -199,6 +201,11 @@ def _check_prior(manifest: Manifest) -> None:
     total = math.fsum(prior)
     if manifest.head["link"] == "softmax" and abs(total - 1) > _PRIOR_TOLERANCE:
         raise ModelError(f"the model's prior has to add up to 1, and adds up to {total:.6g}")
+
+
+def _check_judge(manifest: Manifest) -> None:
+    link, k = manifest.head["link"], len(manifest.labels)
+    judge_files.check(manifest.conformal, manifest.outlier, k=k, link=link, files=manifest.files)
 
 
 _TYPES: dict[str, kinds.Kind] = {

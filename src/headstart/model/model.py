@@ -10,16 +10,18 @@ import pyarrow.compute as pc
 from jaxtyping import Float
 
 from headstart.backbones.backbone import Backbone
-from headstart.core.errors import DataError, UsageError, suggest
+from headstart.core.errors import DataError, ModelError, UsageError, suggest
 from headstart.core.features import Features
 from headstart.core.progress import Progress, silent
 from headstart.data.reading import ReadOptions
 from headstart.data.samples import Samples
+from headstart.evaluation.judgement import NOTHING
 from headstart.features.choosing import AUTO, choose
 from headstart.features.engines import ENGINES
 from headstart.features.extraction import Extraction, embed, extract
 from headstart.heads.fitted import Head
 from headstart.model.items import Items, to_evaluate, to_predict
+from headstart.model.judge import Bond, Judge, Judging, Verdict, judged
 from headstart.model.precision import run_at
 from headstart.model.reports import EvaluationReport, FitReport
 from headstart.model.saving import save
@@ -41,6 +43,7 @@ class Model:
         split: which samples it was fitted and evaluated on, by content digest.
         report: what the fit understood, chose and measured.
         fitted_precision: the precision of the rows that the head was fitted on. `backbone` may run at another one.
+        judge: what judges its predictions; None for a model that carries none.
     """
 
     backbone: Backbone
@@ -52,6 +55,7 @@ class Model:
     split: SplitRecord
     report: FitReport
     fitted_precision: str
+    judge: Judge | None = None
 
     @property
     def task(self) -> str:
@@ -102,7 +106,47 @@ class Model:
             )
         return TASKS.get(self.task).predict(self.head.scores(join(several)), self.temperature)
 
-    def predict(self, items: Items, *, engine: str = AUTO, progress: Progress = silent) -> list[dict[str, Any]]:
+    @property
+    def bond(self) -> Bond:
+        """What a judge of this model has to have been fitted for."""
+        specs = self.backbone.specs
+        return Bond.of(self.head, temperature=self.temperature, specs=specs, precision=self.fitted_precision)
+
+    def check_judge(self) -> None:
+        """Refuse a judge that was fitted for another head, temperature or backbone than this model has.
+
+        Raises:
+            ModelError: its word would be worth nothing.
+        """
+        if self.judge is not None and not self.judge.fits(self.bond):
+            raise ModelError(
+                "the model's judge was fitted for another head, temperature or backbone than it has now:"
+                " change these with Model.with_head, or fit the model again"
+            )
+
+    def verdict(
+        self, x: Float[np.ndarray, "n d"], predicted: Float[np.ndarray, "n k"], *, judging: Judging = Judging()
+    ) -> Verdict | None:
+        """What the model's judge says of its predictions; None for a model that carries none.
+
+        Args:
+            x: rows that this model's backbone made.
+            predicted: what the model answers for them, as `probabilities` returns it.
+            judging: when to abstain, and how sets are made.
+
+        Raises:
+            ModelError: the judge was fitted for another head, temperature or backbone.
+            UsageError: there is no such occasion to abstain.
+        """
+        judging.check()
+        self.check_judge()
+        if self.judge is None:
+            return None
+        return self.judge.verdict(x, predicted, labels=self.labels, judging=judging)
+
+    def predict(
+        self, items: Items, *, judging: Judging = Judging(), engine: str = AUTO, progress: Progress = silent
+    ) -> list[dict[str, Any]]:
         """One prediction for each item, in order, as docs/json.md states it; `{"input", "error"}` for one that cannot be read.
 
         Nothing is looked up in the feature store and nothing is kept there.
@@ -110,23 +154,27 @@ class Model:
         Args:
             items: files, a folder or a table, labelled or not, or `Samples`. For a text model a `str` is the text itself and a `Path`
                 is a file. What the reader of a folder or table left out comes last.
+            judging: when to give no answer but the reason, and how sets are made.
             engine: what runs the backbone, such as `openvino`; `auto` chooses.
             progress: stage `extract`, in samples.
 
         Raises:
             DataError: the items are of another modality, or a folder or table cannot be used.
-            UsageError: there is no such engine, or it cannot run the backbone here.
+            UsageError: there is no such engine, or it cannot run the backbone here; or the model is to abstain and cannot judge.
         """
         check_engine(self.backbone, engine)
+        self._check_judging(judging)
         samples = to_predict(items, modality=self.modality, reading=self.reading)
         self._check_modality(samples)
         extraction = embed(self.backbone, samples, engine=engine, progress=progress)
         task = TASKS.get(self.task)
         predicted = self.probabilities(extraction.features)
+        verdict = self.verdict(join(extraction.features), predicted, judging=judging)
         answers: list[dict[str, Any]] = [{} for _ in range(len(samples))]
         ids = samples.ids
         for row, position in enumerate(extraction.kept):
-            answer = task.prediction(predicted[row], self.labels)
+            said = NOTHING if verdict is None else verdict.judgement(row)
+            answer = task.prediction(predicted[row], self.labels, judgement=said)
             answers[position] = {"input": ids[position], **answer, "truncated": int(position) in extraction.cut}
         reasons = {each.input: each.reason for each in extraction.skipped}
         answers = [answer or {"input": ids[i], "error": reasons[ids[i]]} for i, answer in enumerate(answers)]
@@ -171,11 +219,16 @@ class Model:
             )
         task = TASKS.get(self.task)
         targets = task.encode(samples.take(kept[chosen]).table.column("target"), self.labels or None)
-        scores = self.head.scores(join(extraction.features)[chosen])
+        rows = join(extraction.features)[chosen]
+        predicted = task.predict(self.head.scores(rows), self.temperature)
+        verdict = self.verdict(rows, predicted, judging=Judging(abstain="any"))
         return EvaluationReport(
             n=len(chosen),
             part=chosen_part,
-            metrics=task.metrics(targets, task.predict(scores, self.temperature)),
+            metrics=task.metrics(targets, predicted),
+            judged=None
+            if verdict is None
+            else judged(verdict, targets.values, outcomes=task.outcomes(targets, predicted)),
             skipped=samples.skipped + extraction.skipped,
             left_out=len(kept) - len(chosen),
             in_sample=in_sample,
@@ -215,9 +268,22 @@ class Model:
         """
         return save(self, Path(path), by_reference=by_reference)
 
-    def with_head(self, head: Head, temperature: float) -> "Model":
-        """The same model with another head and its temperature."""
-        return replace(self, head=head, temperature=temperature)
+    def with_head(self, head: Head, temperature: float, *, judge: Judge | None = None) -> "Model":
+        """The same model with another head, the temperature that was fitted to it, and a judge.
+
+        Without a new judge, the old one keeps what it knows of rows alone; its sets or intervals belong to the old head and go.
+        """
+        kept = None if self.judge is None or self.judge.outliers is None else self.judge.without_sets()
+        changed = replace(self, head=head, temperature=temperature, judge=judge or kept)
+        changed.check_judge()
+        return changed
+
+    def _check_judging(self, judging: Judging) -> None:
+        judging.check()
+        if judging.abstain and self.judge is None:
+            raise UsageError(
+                "this model carries no judge and cannot tell when to abstain: fit it again with this version of headstart"
+            )
 
     def _check_modality(self, samples: Samples) -> None:
         if samples.modality != self.modality:

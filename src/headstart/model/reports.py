@@ -36,6 +36,7 @@ class FitReport:
         notes: how the data was understood, one sentence each.
         warnings: what a person should read before trusting the model.
         precision: what another precision would change; None where there is none to compare with, or nothing could be measured.
+        findings: what the data gate found, the worst first: `kind`, `severity`, `count` and `sentence` of each.
     """
 
     task: str
@@ -56,6 +57,7 @@ class FitReport:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     precision: PrecisionChange | None = None
+    findings: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self, model: str | None = None) -> dict[str, Any]:
         """The object that `headstart fit --json` prints (docs/json.md); `model` is the directory, where there is one."""
@@ -79,6 +81,7 @@ class FitReport:
             "candidates": [dict(candidate) for candidate in self.candidates],
             "notes": list(self.notes),
             "warnings": list(self.warnings),
+            "findings": [dict(finding) for finding in self.findings],
         }
 
     @classmethod
@@ -89,6 +92,7 @@ class FitReport:
             ModelError: a key is missing or unknown, or a value has another type.
         """
         expected = set(cls.__dataclass_fields__) | {"model"}
+        value = {"findings": [], **value} if isinstance(value, dict) else value  # models from before the data gate
         if not isinstance(value, dict) or set(value) != expected:
             raise ModelError(f"the manifest's fit has the keys {', '.join(sorted(expected))}; this one differs")
         wrong = kinds.wrong_keys(value, _KINDS)
@@ -110,12 +114,20 @@ class FitReport:
             notes=tuple(value["notes"]),
             warnings=tuple(value["warnings"]),
             precision=None if value["precision"] is None else PrecisionChange(**value["precision"]),
+            findings=tuple(value["findings"]),
             extracted=value["extracted"],
             cached=value["cached"],
             skipped=(),
             metrics={name: Estimate(**figure) for name, figure in value["metrics"].items()},
             out_of_fold={name: Estimate(**figure) for name, figure in value["out_of_fold"].items()},
         )
+
+
+def is_finding(value: Any) -> bool:
+    """Whether a value is what the data gate writes of one finding."""
+    if not isinstance(value, dict) or set(value) != {"kind", "severity", "count", "sentence"}:
+        return False
+    return kinds.is_count(value["count"]) and all(kinds.is_text(value[key]) for key in ("kind", "severity", "sentence"))
 
 
 _FIGURES = kinds.map_of(kinds.record(("value", "low", "high"), kinds.is_number))
@@ -138,6 +150,7 @@ _KINDS: dict[str, kinds.Kind] = {
     "candidates": kinds.list_of(kinds.map_of(kinds.either(kinds.is_null, kinds.is_text, kinds.is_number))),
     "notes": kinds.list_of(kinds.is_text),
     "warnings": kinds.list_of(kinds.is_text),
+    "findings": kinds.list_of(is_finding),
     "precision": kinds.either(kinds.is_null, is_change),
 }
 
@@ -156,6 +169,7 @@ class EvaluationReport:
         notes: how the data was understood, one sentence each.
         warnings: what a person should read before trusting the figures.
         seconds: what took how long.
+        judged: what the model's judge is worth on these samples; None for a model that carries none.
     """
 
     n: int
@@ -167,6 +181,7 @@ class EvaluationReport:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    judged: Mapping[str, Estimate] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object that `headstart evaluate --json` prints (docs/json.md)."""
@@ -174,6 +189,7 @@ class EvaluationReport:
             "n": self.n,
             "part": self.part,
             "metrics": metrics_json(self.metrics),
+            "judged": None if self.judged is None else metrics_json(self.judged),
             "skipped": skipped_json(self.skipped),
             "left_out": self.left_out,
             "in_sample": self.in_sample,

@@ -18,7 +18,7 @@ from headstart.core.digests import of_tensors
 from headstart.core.errors import HeadstartError, ModelError
 from headstart.core.files import whole_directory
 from headstart.heads.fitted import Head, Linear, Mlp, Neighbours
-from headstart.model import listing, probe
+from headstart.model import judge_files, listing, probe
 from headstart.model.card import card
 from headstart.model.manifest import ASSETS, FORMAT, KIND, NAME, RULE, Manifest, content, parse
 
@@ -96,9 +96,10 @@ def save(model: "Model", target: Path, *, by_reference: bool) -> Path:
 
     Raises:
         ModelError: something that is no headstart model is at `target`, nothing can be written there, or by reference the backbone
-            does not open by its name. A model that was there before stays as it was.
+            does not open by its name; or its judge was fitted for another head. A model that was there before stays as it was.
     """
     refuse_if_not_ours(target)
+    model.check_judge()
     model = model.at(model.fitted_precision)
     if by_reference:
         _check_reference(model.backbone)
@@ -116,6 +117,8 @@ def _write(model: "Model", folder: Path, *, by_reference: bool) -> None:
     """Write every file of the model into an empty folder."""
     save_file(_head_tensors(model.head), folder / "head.safetensors")
     save_file({"digests": model.split.digests, "parts": model.split.parts}, folder / "split.safetensors")
+    if judged := judge_files.tensors(model.judge):
+        save_file(judged, folder / judge_files.NAME)
     batch, rows = probe.make(model.backbone)
     probes = {"values": batch.values, "lengths": batch.lengths}
     save_file(
@@ -129,7 +132,7 @@ def _write(model: "Model", folder: Path, *, by_reference: bool) -> None:
     for name, asset in model.backbone.preparation.assets.items():
         (folder / ASSETS / name).write_bytes(asset)
     manifest = _describe(model, by_reference=by_reference)
-    (folder / "README.md").write_text(card(manifest), encoding="utf-8", newline="\n")
+    (folder / "README.md").write_text(card(manifest, model.judge), encoding="utf-8", newline="\n")
     listed = dataclasses.replace(manifest, files=listing.digests(folder))
     (folder / NAME).write_bytes(listed.to_bytes())
 
@@ -153,6 +156,7 @@ def _describe(model: "Model", *, by_reference: bool) -> Manifest:
     architecture = model.backbone.architecture
     fit = dataclasses.replace(model.report, skipped=()).to_json()
     title = model.backbone.specs[0].title
+    conformal, outlier = judge_files.describe(model.judge)
     return Manifest(
         format=FORMAT,
         kind=KIND,
@@ -175,8 +179,8 @@ def _describe(model: "Model", *, by_reference: bool) -> Manifest:
         prior=None if model.prior is None else list(model.prior),
         rule=RULE,
         temperature=model.temperature,
-        conformal=None,
-        outlier=None,
+        conformal=conformal,
+        outlier=outlier,
         fit=fit,
         licences=[{"of": title, "licence": architecture.licence}] if architecture.licence else [],
         files={},

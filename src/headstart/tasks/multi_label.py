@@ -16,6 +16,7 @@ from headstart.core.errors import DataError
 from headstart.evaluation import metrics
 from headstart.evaluation.calibration import probabilities
 from headstart.evaluation.intervals import Estimate
+from headstart.evaluation.judgement import NOTHING, Judgement
 from headstart.tasks import columns
 from headstart.tasks.task import Targets, Task
 
@@ -63,11 +64,18 @@ class MultiLabel(Task):
         likelihood = np.where(targets.values, predicted, 1.0 - predicted)
         return {"log_loss": metrics.surprise(likelihood).mean(axis=1)}
 
-    def prediction(self, predicted: Float[np.ndarray, "k"], labels: tuple[str, ...]) -> Mapping[str, Any]:
+    def prediction(
+        self, predicted: Float[np.ndarray, "k"], labels: tuple[str, ...], *, judgement: Judgement = NOTHING
+    ) -> Mapping[str, Any]:
         """The labels of probability one half and more, and all probabilities by name."""
         by_name = {label: float(p) for label, p in zip(labels, predicted, strict=True)}
         chosen = [label for label, p in by_name.items() if p >= metrics.THRESHOLD]
-        return {"labels": chosen, "probabilities": by_name, "outlier": None}
+        return {
+            "labels": None if judgement.abstain else chosen,
+            "probabilities": by_name,
+            "outlier": judgement.outlier_json(),
+            "abstain": judgement.abstain or None,
+        }
 
     def summary(self, targets: Targets) -> Mapping[str, int]:
         """How many samples carry each label."""

@@ -1,6 +1,6 @@
 """A number for each sample, such as an age or a price.
 
-The value is the head's score; its interval is part of a later format.
+The value is the head's score; its interval is the judge's.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from headstart.core.errors import DataError
 from headstart.evaluation import metrics
 from headstart.evaluation.calibration import probabilities
 from headstart.evaluation.intervals import Estimate
+from headstart.evaluation.judgement import NOTHING, Judgement
 from headstart.tasks import columns
 from headstart.tasks.task import Targets, Task
 
@@ -64,9 +65,22 @@ class Regression(Task):
         """The absolute error in the target's unit."""
         return {"mae": np.abs(predicted[:, 0] - targets.values)}
 
-    def prediction(self, predicted: Float[np.ndarray, "1"], labels: tuple[str, ...]) -> Mapping[str, Any]:  # noqa: ARG002
-        """The value; the ends of its interval are null until a model carries one."""
-        return {"value": float(predicted[0]), "low": None, "high": None, "outlier": None}
+    def prediction(
+        self,
+        predicted: Float[np.ndarray, "1"],
+        labels: tuple[str, ...],  # noqa: ARG002  (there are none)
+        *,
+        judgement: Judgement = NOTHING,
+    ) -> Mapping[str, Any]:
+        """The value, and the ends of what it may be."""
+        low, high = judgement.interval or (None, None)
+        return {
+            "value": None if judgement.abstain else float(predicted[0]),
+            "low": low,
+            "high": high,
+            "outlier": judgement.outlier_json(),
+            "abstain": judgement.abstain or None,
+        }
 
     def summary(self, targets: Targets) -> Mapping[str, int]:  # noqa: ARG002  (values are not counted)
         """Nothing: values are not counted."""

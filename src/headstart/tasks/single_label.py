@@ -16,6 +16,7 @@ from headstart.core.errors import DataError
 from headstart.evaluation import metrics
 from headstart.evaluation.calibration import probabilities
 from headstart.evaluation.intervals import Estimate
+from headstart.evaluation.judgement import NOTHING, Judgement
 from headstart.tasks import columns
 from headstart.tasks.task import Targets, Task
 
@@ -61,17 +62,19 @@ class SingleLabel(Task):
         hit = (predicted.argmax(axis=1) == targets.values).astype(np.float64)
         return {"accuracy": hit, "log_loss": metrics.surprise(own)}
 
-    def prediction(self, predicted: Float[np.ndarray, "k"], labels: tuple[str, ...]) -> Mapping[str, Any]:
-        """The most probable label with all probabilities by name."""
+    def prediction(
+        self, predicted: Float[np.ndarray, "k"], labels: tuple[str, ...], *, judgement: Judgement = NOTHING
+    ) -> Mapping[str, Any]:
+        """The most probable label with all probabilities by name, and the labels that it may be."""
         best = int(np.argmax(predicted))
         return {
-            "label": labels[best],
+            "label": None if judgement.abstain else labels[best],
             "rule": "most probable",
             "probability": float(predicted[best]),
             "probabilities": {label: float(p) for label, p in zip(labels, predicted, strict=True)},
-            "set": None,
-            "outlier": None,
-            "abstain": None,
+            "set": None if judgement.set is None else list(judgement.set),
+            "outlier": judgement.outlier_json(),
+            "abstain": judgement.abstain or None,
         }
 
     def summary(self, targets: Targets) -> Mapping[str, int]:

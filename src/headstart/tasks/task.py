@@ -10,6 +10,7 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from headstart.evaluation.intervals import Estimate
+from headstart.evaluation.judgement import NOTHING, Judgement
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,10 @@ class Task(ABC):
         """What each sample adds to those metrics that are plain means over samples, by their names; the first decides a comparison."""
 
     @abstractmethod
-    def prediction(self, predicted: Float[np.ndarray, "k"], labels: tuple[str, ...]) -> Mapping[str, Any]:
-        """The JSON of one prediction, without `input`. Keys that a model does not carry are null."""
+    def prediction(
+        self, predicted: Float[np.ndarray, "k"], labels: tuple[str, ...], *, judgement: Judgement = NOTHING
+    ) -> Mapping[str, Any]:
+        """The JSON of one prediction, without `input`. Keys that a model does not carry are null, and so is the answer where it abstains."""
 
     @abstractmethod
     def summary(self, targets: Targets) -> Mapping[str, int]:

@@ -17,22 +17,26 @@ from headstart.backbones.precision import settle
 from headstart.core.errors import DataError, FitError, UsageError
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
-from headstart.data.splits import folds, join_groups
+from headstart.data.splits import folds
 from headstart.evaluation.intervals import Estimate
 from headstart.features.extraction import Extraction, extract
+from headstart.heads.extrapolation import shipped_temperature
+from headstart.heads.fitted import Head
 from headstart.heads.recipe import HeadRecipe
 from headstart.heads.selection import Candidate, Selection, select
 from headstart.heads.selection import check as check_recipe
 from headstart.heads.selection import parse as parse_recipe
+from headstart.model.judge import Judge, fit_judge
 from headstart.model.model import Model, check_engine, check_engine_name, first_reasons, join, truncation
 from headstart.model.precision import measure, run_at
 from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.split_record import SplitRecord
 from headstart.tasks.task import Targets, Task
 from headstart.verbs.fit_data import FitData, FitOptions, prepare
+from headstart.verbs.fit_gate import Gate, findings, open_gate
 
 # What a fit goes through, as its report times it.
-_STAGES = ("open", "features", "head", "measure", "precision")
+_STAGES = ("open", "features", "check", "head", "measure", "judge", "precision", "findings")
 
 
 def fit(
@@ -73,46 +77,47 @@ def fit(
     progress("open", 1, 1)
     opened = time.perf_counter()
     extraction = extract(prepared.samples, chosen, engine=options.engine, progress=progress)
-    rows = _rows(prepared, extraction)
     extracted = time.perf_counter()
+    gate, prepared = open_gate(prepared, extraction, options=options)
+    rows = _rows(prepared, extraction, gate=gate, seed=options.seed)
+    checked = time.perf_counter()
     selection = _select(rows, recipe, seed=options.seed, progress=progress)
+    temperature = _temperature(rows, selection, seed=options.seed)
     selected = time.perf_counter()
-    report = _report(prepared, rows, extraction, selection, chosen)
+    report = _report(prepared, rows, extraction, selection=selection, temperature=temperature, backbone=chosen)
     measured = time.perf_counter()
-    model = Model(
-        backbone=chosen,
-        head=selection.head,
-        labels=rows.train.labels,
-        temperature=selection.temperature,
-        prior=_prior(rows),
-        reading=prepared.reading,
-        split=rows.split,
-        report=report,
-        fitted_precision=chosen.specs[0].precision,
-    )
+    model = _model(prepared, rows, head=selection.head, temperature=temperature, backbone=chosen, report=report)
+    model = replace(model, judge=_judge(model, prepared, rows=rows, selection=selection, options=options))
+    judged = time.perf_counter()
     change, notes = measure(model, prepared.samples.take(rows.in_train), rows=rows.x_train, progress=progress)
     notes = report.notes + _without_place(notes, prepared.samples.source)
-    seconds = _seconds(began, [opened, extracted, selected, measured, time.perf_counter()])
-    return replace(model, report=replace(report, above=above, seconds=seconds, precision=change, notes=notes))
+    compared = time.perf_counter()
+    found = _findings(gate, prepared, rows=rows, model=model, selection=selection, options=options)
+    ends = [opened, extracted, checked, selected, measured, judged, compared, time.perf_counter()]
+    report = replace(report, above=above, seconds=_seconds(began, ends), precision=change, notes=notes, findings=found)
+    return replace(model, report=report)
 
 
 def _seconds(began: float, ends: Sequence[float]) -> dict[str, float]:
     """What each stage took, and all of them together."""
     stages = zip(_STAGES, pairwise([began, *ends]), strict=True)
-    return {name: end - start for name, (start, end) in stages} | {"total": ends[-1] - began}
+    seconds = {name: end - start for name, (start, end) in stages} | {"total": ends[-1] - began}
+    return seconds | {"check": seconds["check"] + seconds.pop("findings")}
 
 
 def _settled(options: FitOptions, backbone: str | BackboneRequest | Backbone | None, target: str | None) -> FitOptions:
     """The options with the shorthands put in.
 
     Raises:
-        UsageError: the seed is none that a generator takes, or there is no such precision or engine.
+        UsageError: the seed is none that a generator takes, the coverage is no share, or there is no such precision or engine.
     """
     if options.precision:
         settle(options.precision, {})
     check_engine_name(options.engine)
     if not 0 <= options.seed < 2**32:
         raise UsageError(f"a seed is a whole number from 0 to 2**32 - 1, and got {options.seed}")
+    if not 0.0 < options.coverage < 1.0:
+        raise UsageError(f"coverage is a share between 0 and 1, such as 0.9, and got {options.coverage}")
     reading = options.reading if target is None else replace(options.reading, target=target)
     return replace(options, backbone=options.backbone if backbone is None else backbone, reading=reading)
 
@@ -123,6 +128,7 @@ class _Rows:
     in_train: np.ndarray  # the positions of the training rows among the samples
     train: Targets
     groups: np.ndarray | None
+    fold: np.ndarray
     x_held: np.ndarray | None
     held: Targets | None
     split: SplitRecord
@@ -149,8 +155,8 @@ def _choose(modality: str, options: FitOptions) -> tuple[Backbone, tuple[str, ..
     return asked, above
 
 
-def _rows(data: FitData, extraction: Extraction) -> _Rows:
-    """Rows, targets and groups by part."""
+def _rows(data: FitData, extraction: Extraction, *, gate: Gate, seed: int) -> _Rows:
+    """Rows, targets, groups and folds by part."""
     samples = data.samples.take(extraction.kept)
     x, digests = join(extraction.features), extraction.features[0].digests
     parts = np.asarray(samples.table.column("split").to_pylist(), dtype=object)
@@ -162,14 +168,15 @@ def _rows(data: FitData, extraction: Extraction) -> _Rows:
     column = samples.table.column("target")
     train = data.task.encode(column.filter(pa.array(in_train)), None)
     held = data.task.encode(column.filter(pa.array(in_held)), train.labels or None) if in_held.any() else None
-    groups = samples.groups
     split = {"train": digests[in_train], **({data.evaluated: digests[in_held]} if held is not None else {})}
     record = SplitRecord.of(split)
+    joined = gate.together(in_train)
     return _Rows(
         x_train=x[in_train],
         in_train=extraction.kept[in_train],
         train=train,
-        groups=join_groups(None if groups is None else groups[in_train], digests[in_train]),
+        groups=joined,
+        fold=folds(train.values, task=data.task.name, groups=joined, seed=seed),
         x_held=x[in_held] if held is not None else None,
         held=held,
         split=record,
@@ -179,8 +186,67 @@ def _rows(data: FitData, extraction: Extraction) -> _Rows:
 
 
 def _select(rows: _Rows, recipe: HeadRecipe, *, seed: int, progress: Progress) -> Selection:
-    fold = folds(rows.train.values, task=rows.task.name, groups=rows.groups, seed=seed)
-    return select(rows.x_train, rows.train, fold=fold, recipe=recipe, groups=rows.groups, seed=seed, progress=progress)
+    x, y, groups = rows.x_train, rows.train, rows.groups
+    return select(x, y, fold=rows.fold, recipe=recipe, groups=groups, seed=seed, progress=progress)
+
+
+def _model(
+    data: FitData, rows: _Rows, *, head: Head, temperature: float, backbone: Backbone, report: FitReport
+) -> Model:
+    return Model(
+        backbone=backbone,
+        head=head,
+        labels=rows.train.labels,
+        temperature=temperature,
+        prior=_prior(rows),
+        reading=data.reading,
+        split=rows.split,
+        report=report,
+        fitted_precision=backbone.specs[0].precision,
+    )
+
+
+def _judge(model: Model, data: FitData, *, rows: _Rows, selection: Selection, options: FitOptions) -> Judge | None:
+    return fit_judge(
+        rows.x_train,
+        rows.train.values,
+        predicted=rows.task.predict(selection.oof_scores, selection.temperature),
+        fold=rows.fold,
+        ids=data.samples.take(rows.in_train).ids,
+        bond=model.bond,
+        coverage=options.coverage,
+        seed=options.seed,
+    )
+
+
+def _findings(
+    gate: Gate,
+    data: FitData,
+    *,
+    rows: _Rows,
+    model: Model,
+    selection: Selection,
+    options: FitOptions,
+) -> tuple[dict[str, Any], ...]:
+    """What the data gate finds, with probabilities of heads that have not seen the sample that they judge."""
+    if gate.copies is None:
+        return ()
+    probabilities = None
+    if model.labels:
+        inside = np.isin(gate.extraction.kept, rows.in_train)
+        probabilities = np.empty((len(inside), len(model.labels)))
+        probabilities[inside] = rows.task.predict(selection.oof_scores, selection.temperature)
+        if rows.x_held is not None:
+            probabilities[~inside] = rows.task.predict(model.head.scores(rows.x_held), model.temperature)
+    told = findings(gate, data, probabilities=probabilities, labels=model.labels, options=options)
+    source = data.samples.source
+    return tuple({**each, "sentence": _without_place((each["sentence"],), source)[0]} for each in told)
+
+
+def _temperature(rows: _Rows, selection: Selection, *, seed: int) -> float:
+    """What the scores of the shipped head are divided by; those out of fold have the selection's own."""
+    x, y = rows.x_train, rows.train
+    return shipped_temperature(x, y, selection=selection, fold=rows.fold, groups=rows.groups, seed=seed)
 
 
 def _prior(rows: _Rows) -> tuple[float, ...] | None:
@@ -189,12 +255,20 @@ def _prior(rows: _Rows) -> tuple[float, ...] | None:
     return tuple(counts[label] / len(rows.train) for label in rows.train.labels) if rows.train.labels else None
 
 
-def _report(data: FitData, rows: _Rows, extraction: Extraction, selection: Selection, backbone: Backbone) -> FitReport:
+def _report(
+    data: FitData,
+    rows: _Rows,
+    extraction: Extraction,
+    *,
+    selection: Selection,
+    temperature: float,
+    backbone: Backbone,
+) -> FitReport:
     task = rows.task
     out_of_fold = task.metrics(rows.train, task.predict(selection.oof_scores, selection.temperature))
     metrics: dict[str, Estimate] = out_of_fold
     if rows.held is not None and rows.x_held is not None:
-        metrics = task.metrics(rows.held, task.predict(selection.head.scores(rows.x_held), selection.temperature))
+        metrics = task.metrics(rows.held, task.predict(selection.head.scores(rows.x_held), temperature))
     counts = {"train": len(rows.train), "val": 0, "test": 0}
     if rows.held is not None:
         counts[data.evaluated] = len(rows.held)

@@ -157,6 +157,17 @@ class AudioModality(Modality):
 PLUGIN = AudioModality()
 
 
+def waveform(content: bytes) -> tuple[Float32[np.ndarray, "s"], int]:
+    """The whole recording of a file, mixed to one channel within [-1, 1], and its own rate in Hz.
+
+    Raises:
+        SampleError: the bytes are no recording, are damaged, or the recording is empty, silent or not finite.
+    """
+    sound, rate, _ = _decoded(content)
+    _check_sound(sound)
+    return sound / max(1.0, float(np.abs(sound).max())), rate
+
+
 def _check(recipe: AudioRecipe) -> None:
     """Refuse values that no recording can be prepared with.
 

@@ -131,6 +131,16 @@ class ImageModality(Modality):
 PLUGIN = ImageModality()
 
 
+def picture(content: bytes) -> "Picture":
+    """The whole image of a file, upright, in 8-bit RGB: what a person sees, where `prepare` gives what a backbone does.
+
+    Raises:
+        SampleError: the bytes are no image, are damaged, or hold more pixels than memory should.
+    """
+    photo = _decoded(content, ImageRecipe(shrink=0.0))
+    return framing.upright(photo.pixels, photo.orientation).convert("RGB")
+
+
 def _check(recipe: ImageRecipe) -> None:
     """Refuse values that no image can be prepared with.
 

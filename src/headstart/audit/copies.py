@@ -1,0 +1,191 @@
+"""Copies of one item: equal content, and near copies found among nearest rows and confirmed on the items themselves."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from headstart.audit import pictures, recordings, texts
+from headstart.audit.neighbours import MOST_ROWS, nearest
+from headstart.core.errors import SampleError
+from headstart.data.modalities import MODALITIES
+from headstart.data.samples import Samples
+from headstart.features.contents import content_of
+
+NEIGHBOURS = 5
+"""Nearest rows of each row that may be copies of it."""
+
+_WAVES = 4096
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What is the same, or nearly.
+
+    Attributes:
+        pairs: positions of two items each, the earlier one first.
+        scores: how surely each pair is one item: 1 for equal content.
+        exact: which pairs have the very same content.
+        looked_at: items that the search for near copies looked at.
+        groups: (n,) equal numbers for items that are copies of each other, or of a common third.
+    """
+
+    pairs: Int[np.ndarray, "m 2"]
+    scores: Float[np.ndarray, "m"]
+    exact: Bool[np.ndarray, "m"]
+    looked_at: int
+    groups: Int[np.ndarray, "n"]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+
+def find_copies(
+    samples: Samples,
+    x: Float[np.ndarray, "n d"],
+    *,
+    digests: UInt8[np.ndarray, "n 16"],
+    most: int = MOST_ROWS,
+    seed: int = 0,
+) -> Copies:
+    """Pairs of equal items, and of nearly equal ones.
+
+    Candidates are the `NEIGHBOURS` nearest rows of each row, and images with nearly equal hashes or texts equal but for case and
+    punctuation. No cosine alone makes a copy: for small crops of one kind of cell, unrelated ones lie nearer than some copies. What
+    confirms a candidate is stated in `pictures`, `texts` and `recordings`.
+
+    Args:
+        samples: n samples with a row each.
+        x: their rows.
+        digests: their content digests.
+        most: of more items than this, the search for near copies looks at a random part of so many.
+        seed: decides which part.
+    """
+    _, first, inverse = np.unique(digests, axis=0, return_index=True, return_inverse=True)
+    original = first[inverse.reshape(-1)]
+    position = np.arange(len(digests))
+    same = np.stack([original, position], axis=1)[original != position]
+    near, scores, looked_at = np.zeros((0, 2), np.int64), np.zeros(0), 0
+    if len(first) > 1:
+        order = np.random.default_rng(seed).permutation(np.sort(first))[:most]
+        search = {"image": _images, "text": _texts, "audio": _recordings}[samples.modality]
+        near, scores, looked_at = search(samples, x, order)
+    pairs = np.concatenate([same, near])
+    exact = np.arange(len(pairs)) < len(same)
+    looked_at = len(digests) if looked_at == len(first) else looked_at
+    return Copies(pairs, np.concatenate([np.ones(len(same)), scores]), exact, looked_at, _joined(len(digests), pairs))
+
+
+Found = tuple[Int[np.ndarray, "m 2"], Float[np.ndarray, "m"], int]
+"""Pairs of positions, how sure each is, and how many items were looked at."""
+
+
+def _images(samples: Samples, x: np.ndarray, order: np.ndarray) -> Found:
+    content = content_of(samples)
+    prepare = MODALITIES.get("image").preparation(
+        f"image(size={pictures.SIDE}, crop=1.0, resize='squash', interpolation='bilinear')", {}
+    )
+
+    def small(position: int) -> tuple[np.ndarray, int] | None:
+        try:
+            prepared = prepare.prepare(content(position))
+        except (SampleError, OSError):
+            return None
+        sides = (float(prepared.facts["width"]), float(prepared.facts["height"]))
+        return pictures.grey(prepared.views[0]), int(min(sides))
+
+    decoded = _each(order, small)
+    known = sorted(position for position, found in decoded.items() if found is not None)
+    if len(known) < 2:
+        return np.zeros((0, 2), np.int64), np.zeros(0), len(decoded)
+    at = np.array(known)
+    images = np.stack([found[0] for position in known if (found := decoded[position]) is not None])
+    shortest = np.array([found[1] for position in known if (found := decoded[position]) is not None])
+    candidates = _unique(_near(x[at]), pictures.hash_neighbours(pictures.hashes(images), NEIGHBOURS))
+    scores = pictures.copies(images, candidates, shortest=shortest)
+    return *_kept(at, candidates, scores), len(decoded)
+
+
+def _texts(samples: Samples, x: np.ndarray, order: np.ndarray) -> Found:
+    at = np.sort(order)
+    content = content_of(samples)
+    folded = [texts.normalised(_text(content(int(position)))) for position in at]
+    candidates = _unique(_near(x[at]), texts.same(folded))
+    return *_kept(at, candidates, texts.copies(folded, candidates)), len(at)
+
+
+def _recordings(samples: Samples, x: np.ndarray, order: np.ndarray) -> Found:
+    content = content_of(samples)
+    prepare = MODALITIES.get("audio").preparation(f"audio(rate={recordings.RATE})", {})
+
+    @lru_cache(maxsize=_WAVES)
+    def wave(position: int) -> np.ndarray:
+        try:
+            return np.concatenate(prepare.prepare(content(position)).views)
+        except (SampleError, OSError):
+            return np.zeros(1, np.float32)
+
+    lengths = _each(order, lambda position: len(wave(position)) / recordings.RATE)
+    at = np.sort(np.fromiter(lengths, np.int64, len(lengths)))
+    if len(at) < 2:
+        return np.zeros((0, 2), np.int64), np.zeros(0), len(at)
+    candidates = _unique(_near(x[at]))
+    seconds = np.array([lengths[int(position)] for position in at])
+    scores = recordings.copies(candidates, lambda row: wave(int(at[row])), seconds=seconds)
+    return *_kept(at, candidates, scores), len(at)
+
+
+def _each(order: np.ndarray, work: Callable[[int], _T]) -> dict[int, _T]:
+    """What the work gives for each position, by threads: decoders let others run."""
+    positions = [int(position) for position in order]
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="headstart-check") as pool:
+        return dict(zip(positions, pool.map(work, positions), strict=True))
+
+
+def _near(x: np.ndarray) -> Int[np.ndarray, "m 2"]:
+    where, _ = nearest(x, NEIGHBOURS)
+    return np.stack([np.repeat(np.arange(len(where)), where.shape[1]), where.reshape(-1)], axis=1)
+
+
+def _unique(*several: np.ndarray) -> Int[np.ndarray, "m 2"]:
+    """Each pair once, the smaller position first."""
+    pairs = np.sort(np.concatenate(several), axis=1)
+    return np.unique(pairs, axis=0)
+
+
+def _kept(at: np.ndarray, pairs: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The confirmed pairs, by their positions among all items."""
+    sure = scores > 0
+    return at[pairs[sure]], scores[sure]
+
+
+def _joined(n: int, pairs: np.ndarray) -> Int[np.ndarray, "n"]:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    return np.asarray(connected_components(edges, directed=False)[1], dtype=np.int64)
+
+
+def _text(content: bytes | str) -> str:
+    return content if isinstance(content, str) else content.decode("utf-8", "replace")
+
+
+def joined_with(groups: Sequence[str | None] | np.ndarray | None, copies: Copies) -> np.ndarray | None:
+    """Names of what has to stay on one side of every split: the given groups, joined where copies connect them.
+
+    Returns:
+        (n,) names, or None where every item stands alone.
+    """
+    n = len(copies.groups)
+    if groups is None:
+        return copies.groups.astype(str).astype(object) if len(copies) else None
+    named = np.array([f"g{name}" if name is not None else f"i{i}" for i, name in enumerate(groups)])
+    node = np.unique(named, return_inverse=True)[1].reshape(-1)
+    links = np.stack([node[copies.pairs[:, 0]], node[copies.pairs[:, 1]]], axis=1)
+    return _joined(n, links)[node].astype(str).astype(object)

@@ -1,0 +1,145 @@
+"""`headstart check`: what is wrong with the data?"""
+
+import argparse
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.cli.arguments import Verbs, count, seed, verb
+from headstart.cli.rows import add_rows, row_options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from headstart.audit.findings import Audit, Suspect
+
+_MARKS = {"error": "[red]✗[/]", "warning": "[yellow]![/]", "note": "[dim]·[/]"}
+_TITLES = {
+    "leak": "copies across parts",
+    "label_error": "labels that look wrong",
+    "exact_duplicate": "the very same content",
+    "near_duplicate": "nearly the same",
+    "group": "groups in several parts",
+    "outlier": "unlike all others",
+    "odd": "odd",
+    "unreadable": "cannot be read",
+}
+_SHOWN = 5
+_MOST_LABELS = 12
+
+
+def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    """The parser of `headstart check`."""
+    parser = verb(
+        verbs, "check", about="copies, leaks between parts, wrong labels, outliers and other faults of the data"
+    )
+    parser.add_argument("data", help="a folder or a table, with or without labels; nothing in it is changed")
+    parser.add_argument(
+        "--csv", metavar="FILE", help="write all suspects to a table, with an empty column 'action' to fill in"
+    )
+    parser.add_argument("--most", type=count, default=0, metavar="N", help="of more items than this, a random part of so many is compared "
+                        "with each other (default: 100,000)")  # fmt: skip
+    parser.add_argument("--seed", type=seed, default=0, help="decides folds and what is sampled (default: 0)")
+    add_rows(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check and show; a status of 0 also where something is found."""
+    from headstart.audit.neighbours import MOST_ROWS
+    from headstart.cli.output import show
+    from headstart.cli.watch import Watch
+    from headstart.verbs.check import CheckOptions, check
+
+    if options.csv:
+        _refuse_place(Path(options.csv), Path(options.data))
+    chosen = CheckOptions(most=options.most or MOST_ROWS, seed=options.seed, **row_options(options))
+    with Watch(quiet=options.quiet) as progress:
+        found = check(options.data, options=chosen, progress=progress)
+    if options.csv:
+        _write(found, Path(options.csv))
+    show(found, lambda audit: _table(audit, Path(options.csv) if options.csv else None), as_json=options.json)
+    return 0
+
+
+def _refuse_place(target: Path, data: Path) -> None:
+    """The source data is never written to, and a folder is no table.
+
+    Raises:
+        UsageError: one sentence that says which.
+    """
+    from headstart.core.errors import UsageError
+
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        raise UsageError(f"--csv takes a file in a folder that is there, and got {target}")
+    inside = data.is_dir() and data.resolve() in target.resolve().parents
+    if inside or (data.exists() and target.exists() and target.samefile(data)):
+        raise UsageError(
+            f"--csv {target} lies inside the data {data}, which is never written to; name a place outside it"
+        )
+
+
+def _write(found: "Audit", target: Path) -> None:
+    from headstart.audit.findings import COLUMNS
+    from headstart.core.files import write_whole
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, "action"])
+    for suspect in found.suspects:
+        values = [getattr(suspect, column) for column in COLUMNS]
+        writer.writerow([f"{value:.4f}" if isinstance(value, float) else value for value in values] + [""])
+    write_whole(target, text.getvalue().encode("utf-8"))
+
+
+def _table(found: "Audit", table: Path | None) -> None:
+    from headstart.cli.output import escape, new_console
+
+    console = new_console()
+    for sentence in found.understood:
+        console.print(f"[dim]·[/] {escape(sentence)}")
+    console.print(f"[bold]data[/]  {found.modality}, {found.n:,} items: {escape('; '.join(_parts(found.parts)))}")
+    for finding in found.findings:
+        console.print(f"{_MARKS[finding.severity]} {escape(finding.sentence)}")
+    if not found.findings:
+        console.print("[green]✓[/] nothing was found: no copies, no odd files, no labels that look wrong")
+    for kind, title in _TITLES.items():
+        own = [each for each in found.suspects if each.kind == kind]
+        if own:
+            _suspects(console, title, own)
+    where = (
+        f"; all {len(found.suspects):,} suspects are in {table}" if table else "; --csv writes all suspects to a table"
+    )
+    console.print(f"[dim]nothing was changed{escape(where) if found.suspects else ''}[/]")
+
+
+def _parts(parts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """The class counts of each part in words."""
+    told = []
+    for part, counts in parts.items():
+        if not counts:
+            told.append(part)
+        elif len(counts) <= _MOST_LABELS:
+            told.append(f"{part} " + ", ".join(f"{label} {size:,}" for label, size in counts.items()))
+        else:
+            low, high = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+            told.append(f"{part} {len(counts):,} labels, from {counts[low]:,} ({low}) to {counts[high]:,} ({high})")
+    return told
+
+
+def _suspects(console: "Console", title: str, own: Sequence["Suspect"]) -> None:
+    from rich.table import Table
+
+    from headstart.cli.output import escape, short
+
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table.add_column(f"{title}: {len(own):,}", overflow="fold")
+    for heading in ("label", "why"):
+        table.add_column(heading, overflow="fold")
+    for each in own[:_SHOWN]:
+        table.add_row(escape(short(each.input)), escape(each.label), escape(each.why))
+    console.print(table)
+    if len(own) > _SHOWN:
+        console.print(f"[dim]    and {len(own) - _SHOWN:,} more[/]")

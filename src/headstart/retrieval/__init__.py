@@ -1,0 +1,1 @@
+"""Nearest items: whitened rows, exact search, and how well labels are found again."""
