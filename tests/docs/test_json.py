@@ -111,6 +111,17 @@ def test_what_works_on_rows_prints_what_is_stated(examples: Path, capsys: pytest
         assert list(differences(found, documented(heading)[0])) == [], heading
 
 
+def test_a_check_has_the_shape_that_is_stated(examples: Path) -> None:
+    import headstart as hs
+    from headstart.verbs.check import check
+
+    audit = check("photos", backbone="toy:image")
+    assert list(differences(json.loads(json.dumps(audit.to_json())), documented("check")[0])) == []
+    report = hs.fit("photos", backbone="toy:image").report
+    assert set(documented("fit")[0]["findings"][0]) == {"kind", "severity", "count", "sentence"}
+    assert all(set(each) == {"kind", "severity", "count", "sentence"} for each in report.findings)
+
+
 def test_an_input_that_cannot_be_read_prints_what_is_stated(examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from headstart.cli.main import main
 

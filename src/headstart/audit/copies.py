@@ -20,6 +20,8 @@ NEIGHBOURS = 5
 """Nearest rows of each row that may be copies of it."""
 
 _WAVES = 4096
+_NEARLY = 0.999  # 1 is kept for equal content
+_SHORT_CHAIN, _TEMPLATE = 10, 0.1
 _T = TypeVar("_T")
 
 
@@ -78,7 +80,13 @@ def find_copies(
     pairs = np.concatenate([same, near])
     exact = np.arange(len(pairs)) < len(same)
     looked_at = len(digests) if looked_at == len(first) else looked_at
-    return Copies(pairs, np.concatenate([np.ones(len(same)), scores]), exact, looked_at, _joined(len(digests), pairs))
+    return Copies(
+        pairs,
+        np.concatenate([np.ones(len(same)), np.minimum(scores, _NEARLY)]),
+        exact,
+        looked_at,
+        _joined(len(digests), pairs),
+    )
 
 
 Found = tuple[Int[np.ndarray, "m 2"], Float[np.ndarray, "m"], int]
@@ -179,13 +187,19 @@ def _text(content: bytes | str) -> str:
 def joined_with(groups: Sequence[str | None] | np.ndarray | None, copies: Copies) -> np.ndarray | None:
     """Names of what has to stay on one side of every split: the given groups, joined where copies connect them.
 
+    Near copies of near copies chain. A chain of more than a tenth of all items is a template that they share and joins none of them;
+    equal content always joins.
+
     Returns:
         (n,) names, or None where every item stands alone.
     """
     n = len(copies.groups)
+    sizes = np.bincount(copies.groups, minlength=1)
+    template = sizes[copies.groups] > max(_SHORT_CHAIN, _TEMPLATE * n)
+    pairs = copies.pairs[copies.exact | ~template[copies.pairs[:, 0]]]
     if groups is None:
-        return copies.groups.astype(str).astype(object) if len(copies) else None
+        return _joined(n, pairs).astype(str).astype(object) if len(pairs) else None
     named = np.array([f"g{name}" if name is not None else f"i{i}" for i, name in enumerate(groups)])
     node = np.unique(named, return_inverse=True)[1].reshape(-1)
-    links = np.stack([node[copies.pairs[:, 0]], node[copies.pairs[:, 1]]], axis=1)
+    links = np.stack([node[pairs[:, 0]], node[pairs[:, 1]]], axis=1)
     return _joined(n, links)[node].astype(str).astype(object)

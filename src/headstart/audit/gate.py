@@ -24,6 +24,8 @@ _DOUBTED = 0.01
 _MOST_ODD = 0.2
 _FEW = 10
 _UNEVEN = 5.0
+# The likeness of a near copy at most: 1 is kept for equal content.
+_NEARLY = 0.999
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,9 @@ def _copies(subject: Subject, ids: Sequence[str], parts: np.ndarray) -> Found:
         why = f"{what} {ids[second]}" + (", under another label" if labels_differ else "")
         place = (parts[first], subject.label(first))
         twin = (ids[second], parts[second], subject.label(second))
-        suspects.append(Suspect(kind, ids[first], *place, *twin, score=float(score), why=why))
+        suspects.append(
+            Suspect(kind, ids[first], *place, *twin, score=1.0 if exact else min(float(score), _NEARLY), why=why)
+        )
     return list(_of_copies(suspects, parts)), suspects
 
 
@@ -193,13 +197,16 @@ def _of_copies(suspects: Sequence[Suspect], parts: np.ndarray) -> Iterator[Findi
         )
         yield Finding("leak", "error" if len(own) > _DOUBTED * size else "warning", len(own), sentence)
     for kind, what in (
-        ("exact_duplicate", "have the very content of another item"),
-        ("near_duplicate", "are nearly copies"),
+        ("exact_duplicate", "have the very content of another one"),
+        ("near_duplicate", "are nearly the same as another one"),
     ):
         own = {each.input for each in suspects if each.kind == kind}
         if own:
             yield Finding(
-                kind, "note", len(own), f"{_items(len(own))} within one part {what}; they stay together in every fold"
+                kind,
+                "note",
+                len(own),
+                f"{len(own):,} of the items of one part {what}; they stay together in every fold",
             )
     torn = [each for each in suspects if each.label and each.other_label and each.label != each.other_label]
     if torn:

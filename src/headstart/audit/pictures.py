@@ -27,6 +27,7 @@ _UNCROPPED, _CROPPED = 0.4, 0.85
 _SCALES = (0.9, 0.925, 0.95, 0.975)
 _FINER = (-0.0125, -0.00625, 0.0, 0.00625, 0.0125)
 _BATCH = 4096
+_ROUNDING = 0.1  # grey levels: what is left of a blank image; one level in one pixel is more
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 Frame = tuple[float, float, float]
 
@@ -210,4 +211,4 @@ def _resized(small: UInt8[np.ndarray, "s s"], side: int) -> Float[np.ndarray, "t
 
 def _unit(a: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
     centred = a - a.mean(axis=1, keepdims=True)
-    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6))
+    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), _ROUNDING))

@@ -33,7 +33,8 @@ def same(folded: Sequence[str]) -> Int[np.ndarray, "m 2"]:
 def copies(folded: Sequence[str], pairs: Int[np.ndarray, "m 2"]) -> Float[np.ndarray, "m"]:
     """How alike the texts of each pair are, 0 below `SIMILARITY`; Levenshtein's distance over the longer length.
 
-    Of texts of fewer than a dozen letters only equal ones count: one letter makes another word.
+    Of texts of fewer than a dozen letters only equal ones count: one letter makes another word. Nor do texts whose digits differ: a
+    number makes another text of one template.
     """
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cpdist
@@ -43,4 +44,6 @@ def copies(folded: Sequence[str], pairs: Int[np.ndarray, "m 2"]) -> Float[np.nda
     one, other = ([folded[i] for i in pairs[:, side]] for side in (0, 1))
     alike = cpdist(one, other, scorer=Levenshtein.normalized_similarity, score_cutoff=SIMILARITY, dtype=np.float32)
     short = np.array([min(len(a), len(b)) < _SHORT for a, b in zip(one, other, strict=True)])
-    return np.where(short & (alike < 1), 0.0, alike).astype(np.float64)
+    digits = ["".join(filter(str.isdigit, text)) for text in folded]
+    other_number = np.array([digits[i] != digits[j] for i, j in pairs])
+    return np.where((short & (alike < 1)) | other_number, 0.0, alike).astype(np.float64)

@@ -1,6 +1,7 @@
 """The data gate within a fit: copies stay together in every split and fold, and what it finds becomes part of the report."""
 
 import dataclasses
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int
 from headstart.audit.copies import Copies, find_copies, joined_with
 from headstart.audit.gate import Subject, examine
 from headstart.audit.neighbours import affordable
+from headstart.core.errors import DataError
 from headstart.data.samples import Samples
 from headstart.data.splits import join_groups
 from headstart.features.extraction import Extraction, facts_of
@@ -76,8 +78,10 @@ def open_gate(data: FitData, extraction: Extraction, *, options: FitOptions) -> 
     most = affordable(budget / 2, x.shape[1])  # copies first, labels and outliers after the head
     copies = find_copies(samples, x, digests=digests, most=most, seed=options.seed)
     if options.hold_out and not copies.exact.all():
-        data = split_again(data, options, together=_names(data, extraction, samples, copies))
-        samples = data.samples.take(extraction.kept)
+        # Where near copies hold all samples of a label nothing can be set aside; equal ones stay together, and the findings tell the rest.
+        with suppress(DataError):
+            data = split_again(data, options, together=_names(data, extraction, samples, copies))
+            samples = data.samples.take(extraction.kept)
     return Gate(samples, extraction, copies, most), data
 
 
@@ -120,6 +124,7 @@ def _names(data: FitData, extraction: Extraction, samples: Samples, copies: Copi
     """What must be on one side, for every sample of the fit: one without a row stands alone."""
     known = joined_with(samples.groups, copies)
     names = [f"alone {row}" for row in range(len(data.samples))]
-    for place, name in zip(extraction.kept, [] if known is None else known, strict=True):
+    own = np.arange(len(samples)) if known is None else known
+    for place, name in zip(extraction.kept, own, strict=True):
         names[int(place)] = str(name)
     return names
