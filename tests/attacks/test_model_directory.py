@@ -445,6 +445,49 @@ def test_a_judge_that_is_not_there(model: Path) -> None:
     assert hs.load(model).judge is None
 
 
+def test_hidden_layers_that_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    options = hs.FitOptions(head="mlp(hidden=12, epochs=2)")
+    model = hs.fit(reviews(tmp_path / "r.csv"), backbone="toy:text", options=options).save(tmp_path / "model")
+    kept = (model / "manifest.json").read_bytes()
+    widths = "widths of its 1 to 4 hidden layers"
+    for change, sentence in (
+        ({"activation": "eval"}, "activation 'eval', and there are relu, gelu_tanh"),
+        ({"activation": ["relu"]}, "there are relu, gelu_tanh"),
+        ({"activation": None}, "there are relu, gelu_tanh"),
+        ({"widths": []}, widths),
+        ({"widths": 12}, widths),
+        ({"widths": [0]}, widths),
+        ({"widths": [-12]}, widths),
+        ({"widths": [12.0]}, widths),
+        ({"widths": [True]}, widths),
+        ({"widths": [12] * 5}, widths),
+        ({"widths": [13]}, "manifest makes it"),
+        ({"widths": [10**18]}, "manifest makes it"),
+        ({"widths": [12, 12]}, "has to hold"),
+        ({"k": 3}, "neither linear, neighbours nor mlp"),
+        ({"kind": "linear"}, "neither linear, neighbours nor mlp"),
+    ):
+        edit(model, lambda m, change=change: m["head"].update(change))  # type: ignore[misc]
+        refused(model, sentence)
+        (model / "manifest.json").write_bytes(kept)
+    assert hs.load(model).labels == ("bad", "good")
+    tensors = load_file(model / "head.safetensors")
+    assert set(tensors) == {"weight", "bias", "hidden.0.weight", "hidden.0.bias"}
+    for name, tensor in tensors.items():
+        other = np.float32 if tensor.dtype == np.float64 else np.float64
+        broken = np.full_like(tensor, np.nan)
+        for changed in (
+            {name: tensor.astype(other)},
+            {name: broken},
+            {name: tensor[..., :-1].copy()},
+            {"more": tensor},
+        ):
+            save_file(tensors | changed, model / "head.safetensors")
+            relist(model)
+            refused(model, "head.safetensors")
+
+
 @pytest.mark.parametrize("name", ["unsorted", "twice", "no part", "unknown part", "fewer parts"])
 def test_a_split_that_lies(model: Path, name: str) -> None:
     with tensors_of(model, "split.safetensors") as tensors:

@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
+from headstart.core.errors import UsageError
+from headstart.evaluation.calibration import softmax
 from headstart.heads.logistic import PENALTIES, Logistic, Problem
+from headstart.heads.losses import LOSSES
+from headstart.heads.selection import parse, select
 from headstart.heads.statistics import make_study
+from headstart.tasks.task import Targets
 from support.planted import blobs, tags, turns
 
 
@@ -25,6 +30,56 @@ def test_softmax_is_scikit_learns_at_the_same_penalty(n: int, d: int, penalty: f
     np.testing.assert_allclose(
         ours - ours.mean(axis=1, keepdims=True), expected - expected.mean(axis=1, keepdims=True), atol=5e-3
     )
+
+
+def thinned() -> tuple[np.ndarray, Targets]:
+    """Three classes, of which one has a tenth of its rows."""
+    x, y = blobs(600, 6, gap=1.5)
+    kept = np.concatenate([np.flatnonzero(y.values), np.flatnonzero(y.values == 0)[:20]])
+    return x[kept], y.take(kept)
+
+
+def test_class_weights_are_scikit_learns_balanced_ones() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = thinned()
+    theirs = LogisticRegression(C=1 / (1e-2 * len(x)), class_weight="balanced", tol=1e-10, max_iter=10_000)
+    expected = theirs.fit(scaled(x), y.values).decision_function(scaled(x))
+    ours = Logistic(penalty=1e-2, loss="class_weights").fit(x, y).scores(x)
+    np.testing.assert_allclose(
+        ours - ours.mean(axis=1, keepdims=True), expected - expected.mean(axis=1, keepdims=True), atol=5e-3
+    )
+
+
+def test_balanced_softmax_is_cross_entropy_but_for_the_bias_and_keeps_the_training_prior() -> None:
+    # Its bias is free, so the prior's shift is taken up by it: both have one minimum.
+    x, y = thinned()
+    plain, balanced = (Logistic(penalty=1e-2, loss=loss).fit(x, y) for loss in ("cross_entropy", "balanced_softmax"))
+    np.testing.assert_allclose(softmax(balanced.scores(x)), softmax(plain.scores(x)), atol=1e-3)
+    shares = softmax(balanced.scores(x)).mean(axis=0)
+    np.testing.assert_allclose(shares, np.bincount(y.values) / len(x), atol=1e-3)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_loss_is_chosen_along_its_path_and_its_string_fits_the_same_head_again(loss: str) -> None:
+    x, y = thinned()
+    chosen = select(x, y, fold=turns(len(x)), recipe=parse(f"logistic(loss='{loss}')"))
+    assert chosen.recipe.endswith(f"loss='{loss}')")
+    np.testing.assert_allclose(parse(chosen.recipe).fit(x, y).scores(x), chosen.head.scores(x), rtol=1e-6)
+    study = make_study(x, y, fold=turns(len(x)))
+    problem = Problem(study, (None, 0), None, loss)
+    at = problem.start()
+    slope = problem.value_and_gradient(at, 0.01)[1]
+    step = at.new_tensor(np.random.default_rng(0).standard_normal(at.shape))
+    ahead, behind = (problem.value_and_gradient(at + sign * 1e-2 * step, 0.01)[0] for sign in (1, -1))
+    np.testing.assert_allclose((slope * step.flatten(1)).sum(dim=1), (ahead - behind) / 2e-2, rtol=5e-3, atol=5e-3)
+
+
+def test_another_loss_is_for_one_label_of_several() -> None:
+    with pytest.raises(UsageError, match="logistic takes another loss where each sample has one label of several only"):
+        Logistic(penalty=1e-2, loss="focal").fit(*tags())
+    with pytest.raises(UsageError, match="there is none called 'fokal'"):
+        Logistic(penalty=1e-2, loss="fokal").fit(*blobs())
 
 
 def test_sigmoid_is_one_regression_a_label() -> None:

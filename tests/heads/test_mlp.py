@@ -60,7 +60,7 @@ def test_the_head_of_raw_rows_scores_as_the_network_did(make, d: int) -> None:
     assert isinstance(head, Mlp)
     assert (head.activation, head.hidden[0].weight.shape) == ("gelu_tanh", (d, 40))
     study = make_study(x, y)
-    networks = Networks(study, Perceptron(hidden=40, epochs=5), held_out=(None,))
+    networks = Networks.start(study, Perceptron(hidden=40, epochs=5), held_out=(None,))
     networks.train(5)
     expected = networks.scorers()[0](study.rows.take(np.arange(150))) * study.unit + study.offset
     np.testing.assert_allclose(head.scores(x), expected, atol=1e-4 * np.abs(expected).max())
@@ -70,7 +70,7 @@ def test_folds_side_by_side_are_the_folds_one_by_one() -> None:
     x, y = blobs(100, 6)
     study = make_study(x, y, fold=turns(100))
     recipe = Perceptron(hidden=20, epochs=3, dropout=0.0)
-    together, alone = Networks(study, recipe, held_out=(0, 0)), Networks(study, recipe, held_out=(0,))
+    together, alone = (Networks.start(study, recipe, held_out=which) for which in ((0, 0), (0,)))
     # The same start and order for the second network as for the first.
     with torch.no_grad():
         for part, one in zip(together.parameters, alone.parameters, strict=True):

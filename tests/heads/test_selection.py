@@ -175,7 +175,7 @@ def test_past_its_budget_logistic_is_fitted_on_drawn_rows_and_its_recipe_says_so
     one = 4.0 * 6 * len(y.labels) * 5 * 100
     monkeypatch.setattr("headstart.heads.logistic.FLOPS", {"cpu": 100.5 * one, "cuda": 100.5 * one})
     chosen = select(x, y, fold=turns(600), recipe=parse("logistic"))
-    assert chosen.recipe.endswith(", rows=100)")
+    assert chosen.recipe.endswith(", rows=100, loss='cross_entropy')")
     assert chosen.oof_scores.shape == (600, len(y.labels))
     again = parse(chosen.recipe).fit(x, y)
     np.testing.assert_allclose(again.scores(x), chosen.head.scores(x), rtol=1e-9, atol=1e-12)

@@ -65,8 +65,9 @@ def test_other_modalities_too(kind: str, tmp_path: Path) -> None:
     assert hs.predict(tmp_path / "model", files) == hs.predict(model, files)
 
 
-def test_neighbours_come_back(tmp_path: Path) -> None:
-    model = hs.fit(reviews(tmp_path / "r.csv"), backbone="toy:text", options=hs.FitOptions(head="knn"))
+@pytest.mark.parametrize("head", ["knn", "random_features(features=40)", "mlp(hidden=20, epochs=3)"])
+def test_heads_that_bend_come_back(head: str, tmp_path: Path) -> None:
+    model = hs.fit(reviews(tmp_path / "r.csv"), backbone="toy:text", options=hs.FitOptions(head=head))
     model.save(tmp_path / "model")
     assert hs.predict(tmp_path / "model", TEXTS) == hs.predict(model, TEXTS)
 

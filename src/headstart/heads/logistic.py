@@ -23,6 +23,7 @@ from headstart.core.errors import UsageError
 from headstart.heads.family import Family, Point, Solution, linear_head, linear_point, positive
 from headstart.heads.fitted import Head
 from headstart.heads.lbfgs import minimise
+from headstart.heads.losses import Objective, check_loss, objective
 from headstart.heads.rows import RESIDENT_BYTES, arithmetic, slices
 from headstart.heads.selection import SelfFitting
 from headstart.heads.statistics import Study
@@ -52,10 +53,12 @@ class Logistic(SelfFitting, Family):
         penalty: on half the squared weights, beside the mean cross-entropy; None: chosen by cross-validation.
         rows: how many it is fitted on, drawn evenly from each label; None: all, or where the penalty is open and they would take too
             long, fewer.
+        loss: one of `headstart.heads.losses.LOSSES`, in place of cross-entropy; for one label of several only.
     """
 
     penalty: float | None = None
     rows: int | None = None
+    loss: str = "cross_entropy"
 
     name: ClassVar[str] = "logistic"
     tasks: ClassVar[tuple[str, ...]] = ("single_label", "multi_label")
@@ -63,6 +66,13 @@ class Logistic(SelfFitting, Family):
     cost: ClassVar[int] = 3
     patience: ClassVar[int] = 2
     settled_by_none: ClassVar[frozenset[str]] = frozenset({"rows"})
+
+    def check(self) -> None:
+        """Refuse an option that is out of range."""
+        for option, value in (("penalty", self.penalty), ("rows", self.rows)):
+            if value is not None:
+                positive(value, recipe=self.name, option=option)
+        check_loss(self.loss)
 
     def objection(self, study: Study) -> str:
         """It is left out where time allows so few rows that they say little."""
@@ -75,7 +85,7 @@ class Logistic(SelfFitting, Family):
         """From strong to weak penalties, each starting from the one before."""
         penalties = PENALTIES if self.penalty is None else (positive(self.penalty, recipe=self.name, option="penalty"),)
         recipe = replace(self, rows=self._count(study))
-        problem = Problem(study, tuple(range(len(study.parts))), drawn(study, recipe.rows))
+        problem = Problem(study, tuple(range(len(study.parts))), drawn(study, recipe.rows), self._loss(study))
         at = problem.start()
         for penalty in penalties:
             at = problem.solve(penalty, at, steps=_PATH_STEPS, tolerance=_PATH_TOLERANCE)
@@ -84,9 +94,15 @@ class Logistic(SelfFitting, Family):
     def solve(self, study: Study) -> Head:
         """The head on all rows, or on those drawn, to a tighter tolerance than the path's."""
         penalty, rows = positive(self.penalty, recipe=self.name, option="penalty"), self._count(study)
-        problem = Problem(study, (None,), drawn(study, rows))
+        problem = Problem(study, (None,), drawn(study, rows), self._loss(study))
         found = problem.solve(penalty, problem.start(), steps=_STEPS, tolerance=_TOLERANCE)
         return linear_head(study, problem.solutions(found)[0])
+
+    def _loss(self, study: Study) -> str:
+        check_loss(self.loss)
+        if study.link != "softmax" and self.loss != "cross_entropy":
+            raise UsageError("logistic takes another loss where each sample has one label of several only")
+        return self.loss
 
     def _count(self, study: Study) -> int | None:
         """On how many rows it is fitted; None for all.
@@ -126,11 +142,13 @@ class Problem:
         study: rows, targets and folds.
         held_out: for each regression the fold that it does not see, or None.
         drawn: positions of the rows that it is fitted on, or None for all.
+        loss: what is minimised beside the penalty.
     """
 
     study: Study
     held_out: tuple[int | None, ...]
     drawn: Int[np.ndarray, "m"] | None = None
+    loss: str = "cross_entropy"
 
     def __len__(self) -> int:
         return len(self.study.rows) if self.drawn is None else len(self.drawn)
@@ -151,9 +169,14 @@ class Problem:
         return at
 
     def solutions(self, at: "torch.Tensor") -> list[Solution]:
-        """Weight and bias of each regression."""
-        vectors = self.study.spectrum.vectors
-        return [((vectors @ one[:, :-1].double().T).cpu().numpy(), one[:, -1].double().cpu().numpy()) for one in at]
+        """Weight and bias of each regression, for the training prior."""
+        vectors, shift = self.study.spectrum.vectors, np.zeros((len(at), self.study.k))
+        if self._objective is not None:
+            shift = self._objective.shift[:, 0]
+        return [
+            ((vectors @ one[:, :-1].double().T).cpu().numpy(), one[:, -1].double().cpu().numpy() + prior)
+            for one, prior in zip(at, shift, strict=True)
+        ]
 
     def solve(self, penalty: float, start: "torch.Tensor", *, steps: int, tolerance: float) -> "torch.Tensor":
         """Minimise from a starting point."""
@@ -187,7 +210,7 @@ class Problem:
         for part, rows in self._chunks():
             scores = (flat @ rows.T).view(models, study.k, -1)
             share = self._shares(part)
-            losses, residual = _cross_entropy(scores, self._targets(part), study.link)
+            losses, residual = self._loss_and_slope(scores, self._targets(part))
             value += (losses * share).sum(dim=1, dtype=torch.float64)
             residual *= share[:, None]
             gradient += residual.view(len(flat), -1) @ rows
@@ -195,6 +218,21 @@ class Problem:
         slope[..., :-1] += penalty * weight
         value += 0.5 * penalty * (weight**2).sum(dim=(1, 2), dtype=torch.float64)
         return value, slope.flatten(1)
+
+    def _loss_and_slope(self, scores: "torch.Tensor", targets: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
+        """(models, m) losses, and their gradient in the (models, k, m) scores."""
+        if self._objective is None:
+            return _cross_entropy(scores, targets, self.study.link)
+        losses, slope = self._objective.value_and_gradient(scores.transpose(1, 2), targets)
+        return losses, slope.transpose(1, 2).contiguous()
+
+    @cached_property
+    def _objective(self) -> Objective | None:
+        """The loss with what it takes from each regression's rows; None for cross-entropy, which is computed in place."""
+        if self.loss == "cross_entropy":
+            return None
+        counts = [self.study.training(number).targets.cpu().numpy() for number in self.held_out]
+        return objective(self.loss, np.stack(counts)[:, None])
 
     def _chunks(self) -> Iterator[tuple[slice, "torch.Tensor"]]:
         """The rows in the eigenvectors' coordinates, with a column of ones, a slice at a time."""

@@ -35,6 +35,9 @@ ROWS = 20_000
 FLOPS = {"cpu": 5e12, "cuda": 5e14}
 """`auto` tries the network from so many rows on, and up to so many operations, by estimate: about a minute on two cores."""
 
+BATCH = (16, 256)
+"""A step takes a sixteenth of the rows, within these bounds."""
+
 _USUAL_EPOCHS = 20
 
 
@@ -95,7 +98,7 @@ class Perceptron(SelfFitting, Family):
     def path(self, study: Study) -> Iterator[Point]:
         """The network after more and more epochs."""
         recipe = self._for(study)
-        networks = Networks(study, recipe, held_out=tuple(range(len(study.parts))))
+        networks = Networks.start(study, recipe, held_out=tuple(range(len(study.parts))))
         done = 0
         for epochs in EPOCHS if self.epochs is None else (self.epochs,):
             networks.train(epochs - done)
@@ -107,7 +110,7 @@ class Perceptron(SelfFitting, Family):
     def solve(self, study: Study) -> Head:
         """The network of all rows."""
         recipe = self._for(study)
-        networks = Networks(study, recipe, held_out=(None,))
+        networks = Networks.start(study, recipe, held_out=(None,))
         networks.train(whole(self.epochs, recipe=self.name, option="epochs"))
         weight, bias, output, level = (part.double().cpu().numpy() for part in networks.snapshot(0))
         return bent_head(
@@ -141,33 +144,63 @@ def units(n: int, columns: int) -> int:
     return int(np.clip(1 << max(wanted - 1, 0).bit_length(), NARROWEST, WIDEST))
 
 
+@dataclass(frozen=True)
 class Networks:
-    """Networks without each of some folds, side by side: parameters have the networks as their first axis.
+    """Networks without each of some folds, side by side: a fit in progress, whose parameters change in place.
 
-    It is the state of a fit in progress, and the one mutable thing here.
+    Attributes:
+        study: rows, targets and folds.
+        recipe: with its width set.
+        training: of each network the positions of its rows.
+        batch: how many rows of each network a step takes.
+        objective: the loss, with what it takes from each network's rows; None for other links than softmax.
+        parameters: weight (m, r, h) and bias (m, 1, h) of the hidden layers, weight (m, h, k) and bias (m, 1, k) of the outputs.
+        optimiser: of the parameters.
+        order: what shuffles the rows.
+        noise: what dropout draws from.
     """
 
-    def __init__(self, study: Study, recipe: Perceptron, *, held_out: tuple[int | None, ...]) -> None:
+    study: Study
+    recipe: Perceptron
+    training: tuple[Int[np.ndarray, "n"], ...]
+    batch: int
+    objective: Objective | None
+    parameters: tuple["torch.Tensor", ...]
+    optimiser: "torch.optim.Optimizer"
+    order: np.random.Generator
+    noise: "torch.Generator"
+
+    @classmethod
+    def start(cls, study: Study, recipe: Perceptron, *, held_out: tuple[int | None, ...]) -> "Networks":
+        """Small random weights in the hidden layer, none in the output, and the bias of the label shares.
+
+        Args:
+            study: rows, targets and folds.
+            recipe: with its width set.
+            held_out: for each network the fold that it does not see, or None.
+        """
         import torch
 
-        self.study, self.recipe, self.width = study, recipe, int(recipe.hidden or 0)
-        self.training = [np.flatnonzero(study.fold != (-1 if number is None else number)) for number in held_out]
-        self.rng = np.random.default_rng(recipe.seed)
-        self.noise = torch.Generator(study.rows.device).manual_seed(recipe.seed)
-        self.batch = int(np.clip(len(study.rows) // 16, 16, 256))
-        r, h, m = study.rows.width, self.width, len(held_out)
+        rng, r, h, m = np.random.default_rng(recipe.seed), study.rows.width, int(recipe.hidden or 0), len(held_out)
+        training = tuple(np.flatnonzero(study.fold != (-1 if number is None else number)) for number in held_out)
         targets = np.stack([study.training(number).targets.cpu().numpy() for number in held_out])
-        self.objective: Objective | None = None
-        if study.link == "softmax":
-            self.objective = objective(recipe.loss, targets[:, None], smoothing=recipe.smoothing)
-        level = _level(targets, self.training, self.objective, study.link)
-        first = self.rng.standard_normal((m, r, h), dtype=np.float32) / np.sqrt(r, dtype=np.float32)
-        start = (first, np.zeros((m, 1, h)), np.zeros((m, h, study.k)), level[:, None])
-        self.parameters = [torch.from_numpy(each).float().to(study.rows.device).requires_grad_() for each in start]
-        decayed = [
-            {"params": self.parameters[i::2], "weight_decay": d} for i, d in enumerate((recipe.weight_decay, 0.0))
-        ]
-        self.optimiser = torch.optim.AdamW(decayed, lr=recipe.learning_rate)
+        softmax = study.link == "softmax"
+        loss = objective(recipe.loss, targets[:, None], smoothing=recipe.smoothing) if softmax else None
+        first = rng.standard_normal((m, r, h), dtype=np.float32) / np.sqrt(r)
+        level = _level(targets, training, loss, study.link)
+        arrays = (first, np.zeros((m, 1, h)), np.zeros((m, h, study.k)), level[:, None])
+        parameters = tuple(torch.from_numpy(each).float().to(study.rows.device).requires_grad_() for each in arrays)
+        weights = {"params": parameters[::2], "weight_decay": recipe.weight_decay}
+        biases = {"params": parameters[1::2], "weight_decay": 0.0}
+        optimiser = torch.optim.AdamW([weights, biases], lr=recipe.learning_rate)
+        noise = torch.Generator(study.rows.device).manual_seed(recipe.seed)
+        batch = int(np.clip(len(study.rows) // 16, *BATCH))
+        return cls(study, recipe, training, batch, loss, parameters, optimiser, rng, noise)
+
+    @property
+    def width(self) -> int:
+        """h, how wide the hidden layers are."""
+        return int(self.parameters[1].shape[-1])
 
     def train(self, epochs: int) -> None:
         """So many passes over each network's rows; one with fewer rows than another sees some twice."""
@@ -175,7 +208,7 @@ class Networks:
         with arithmetic(2.0 * len(self.training) * self.batch * self.study.rows.width * self.width):
             for _ in range(epochs):
                 size = steps * self.batch
-                orders = np.stack([np.resize(self.rng.permutation(rows), size) for rows in self.training])
+                orders = np.stack([np.resize(self.order.permutation(rows), size) for rows in self.training])
                 for start in range(0, size, self.batch):
                     self._step(orders[:, start : start + self.batch])
 
@@ -241,7 +274,7 @@ def _hidden(z: "torch.Tensor", parts: list["torch.Tensor"]) -> "torch.Tensor":
 
 
 def _level(
-    targets: Float[np.ndarray, "m k"], training: list[np.ndarray], loss: Objective | None, link: str
+    targets: Float[np.ndarray, "m k"], training: tuple[np.ndarray, ...], loss: Objective | None, link: str
 ) -> Float[np.ndarray, "m k"]:
     """The output's first bias: what a network that knows no rows would answer."""
     n = np.array([[len(rows)] for rows in training], dtype=np.float64)
