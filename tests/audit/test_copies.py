@@ -10,8 +10,8 @@ from scipy.signal import resample_poly
 
 from headstart.audit.copies import Copies, find_copies, joined_with
 from headstart.audit.findings import KINDS, SEVERITIES, Audit, Finding, Suspect, ranked
-from headstart.features.hashing import digest_samples
 from headstart.data.samples import Samples, make_samples
+from headstart.features.hashing import digest_samples
 from support.media import wav
 
 

@@ -46,7 +46,7 @@ def sides(data: Path, options: FitOptions) -> tuple[Any, dict[str, str]]:
 
 
 def stem(name: str) -> str:
-    return name.rsplit("/", 1)[-1].split(".")[0]
+    return name.rsplit("/", 1)[-1].split(".", maxsplit=1)[0]
 
 
 def test_near_copies_share_a_fold(tmp_path: Path) -> None:
