@@ -173,9 +173,11 @@ def leaks(name: str) -> Iterator[Figure]:
     )
 
 
-def _pairs(audit: Audit) -> set[tuple[str, str]]:
+def _pairs(audit: Audit, *, exact: bool) -> set[tuple[str, str]]:
+    """The reported pairs, with or without those of equal content."""
     kinds = {"leak", "near_duplicate", "exact_duplicate"}
-    return {(each.input, each.other) for each in audit.suspects if each.kind in kinds}
+    found = (each for each in audit.suspects if each.kind in kinds)
+    return {(each.input, each.other) for each in found if exact or each.score < 1.0}
 
 
 def strangers(name: str) -> Iterator[Figure]:
