@@ -148,8 +148,7 @@ def decide(model: Model, predicted: Float[np.ndarray, "n k"]) -> np.ndarray:
         return np.asarray(predicted[:, 0])
     if model.task == "multi_label":
         return np.asarray(predicted >= THRESHOLD)
-    rule = getattr(model, "rule", None)
-    return np.asarray(predicted.argmax(axis=1) if rule is None else rule.choose(predicted))
+    return model.rule.choose(predicted)
 
 
 def _out_of_fold(
