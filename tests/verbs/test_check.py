@@ -161,7 +161,7 @@ def test_texts_and_recordings(tmp_path: Path) -> None:
     audit = check(table, backbone="toy:text")
     assert "near_duplicate" in kinds(audit)
     near = [{each.input, each.other} for each in audit.suspects if each.kind == "near_duplicate"]
-    assert {"reviews.csv:31", "reviews.csv:32"} in [{name.rsplit("/", 1)[-1] for name in pair} for pair in near], near
+    assert {"reviews.csv:32", "reviews.csv:33"} in [{name.rsplit("/", 1)[-1] for name in pair} for pair in near], near
     assert check(sounds(tmp_path / "sounds"), backbone="toy:audio").modality == "audio"
 
 
