@@ -193,13 +193,16 @@ def _of_copies(suspects: Sequence[Suspect], parts: np.ndarray) -> Iterator[Findi
         )
         yield Finding("leak", "error" if len(own) > _DOUBTED * size else "warning", len(own), sentence)
     for kind, what in (
-        ("exact_duplicate", "have the very content of another item"),
-        ("near_duplicate", "are nearly copies"),
+        ("exact_duplicate", "of the very content of another item"),
+        ("near_duplicate", "nearly copies"),
     ):
         own = {each.input for each in suspects if each.kind == kind}
         if own:
             yield Finding(
-                kind, "note", len(own), f"{_items(len(own))} within one part {what}; they stay together in every fold"
+                kind,
+                "note",
+                len(own),
+                f"{_items(len(own))} within one part {_are(len(own))} {what}; they stay together in every fold",
             )
     torn = [each for each in suspects if each.label and each.other_label and each.label != each.other_label]
     if torn:
