@@ -128,7 +128,7 @@ def test_a_class_of_one_is_too_few(tmp_path: Path) -> None:
 def test_nothing_but_duplicates(tmp_path: Path) -> None:
     data = write(tmp_path / "same.csv", [("text", "label"), *[("the same again", "ab"[i % 2]) for i in range(12)]])
     audit = check(data, backbone="toy:text")
-    assert "11 items within one part have the very content" in sentence(audit, "exact_duplicate")
+    assert "11 items within one part are of the very content" in sentence(audit, "exact_duplicate")
     assert "label_error" in kinds(audit)
 
 

@@ -197,8 +197,8 @@ def _of_copies(suspects: Sequence[Suspect], parts: np.ndarray) -> Iterator[Findi
         )
         yield Finding("leak", "error" if len(own) > _DOUBTED * size else "warning", len(own), sentence)
     for kind, what in (
-        ("exact_duplicate", "have the very content of another one"),
-        ("near_duplicate", "are nearly the same as another one"),
+        ("exact_duplicate", "of the very content of another item"),
+        ("near_duplicate", "nearly copies"),
     ):
         own = {each.input for each in suspects if each.kind == kind}
         if own:
@@ -206,11 +206,11 @@ def _of_copies(suspects: Sequence[Suspect], parts: np.ndarray) -> Iterator[Findi
                 kind,
                 "note",
                 len(own),
-                f"{len(own):,} of the items of one part {what}; they stay together in every fold",
+                f"{_items(len(own))} within one part {_are(len(own))} {what}; they stay together in every fold",
             )
     torn = [each for each in suspects if each.label and each.other_label and each.label != each.other_label]
     if torn:
-        sentence = f"{len(torn):,} pairs of copies have two labels, such as {torn[0].input} ({torn[0].label}) and {torn[0].other} ({torn[0].other_label})"
+        sentence = f"{len(torn):,} {'pair of copies has' if len(torn) == 1 else 'pairs of copies have'} two labels, such as {torn[0].input} ({torn[0].label}) and {torn[0].other} ({torn[0].other_label})"
         yield Finding("label_error", "warning", len(torn), sentence)
 
 
