@@ -18,7 +18,7 @@ from headstart.audit.copies import find_copies
 from headstart.audit.findings import Audit
 from headstart.audit.labels import rank_labels
 from headstart.audit.neighbours import nearest
-from headstart.audit.outliers import neighbours_for, outlier_scores
+from headstart.audit.outliers import from_the_mean, joint, neighbours_for, outlier_scores
 from headstart.data.samples import Samples, make_samples
 from headstart.verbs.check import check, labels_of, out_of_fold
 from headstart.verbs.rows import RowOptions, Rows, opened, rows_of
@@ -205,26 +205,27 @@ def strangers(name: str) -> Iterator[Figure]:
     copies = find_copies(made.samples, made.x, digests=made.digests)
     near = nearest(made.x, neighbours_for(len(made)), apart=copies.groups)
     strange = np.array([each.startswith("stranger/") for each in made.samples.ids])
-    area = float(roc_auc_score(strange, outlier_scores(near[1])))
+    area = float(roc_auc_score(strange, joint(outlier_scores(near[1]), from_the_mean(made.x))))
     yield Figure(f"{name}/strangers_from_{MIXED[name]}", area, "AUROC", at_least=0.95)
 
 
-def measure(*, quick: bool) -> Iterator[Figure]:
-    """All figures, or those of the small sets."""
-    sections: tuple[tuple[tuple[str, ...], Callable[[str], Iterator[Figure]]], ...] = (
-        (("ants_bees",) if quick else FLIPS, lambda name: label_errors(name, 1 if quick else SEEDS)),
-        (("ants_bees", "spoken_digits") if quick else PLANTED, leaks),
-        (("spoken_digits",) if quick else tuple(MIXED), strangers),
-    )
-    for names, section in sections:
+def measure(*, quick: bool, only: str = "") -> Iterator[Figure]:
+    """All figures, or those of the small sets, or of the sections `labels`, `copies` and `strangers` that are named."""
+    sections: dict[str, tuple[tuple[str, ...], Callable[[str], Iterator[Figure]]]] = {
+        "labels": (("ants_bees",) if quick else FLIPS, lambda name: label_errors(name, 1 if quick else SEEDS)),
+        "copies": (("ants_bees", "spoken_digits") if quick else PLANTED, leaks),
+        "strangers": (("spoken_digits",) if quick else tuple(MIXED), strangers),
+    }
+    for section in only.split(",") if only else sections:
+        names, measured = sections[section]
         for name in present(names):
-            yield from section(name)
+            yield from measured(name)
 
 
 def main() -> int:
     """Measure and print."""
     called = arguments(__doc__ or "")
-    return show("check", measure(quick=called.quick), keep=called.keep)
+    return show("check", measure(quick=called.quick, only=called.only), keep=called.keep, merge=bool(called.only))
 
 
 if __name__ == "__main__":

@@ -251,8 +251,9 @@ def _rows(subject: Subject, ids: Sequence[str], parts: np.ndarray, *, most: int,
     at = np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).permutation(n)[:most])
     near = nearest(subject.x[at], outliers.neighbours_for(len(at)), apart=subject.copies.groups[at])
     findings, suspects = _label_errors(subject, ids, parts, at, near)
-    distance = outliers.outlier_scores(near[1])
-    far = np.flatnonzero(outliers.far_out(distance))
+    measures = (outliers.outlier_scores(near[1]), outliers.from_the_mean(subject.x[at]))
+    far = np.flatnonzero(np.logical_or.reduce([outliers.far_out(each) for each in measures]))
+    distance = outliers.joint(*measures)
     if len(far):
         far = far[np.argsort(-distance[far], kind="stable")]
         sentence = f"{_items(len(far))} {_are(len(far))} unlike all others, {ids[at[far[0]]]} the most"

@@ -1,4 +1,4 @@
-"""Items that are unlike all others: the distance to the k-th nearest row, and to the nearest class centre of the other folds."""
+"""Items that are unlike all others: by the distance to the k-th nearest row, or by that from the mean of all rows."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -24,6 +24,22 @@ def outlier_scores(cosines: Float[np.ndarray, "n j"]) -> Float[np.ndarray, "n"]:
     last = np.maximum(finite.sum(axis=1) - 1, 0)
     found = cosines[np.arange(len(cosines)), last]
     return np.asarray(1.0 - np.where(np.isfinite(found), found, -1.0), np.float64)
+
+
+def from_the_mean(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n"]:
+    """The distance of each row from the mean of all: what comes from elsewhere often has rows of another length altogether.
+
+    Some strangers that are alike are each other's neighbours and look at home by their k-th nearest; their distance from the mean
+    does not hide them.
+    """
+    return np.asarray(np.linalg.norm(np.asarray(x, np.float64) - np.asarray(x, np.float64).mean(axis=0), axis=1))
+
+
+def joint(*measures: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """The largest rank that any measure gives each item, as a share of all: no single measure is best everywhere."""
+    from scipy.stats import rankdata
+
+    return np.asarray(np.max([rankdata(each) / (len(each) + 1) for each in measures], axis=0))
 
 
 def far_out(scores: Float[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
