@@ -290,7 +290,7 @@ def _label_errors(
     share = len(flagged) / len(at)
     first = int(at[flagged[0]])
     better = subject.names[doubts.suggested[flagged[0]]]
-    sentence = f"{len(flagged):,} labels ({share:.1%}) look wrong; the most doubtful is {ids[first]}, called {subject.label(first)} and more like {better}"
+    sentence = f"{_labels(len(flagged))} ({share:.1%}) {'looks' if len(flagged) == 1 else 'look'} wrong; the most doubtful is {ids[first]}, called {subject.label(first)} and more like {better}"
     suspects = [
         Suspect(
             "label_error",
@@ -323,6 +323,10 @@ def _shift(subject: Subject, parts: np.ndarray, areas: dict[str, float], seed: i
 
 def _items(count: int) -> str:
     return "1 item" if count == 1 else f"{count:,} items"
+
+
+def _labels(count: int) -> str:
+    return "1 label looks" if count == 1 else f"{count:,} labels look"
 
 
 def _are(count: int) -> str:
