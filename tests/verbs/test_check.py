@@ -86,7 +86,7 @@ def test_copies_with_two_labels_are_told(tmp_path: Path) -> None:
     data = photos(tmp_path / "photos", parts=("",))
     shutil.copy(data / "red" / "3.png", data / "blue" / "twin.png")
     audit = check(data, backbone="toy:image")
-    assert "1 pairs of copies have two labels, such as " in sentence(audit, "label_error")
+    assert "1 pair of copies has two labels, such as " in sentence(audit, "label_error")
     [suspect] = [each for each in audit.suspects if each.kind == "exact_duplicate"]
     assert {suspect.label, suspect.other_label} == {"red", "blue"}
     assert suspect.why.endswith("under another label")
