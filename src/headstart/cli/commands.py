@@ -12,6 +12,7 @@ from typing import Any
 from headstart.backbones.backbone import BackboneRequest
 from headstart.cli import render
 from headstart.cli.output import print_json, show
+from headstart.cli.rows import as_items
 from headstart.cli.watch import Watch
 from headstart.core.errors import CacheError, UsageError
 from headstart.core.progress import Progress
@@ -56,7 +57,7 @@ def predict(options: argparse.Namespace) -> int:
     judging = Judging(options.abstain_when or ("any" if options.abstain else ""), by_label=options.by_label)
     with Watch(quiet=options.quiet) as progress:
         model = _load(options, progress)
-        items = _items(model, options.inputs)
+        items = as_items(options.inputs, modality=model.modality)
         answers = predict_verb(model, items, judging=judging, engine=options.engine, progress=progress)
     for warning in model.warnings:
         sys.stderr.write(f"headstart: {warning}\n")
@@ -214,26 +215,6 @@ def _refuse_inside_data(out: Path, data: Path) -> None:
         raise UsageError(
             f"--out {out} lies inside the data folder {data}, which is never written to; name a place outside it"
         )
-
-
-def _items(model: Model, inputs: list[str]) -> list[str | Path] | Path:
-    """For a text model what names a file is a file, and everything else the text itself; for others all are paths."""
-    if model.modality != "text":
-        return Path(inputs[0]) if len(inputs) == 1 else [Path(each) for each in inputs]
-    paths = [Path(each) for each in inputs if _exists(each)]
-    if paths and len(paths) < len(inputs):
-        missing = next(each for each in inputs if not _exists(each))
-        raise UsageError(f"some inputs name files and {missing!r} does not; give either files or texts")
-    if paths:
-        return paths[0] if len(paths) == 1 else list(paths)
-    return list(inputs)
-
-
-def _exists(text: str) -> bool:
-    try:
-        return bool(text.strip()) and Path(text).exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _write_csv(model: Model, answers: list[dict[str, Any]]) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from headstart.backbones.backbone import Backbone, BackboneRequest
-from headstart.backbones.choice import default_backbone, open_backbone, tokenizer_warning
+from headstart.backbones.choice import default_backbone, tokenizer_warning
 from headstart.backbones.precision import settle
-from headstart.core.errors import DataError, FitError, UsageError
+from headstart.core.errors import FitError, UsageError
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.data.splits import folds
@@ -30,14 +30,16 @@ from headstart.model import aim as aims
 from headstart.model.aim import Aim, Decided
 from headstart.model.deployment import read_prior
 from headstart.model.judge import Judge, fit_judge
-from headstart.model.model import Model, check_engine, check_engine_name, first_reasons, join, truncation
-from headstart.model.precision import measure, run_at
+from headstart.model.model import Model, check_engine_name, first_reasons, join, truncation
+from headstart.model.precision import measure
 from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.rule import Rule
 from headstart.model.split_record import SplitRecord
 from headstart.tasks.task import Targets, Task
 from headstart.verbs.fit_data import FitData, FitOptions, prepare, without_place
 from headstart.verbs.fit_gate import Gate, findings, open_gate
+from headstart.verbs.rows import RowOptions
+from headstart.verbs.rows import opened as open_for
 
 # What a fit goes through, as its report times it.
 _STAGES = ("open", "features", "check", "head", "measure", "judge", "precision", "findings")
@@ -80,7 +82,6 @@ def fit(
     read_prior(options.deployment_prior, task=prepared.task.name, labels=labels)
     progress("open", 0, 1)
     chosen, above = _choose(prepared.samples.modality, options)
-    check_engine(chosen, options.engine)
     progress("open", 1, 1)
     opened = time.perf_counter()
     extraction = extract(prepared.samples, chosen, engine=options.engine, progress=progress)
@@ -150,16 +151,8 @@ def _choose(modality: str, options: FitOptions) -> tuple[Backbone, tuple[str, ..
     if asked is None:
         choice = default_backbone(modality, offline=options.offline)
         asked, above = choice.backbone, choice.above
-    if isinstance(asked, str):
-        asked = BackboneRequest.parse(asked)
-    if isinstance(asked, BackboneRequest):
-        precision = options.precision or asked.precision
-        asked = open_backbone(replace(asked, offline=asked.offline or options.offline, precision=precision))
-    elif options.precision:
-        asked = run_at(asked, options.precision)
-    if asked.specs[0].modality != modality:
-        raise DataError(f"{asked.specs[0].title} takes {asked.specs[0].modality} input, and the data holds {modality}")
-    return asked, above
+    request = RowOptions(asked, offline=options.offline, precision=options.precision, engine=options.engine)
+    return open_for(modality, request), above
 
 
 def _rows(data: FitData, extraction: Extraction, *, gate: Gate, seed: int) -> _Rows:
