@@ -194,3 +194,9 @@ def test_real_photos(tmp_path: Path) -> None:
     assert ("val/ants/planted.jpg", f"train/ants/{first.name}") in {
         (each.input, each.other) for each in audit.suspects if each.kind == "leak"
     }
+
+
+def test_one_item_is_all_that_there_is_to_look_at(tmp_path: Path) -> None:
+    audit = check(write(tmp_path / "one.csv", [("text", "label"), ("the only one", "a")]), backbone="toy:text")
+    assert audit.sampled is None
+    assert "sampled" not in {finding.kind for finding in audit.findings}

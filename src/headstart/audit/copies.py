@@ -72,7 +72,7 @@ def find_copies(
     original = first[inverse.reshape(-1)]
     position = np.arange(len(digests))
     same = np.stack([original, position], axis=1)[original != position]
-    near, scores, looked_at = np.zeros((0, 2), np.int64), np.zeros(0), 0
+    near, scores, looked_at = np.zeros((0, 2), np.int64), np.zeros(0), len(first)
     if len(first) > 1:
         order = np.random.default_rng(seed).permutation(np.sort(first))[:most]
         search = {"image": _images, "text": _texts, "audio": _recordings}[samples.modality]
