@@ -81,12 +81,45 @@ def test_ranks_of_labels_are_one_less_their_probability() -> None:
 
 def test_a_far_row_is_an_outlier_and_a_usual_one_is_not() -> None:
     x, _ = clusters()
-    scores = outliers.outlier_scores(neighbours.nearest(x, outliers.neighbours_for(len(x)))[1])
-    assert not outliers.far_out(scores).any()
+    assert not outliers.find_outliers(x)[1].any()
     x[7] = -4.0 * np.eye(1, 16, 15)[0]
-    scores = outliers.outlier_scores(neighbours.nearest(x, outliers.neighbours_for(len(x)))[1])
-    assert np.flatnonzero(outliers.far_out(scores)).tolist() == [7]
+    scores, far = outliers.find_outliers(x)
+    assert np.flatnonzero(far).tolist() == [7]
+    assert scores.argmax() == 7
     assert not outliers.far_out(np.zeros(10)).any()
+
+
+def around(direction: np.ndarray, n: int, *, spread: float, seed: int) -> np.ndarray:
+    return np.asarray(direction + spread * np.random.default_rng(seed).standard_normal((n, len(direction))), np.float32)
+
+
+def test_some_strangers_that_are_alike_are_far_from_the_rest() -> None:
+    own, other = 4.0 * np.eye(2, 32)
+    x = np.concatenate([around(own, 300, spread=0.3, seed=0), around(own + other, 8, spread=0.3, seed=1)])
+    from_kth = outliers.from_the_kth(x)
+    assert from_kth[300:].min() > from_kth[:300].max()
+    centred = neighbours.nearest(x, 17)[1][:, -1]  # what taking the mean away would make of them
+    assert (1 - centred)[300:].min() < np.median(1 - centred[:300])
+
+
+def test_more_strangers_than_neighbours_count_are_told_by_their_distance_from_the_mean() -> None:
+    own = 4.0 * np.eye(1, 32)[0]
+    x = np.concatenate([around(own, 400, spread=0.3, seed=0), around(3 * own, 40, spread=0.3, seed=1)])
+    from_kth = outliers.from_the_kth(x)
+    assert from_kth[400:].max() < from_kth[:400].max()
+    assert outliers.find_outliers(x)[1][400:].all()
+
+
+def test_the_kth_cosine_is_exact_and_of_rows_as_they_are() -> None:
+    x = np.random.default_rng(0).standard_normal((30, 5)).astype(np.float32) + 1
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    cosines = -np.sort(-(unit @ unit.T - 3 * np.eye(30)), axis=1)
+    assert np.allclose(neighbours.kth_cosine(x, 3), cosines[:, 2], atol=1e-5)
+    assert np.allclose(neighbours.kth_cosine(x, 99), cosines[:, 28], atol=1e-5)
+    apart = np.arange(30) // 2
+    left = np.where(apart[:, None] == apart[None, :], -np.inf, unit @ unit.T).max(axis=1)
+    assert np.allclose(neighbours.kth_cosine(x, 1, apart=apart), left, atol=1e-5)
+    assert (neighbours.kth_cosine(x, 3, apart=np.zeros(30, int)) == -1).all()
 
 
 def test_neighbours_are_exact_and_leave_copies_out() -> None:

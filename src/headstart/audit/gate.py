@@ -249,11 +249,9 @@ def _rows(subject: Subject, ids: Sequence[str], parts: np.ndarray, *, most: int,
     if n < 3:
         return [], []
     at = np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).permutation(n)[:most])
-    near = nearest(subject.x[at], outliers.neighbours_for(len(at)), apart=subject.copies.groups[at])
-    findings, suspects = _label_errors(subject, ids, parts, at, near)
-    measures = (outliers.outlier_scores(near[1]), outliers.from_the_mean(subject.x[at]))
-    far = np.flatnonzero(np.logical_or.reduce([outliers.far_out(each) for each in measures]))
-    distance = outliers.joint(*measures)
+    findings, suspects = _label_errors(subject, ids, parts, at)
+    distance, outside = outliers.find_outliers(subject.x[at], apart=subject.copies.groups[at])
+    far = np.flatnonzero(outside)
     if len(far):
         far = far[np.argsort(-distance[far], kind="stable")]
         sentence = f"{_items(len(far))} {_are(len(far))} unlike all others, {ids[at[far[0]]]} the most"
@@ -273,15 +271,15 @@ def _rows(subject: Subject, ids: Sequence[str], parts: np.ndarray, *, most: int,
     return findings, suspects
 
 
-def _label_errors(
-    subject: Subject, ids: Sequence[str], parts: np.ndarray, at: np.ndarray, near: tuple[np.ndarray, np.ndarray]
-) -> Found:
+def _label_errors(subject: Subject, ids: Sequence[str], parts: np.ndarray, at: np.ndarray) -> Found:
     if subject.targets is None or subject.probabilities is None or len(subject.names) < 2:
         return [], []
     known = np.isfinite(subject.probabilities[at]).all(axis=1) & (subject.targets[at] >= 0)
-    if not known.all():  # neighbours are positions among `at`; without a label they cannot vote
-        at = at[known]
-        near = nearest(subject.x[at], near[0].shape[1], apart=subject.copies.groups[at])
+    at = at[known]  # without a label an item cannot vote
+    if len(at) < 2:
+        return [], []
+    k = max(1, min(labels.NEIGHBOURS, int(np.sqrt(len(at)))))
+    near = nearest(subject.x[at], k, apart=subject.copies.groups[at])
     doubts = labels.doubt_labels(subject.probabilities[at], subject.targets[at], near=near)
     flagged = np.flatnonzero(doubts.flagged)
     flagged = flagged[np.argsort(-doubts.scores[flagged], kind="stable")]

@@ -1,4 +1,6 @@
-"""The nearest rows of each row, by cosine: candidates for copies, votes on labels and distances for outliers from one pass."""
+"""The nearest rows of each row, by cosine: candidates for copies, votes on labels, and distances for outliers."""
+
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,6 +30,37 @@ def nearest(
     n = len(u)
     k = max(1, min(k, n - 1))
     where, cosines = np.empty((n, k), np.int64), np.empty((n, k), np.float32)
+    for block, near in _blocks(u, apart):
+        at = np.argpartition(near, n - k, axis=1)[:, n - k :]
+        found = np.take_along_axis(near, at, axis=1)
+        order = np.argsort(-found, axis=1, kind="stable")
+        where[block], cosines[block] = (np.take_along_axis(each, order, axis=1) for each in (at, found))
+    return where, cosines
+
+
+def kth_cosine(
+    x: Float[np.ndarray, "n d"], k: int, *, apart: Int[np.ndarray, "n"] | None = None
+) -> Float[np.ndarray, "n"]:
+    """The cosine of each row and its k-th nearest other one, of rows as they are; of the last one where there are fewer than k.
+
+    Args:
+        x: rows.
+        k: which.
+        apart: as for `nearest`; the cosine is -1 where no other row is left.
+    """
+    u = _long_one(np.asarray(x, np.float32))
+    n = len(u)
+    found = np.empty(n, np.float32)
+    for block, near in _blocks(u, apart):
+        near.partition(max(0, n - k), axis=1)
+        nearer = near[:, max(0, n - k) :]
+        found[block] = nearer.min(axis=1, initial=np.inf, where=np.isfinite(nearer))
+    return np.asarray(np.where(np.isfinite(found), found, -1.0), np.float64)
+
+
+def _blocks(u: Float[np.ndarray, "n d"], apart: np.ndarray | None) -> Iterator[tuple[slice, Float[np.ndarray, "b n"]]]:
+    """Cosines of some rows and all others at a time; -inf where they are no neighbours of each other."""
+    n = len(u)
     step = max(1, _CELLS // n)
     for start in range(0, n, step):
         block = slice(start, min(n, start + step))
@@ -37,21 +70,23 @@ def nearest(
             near[np.arange(len(rows)), rows] = -np.inf
         else:
             near[apart[rows][:, None] == apart[None, :]] = -np.inf
-        at = np.argpartition(near, n - k, axis=1)[:, n - k :]
-        found = np.take_along_axis(near, at, axis=1)
-        order = np.argsort(-found, axis=1, kind="stable")
-        where[block], cosines[block] = (np.take_along_axis(each, order, axis=1) for each in (at, found))
-    return where, cosines
+        yield block, near
 
 
 def affordable(seconds: float, d: int) -> int:
-    """How many rows two cores compare with each other in a time, at most `MOST_ROWS`: a reckoning, so that no clock decides a result."""
-    each = _SECONDS_A_PAIR + 2.0 * d / _FLOPS_A_SECOND
+    """How many rows two cores compare with each other in a time, at most `MOST_ROWS`: a reckoning, so that no clock decides a result.
+
+    One product of all rows finds copies, two find doubtful labels and outliers: one and a half each time.
+    """
+    each = _SECONDS_A_PAIR + 3.0 * d / _FLOPS_A_SECOND
     return int(min(MOST_ROWS, max(_LEAST_ROWS, np.sqrt(seconds / each))))
 
 
 def unit(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     """Rows less their mean, of length 1, as float32; a row that is the mean stays 0."""
-    centred = np.asarray(x, np.float32) - np.asarray(x, np.float64).mean(axis=0).astype(np.float32)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.asarray(centred / np.where(length > 0, length, 1.0), np.float32)
+    return _long_one(np.asarray(x, np.float32) - np.asarray(x, np.float64).mean(axis=0).astype(np.float32))
+
+
+def _long_one(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.asarray(x / np.where(length > 0, length, 1.0), np.float32)

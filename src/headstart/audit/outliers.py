@@ -3,34 +3,40 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from headstart.audit.neighbours import kth_cosine
+
 MOST_NEIGHBOURS = 50
 _FENCE = 3.0
 
 
-def neighbours_for(n: int) -> int:
-    """Which neighbour's distance counts among n items: the square root of n, at most `MOST_NEIGHBOURS`."""
-    return max(1, min(MOST_NEIGHBOURS, int(np.sqrt(n))))
-
-
-def outlier_scores(cosines: Float[np.ndarray, "n j"]) -> Float[np.ndarray, "n"]:
-    """How far each item is from the others: 1 less the cosine of its k-th nearest; 0 is the same direction, 2 the opposite one.
-
-    Source: Sun et al., "Out-of-distribution detection with deep nearest neighbors" (2022).
+def find_outliers(
+    x: Float[np.ndarray, "n d"], *, apart: Int[np.ndarray, "n"] | None = None
+) -> tuple[Float[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
+    """How unlike the others each item is, as the larger of its ranks by either distance, and which lie past the fence of one.
 
     Args:
-        cosines: of each item's nearest other items, nearest first; the last finite one counts.
+        x: rows.
+        apart: (n,) numbers of which equal ones do not count as neighbours, such as those of copies.
     """
-    finite = np.isfinite(cosines)
-    last = np.maximum(finite.sum(axis=1) - 1, 0)
-    found = cosines[np.arange(len(cosines)), last]
-    return np.asarray(1.0 - np.where(np.isfinite(found), found, -1.0), np.float64)
+    measures = (from_the_kth(x, apart=apart), from_the_mean(x))
+    return joint(*measures), np.logical_or.reduce([far_out(each) for each in measures])
+
+
+def from_the_kth(x: Float[np.ndarray, "n d"], *, apart: Int[np.ndarray, "n"] | None = None) -> Float[np.ndarray, "n"]:
+    """1 less the cosine of each row and its k-th nearest other one; k is the square root of their number, at most `MOST_NEIGHBOURS`.
+
+    Source: Sun et al., "Out-of-distribution detection with deep nearest neighbors" (2022). As there, and unlike where copies are
+    sought, no mean is taken from the rows: less their mean, those of one collection point as far apart as strangers do.
+    """
+    k = max(1, min(MOST_NEIGHBOURS, int(np.sqrt(len(x)))))
+    return 1.0 - kth_cosine(x, k, apart=apart)
 
 
 def from_the_mean(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n"]:
     """The distance of each row from the mean of all: what comes from elsewhere often has rows of another length altogether.
 
-    Some strangers that are alike are each other's neighbours and look at home by their k-th nearest; their distance from the mean
-    does not hide them.
+    More than k strangers that are alike are each other's neighbours and look at home by their k-th nearest; their distance from the
+    mean does not hide them.
     """
     return np.asarray(np.linalg.norm(np.asarray(x, np.float64) - np.asarray(x, np.float64).mean(axis=0), axis=1))
 
