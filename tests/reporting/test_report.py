@@ -203,6 +203,15 @@ def test_what_an_audit_and_a_curve_found_is_told(tmp_path: Path) -> None:
     assert "AUC 0.90" in text
 
 
+def test_a_copy_under_two_labels_is_shown_without_a_label_that_it_would_rather_have(tmp_path: Path) -> None:
+    data = photos(tmp_path / "photos")
+    model = hs.fit(data, backbone="toy:image")
+    suspects = (Suspect("label_error", "val/red/0.png", "red", "", 1.0, "the very content of another"),)
+    text = text_of(report(model, data, out=tmp_path / "report.html", audit=Audit(suspects=suspects)))
+    assert "the very content of another" in text
+    assert '<span class="key">rather</span>' not in text
+
+
 def test_what_the_gate_of_the_fit_found_is_told_where_no_audit_is_given(tmp_path: Path) -> None:
     data = photos(tmp_path / "photos")
     model = hs.fit(data, backbone="toy:image")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from headstart.audit.findings import Audit
 from headstart.core.errors import DataError, UsageError
+from headstart.data.samples import make_samples
 from headstart.verbs.check import CheckOptions, check
 from support.data import shared
 from support.made import photos, reviews, sounds
@@ -82,6 +83,20 @@ def test_a_near_copy_across_a_split_is_a_leak_that_is_not_exact(tmp_path: Path) 
     assert "(0 exactly)" in sentence(audit, "leak")
 
 
+def test_only_what_is_equal_has_a_likeness_of_one(tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    for i in range(4):
+        smooth(i).save(folder / f"{i}.png")
+    smooth(0).save(folder / "again.bmp")
+    shutil.copy(folder / "1.png", folder / "same.png")
+    whys = {each.kind: each.why for each in check(folder, backbone="toy:image").suspects if each.other}
+    assert whys == {
+        "exact_duplicate": "the very content of 1.png",
+        "near_duplicate": "nearly the same as 0.png (likeness over 0.99)",
+    }
+
+
 def test_copies_with_two_labels_are_told(tmp_path: Path) -> None:
     data = photos(tmp_path / "photos", parts=("",))
     shutil.copy(data / "red" / "3.png", data / "blue" / "twin.png")
@@ -90,6 +105,34 @@ def test_copies_with_two_labels_are_told(tmp_path: Path) -> None:
     [suspect] = [each for each in audit.suspects if each.kind == "exact_duplicate"]
     assert {suspect.label, suspect.other_label} == {"red", "blue"}
     assert suspect.why.endswith("under another label")
+    [doubted] = [each for each in audit.suspects if each.kind == "label_error"]
+    assert {doubted.input, doubted.other} == {"red/3.png", "blue/twin.png"}
+    assert {doubted.label, doubted.other_label} == {"red", "blue"}
+    assert doubted.score == 1.0
+
+
+def test_an_item_that_is_doubted_already_gets_its_twin_and_no_second_row(tmp_path: Path) -> None:
+    data = photos(tmp_path / "photos", parts=("",), n=20)
+    shutil.copy(data / "red" / "3.png", data / "blue" / "twin.png")
+    audit = check(data, backbone="toy:image")
+    told = [each.sentence for each in audit.findings if each.kind == "label_error"]
+    assert told[0].startswith("1 pair of copies has two labels")
+    assert told[1].startswith("1 label (2.4%) looks wrong; the most doubtful is blue/twin.png")
+    [doubted] = [each for each in audit.suspects if each.kind == "label_error"]
+    assert (doubted.input, doubted.label, doubted.suggestion) == ("blue/twin.png", "blue", "red")
+    assert (doubted.other, doubted.other_label) == ("red/3.png", "red")
+    assert doubted.why.endswith("its neighbours vote for red; the very content of red/3.png, under another label")
+
+
+def test_a_copy_without_a_label_is_under_no_other_label() -> None:
+    texts = [f"the film {'ab'[i % 2] * 3} number {i}" for i in range(12)] + ["the very same"] * 2
+    labels = [*"ab" * 6, "a", None]
+    ids = [f"row {i}" for i in range(14)]
+    audit = check(
+        make_samples(ids, texts, modality="text", inline=True, source="some", target=labels), backbone="toy:text"
+    )
+    assert [each.why for each in audit.suspects if each.kind == "exact_duplicate"] == ["the very content of row 12"]
+    assert not [each for each in audit.suspects if each.kind == "label_error" and each.other]
 
 
 def test_planted_wrong_labels_are_ranked_with_what_they_would_rather_be(tmp_path: Path) -> None:
@@ -128,8 +171,21 @@ def test_a_class_of_one_is_too_few(tmp_path: Path) -> None:
 def test_nothing_but_duplicates(tmp_path: Path) -> None:
     data = write(tmp_path / "same.csv", [("text", "label"), *[("the same again", "ab"[i % 2]) for i in range(12)]])
     audit = check(data, backbone="toy:text")
-    assert "11 items within one part are of the very content" in sentence(audit, "exact_duplicate")
+    assert (
+        sentence(audit, "exact_duplicate")
+        == "11 items have the very content of another one; copies stay together in every fold"
+    )
     assert "label_error" in kinds(audit)
+
+
+def test_one_copy_is_told_in_good_grammar(tmp_path: Path) -> None:
+    data = photos(tmp_path / "photos")
+    shutil.copy(data / "train" / "red" / "3.png", data / "train" / "red" / "twin.png")
+    audit = check(data, backbone="toy:image")
+    assert (
+        sentence(audit, "exact_duplicate")
+        == "1 item has the very content of another one of its part; copies stay together in every fold"
+    )
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

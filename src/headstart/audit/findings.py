@@ -17,6 +17,23 @@ KINDS = (
 )
 """The kinds of suspects, those that matter most first."""
 
+TITLES = {
+    "leak": "copies across parts",
+    "label_error": "labels that look wrong",
+    "exact_duplicate": "the very same content",
+    "near_duplicate": "nearly the same",
+    "group": "groups in several parts",
+    "outlier": "unlike all others",
+    "odd": "odd",
+    "unreadable": "cannot be read",
+}
+"""What each kind is called over a list of its suspects."""
+
+PAIRS = frozenset({"leak", "exact_duplicate", "near_duplicate"})
+"""The kinds whose suspects are pairs: an item with three copies is in three of them."""
+
+_MOST_LABELS = 12
+
 SEVERITIES = ("error", "warning", "note")
 
 
@@ -29,7 +46,8 @@ class Suspect:
         input: the sample's id.
         part: the part that it is in, or empty.
         label: its label, or empty.
-        other: the id of the item that it is a copy of, or empty.
+        other: the id of the item that it is a copy of, or empty. Copies under two labels are suspects of their own kind of copy, and
+            of the kind `label_error` too.
         other_part: that item's part.
         other_label: that item's label.
         suggestion: the label that it would rather have, or empty.
@@ -115,3 +133,31 @@ def ranked(findings: list[Finding]) -> tuple[Finding, ...]:
     """Findings, the most severe first, and of equal ones in the order of `KINDS`."""
     order = {kind: place for place, kind in enumerate(KINDS)}
     return tuple(sorted(findings, key=lambda one: (SEVERITIES.index(one.severity), order.get(one.kind, len(order)))))
+
+
+def heading(kind: str, count: int) -> str:
+    """The heading over so many suspects of a kind, which says where they are pairs."""
+    unit = "" if kind not in PAIRS else " pair" if count == 1 else " pairs"
+    return f"{TITLES[kind]}: {count:,}{unit}"
+
+
+def likeness(score: float) -> str:
+    """How alike two copies are, in two digits; only equal content is written as 1."""
+    if score >= 1.0:
+        return "1"
+    written = f"{score:.2f}"
+    return "over 0.99" if written == "1.00" else written
+
+
+def parts_in_words(parts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """The class counts of each part, one text a part; of many labels the rarest and the most frequent."""
+    told = []
+    for part, counts in parts.items():
+        if not counts:
+            told.append(part)
+        elif len(counts) <= _MOST_LABELS:
+            told.append(f"{part} " + ", ".join(f"{label} {size:,}" for label, size in counts.items()))
+        else:
+            low, high = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+            told.append(f"{part} {len(counts):,} labels, from {counts[low]:,} ({low}) to {counts[high]:,} ({high})")
+    return told

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from headstart.audit import groups, labels, outliers, shift
 from headstart.audit.copies import Copies
-from headstart.audit.findings import KINDS, Audit, Finding, Suspect, ranked
+from headstart.audit.findings import KINDS, Audit, Finding, Suspect, likeness, ranked
 from headstart.audit.neighbours import MOST_ROWS, nearest
 from headstart.audit.oddities import oddity
 from headstart.core.errors import Skipped
@@ -94,7 +94,7 @@ def examine(subject: Subject, *, most: int = MOST_ROWS, seed: int = 0) -> Audit:
         _shift(subject, parts, areas, seed),
     )
     findings = [finding for found, _ in checks for finding in found]
-    suspects = [suspect for _, found in checks for suspect in found]
+    suspects = _with_conflicts([suspect for _, found in checks for suspect in found])
     sampled = subject.copies.looked_at if subject.copies.looked_at < len(subject) else None
     if sampled is not None:
         sentence = f"near copies were looked for among {sampled:,} of {len(subject):,} items, to save time: headstart check looks at more"
@@ -174,15 +174,47 @@ def _copies(subject: Subject, ids: Sequence[str], parts: np.ndarray) -> Found:
         first, second = (one, other) if parts[one] != "train" and parts[other] == "train" else (other, one)
         leak = parts[one] != parts[other]
         kind = "leak" if leak else "exact_duplicate" if exact else "near_duplicate"
-        what = "the very content of" if exact else f"nearly the same as (likeness {score:.2f})"
-        labels_differ = subject.label(one) != subject.label(other)
-        why = f"{what} {ids[second]}" + (", under another label" if labels_differ else "")
+        sure = 1.0 if exact else min(float(score), _NEARLY)
         place = (parts[first], subject.label(first))
         twin = (ids[second], parts[second], subject.label(second))
-        suspects.append(
-            Suspect(kind, ids[first], *place, *twin, score=1.0 if exact else min(float(score), _NEARLY), why=why)
-        )
+        suspects.append(_told(Suspect(kind, ids[first], *place, *twin, score=sure)))
     return list(_of_copies(suspects, parts)), suspects
+
+
+def _told(pair: Suspect) -> Suspect:
+    """A pair of copies with what was seen in words."""
+    why = (
+        f"the very content of {pair.other}"
+        if pair.score >= 1.0
+        else f"nearly the same as {pair.other} (likeness {likeness(pair.score)})"
+    )
+    return replace(pair, why=why + (", under another label" if _torn(pair) else ""))
+
+
+def _torn(each: Suspect) -> bool:
+    """Whether an item and its copy have two labels."""
+    return bool(each.label and each.other_label and each.label != each.other_label)
+
+
+def _with_conflicts(suspects: Sequence[Suspect]) -> list[Suspect]:
+    """The suspects, and of the kind `label_error` also copies under two labels.
+
+    Where one of the two is doubted already, that suspect is given its twin instead: no label is counted twice.
+    """
+    doubted = {each.input: each for each in suspects if each.kind == "label_error"}
+    alone = []
+    for pair in filter(_torn, suspects):
+        turned = replace(
+            pair, input=pair.other, part=pair.other_part, label=pair.other_label,
+            other=pair.input, other_part=pair.part, other_label=pair.label,
+        )  # fmt: skip
+        known = next((each for each in (pair, _told(turned)) if each.input in doubted), None)
+        if known is None:
+            alone.append(replace(pair, kind="label_error"))
+        elif not (own := doubted[known.input]).other:
+            twin = replace(known, kind="label_error", suggestion=own.suggestion, why=f"{own.why}; {known.why}")
+            doubted[known.input] = twin
+    return [*(each for each in suspects if each.kind != "label_error"), *doubted.values(), *alone]
 
 
 def _of_copies(suspects: Sequence[Suspect], parts: np.ndarray) -> Iterator[Finding]:
@@ -196,19 +228,16 @@ def _of_copies(suspects: Sequence[Suspect], parts: np.ndarray) -> Iterator[Findi
             f"figures on {part} are too good"
         )
         yield Finding("leak", "error" if len(own) > _DOUBTED * size else "warning", len(own), sentence)
-    for kind, what in (
-        ("exact_duplicate", "of the very content of another item"),
-        ("near_duplicate", "nearly copies"),
+    where = " of its part" if len(set(parts)) > 1 else ""
+    for kind, one, more in (
+        ("exact_duplicate", "has the very content of another one", "have the very content of another one"),
+        ("near_duplicate", "is nearly a copy of another one", "are nearly copies of another one"),
     ):
-        own = {each.input for each in suspects if each.kind == kind}
-        if own:
-            yield Finding(
-                kind,
-                "note",
-                len(own),
-                f"{_items(len(own))} within one part {_are(len(own))} {what}; they stay together in every fold",
-            )
-    torn = [each for each in suspects if each.label and each.other_label and each.label != each.other_label]
+        count = len({each.input for each in suspects if each.kind == kind})
+        if count:
+            sentence = f"{_items(count)} {one if count == 1 else more}{where}; copies stay together in every fold"
+            yield Finding(kind, "note", count, sentence)
+    torn = [each for each in suspects if _torn(each)]
     if torn:
         sentence = f"{len(torn):,} {'pair of copies has' if len(torn) == 1 else 'pairs of copies have'} two labels, such as {torn[0].input} ({torn[0].label}) and {torn[0].other} ({torn[0].other_label})"
         yield Finding("label_error", "warning", len(torn), sentence)
@@ -324,7 +353,7 @@ def _items(count: int) -> str:
 
 
 def _labels(count: int) -> str:
-    return "1 label looks" if count == 1 else f"{count:,} labels look"
+    return "1 label" if count == 1 else f"{count:,} labels"
 
 
 def _are(count: int) -> str:
