@@ -1,12 +1,14 @@
 """`headstart check`: what a person sees, and the table of suspects."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from headstart.audit.findings import COLUMNS
+from headstart.audit.findings import COLUMNS, heading
+from headstart.cli.check import _cell
 from headstart.cli.main import main
 from support.examples import write_examples
 
@@ -36,6 +38,45 @@ def test_the_table_has_every_suspect_and_room_for_an_action(photos: Path, capsys
     assert list(rows[0]) == [*COLUMNS, "action"]
     planted = [row for row in rows if row["input"] == "val/ants/[bold]ü 1.png" and row["score"] == "1.0000"]
     assert [(row["kind"], row["other"], row["action"]) for row in planted] == [("leak", "train/ants/00.png", "")]
+
+
+def test_a_heading_counts_pairs_where_rows_are_pairs(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = photos / "train" / "ants"
+    for name in ("first", "second"):
+        shutil.copy(own / "01.png", own / f"{name}.png")
+    assert main(["check", "photos", "--backbone", "toy:image", "--quiet"]) == 0
+    shown = capsys.readouterr().out
+    assert "the very same content: 2 pairs" in shown
+    assert "copies across parts: " in shown
+    assert "copies across parts: 1 pairs" not in shown
+    assert heading("leak", 1) == "copies across parts: 1 pair"
+    assert heading("outlier", 1200) == "unlike all others: 1,200"
+
+
+FORMULAS = ["=HYPERLINK(1)", "+cmd", "-2+3", "@SUM(1)", "\uff1d1+1"]
+
+
+def test_no_cell_of_the_table_is_run_as_a_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    labels = [*FORMULAS, "-5", "a;=1+1", "plain"]
+    lines = [{"text": f"the same text of row {i} again", "label": label} for i, label in enumerate(labels) for _ in range(3)]  # fmt: skip
+    Path("data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert main(["check", "data.jsonl", "--backbone", "toy:text", "--quiet", "--csv", "s.csv"]) == 0
+    text = Path("s.csv").read_text(encoding="utf-8")
+    rows = [row for row in csv.DictReader(text.splitlines()) if row["kind"] == "exact_duplicate"]
+    assert {row["label"] for row in rows} == {*(f"'{label}" for label in FORMULAS), "-5", "a;=1+1", "plain"}
+    assert '"a;=1+1"' in text
+    assert {row["score"] for row in rows} == {"1.0000"}
+
+
+@pytest.mark.parametrize("text", ["\t=1", "\r=1", "\n=1", "-", "-1+1", "+1e5x", "=1", "-\u0661", "-1\n"])
+def test_what_begins_like_a_formula_and_is_no_number_is_quoted(text: str) -> None:
+    assert _cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "-1", "+2.5", "-1e-05", "a=1", " =1", "'=1"])
+def test_what_is_a_number_or_no_formula_stays(text: str) -> None:
+    assert _cell(text) == text
 
 
 def test_clean_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,8 @@
 import argparse
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,18 +17,10 @@ if TYPE_CHECKING:
     from headstart.audit.findings import Audit, Suspect
 
 _MARKS = {"error": "[red]✗[/]", "warning": "[yellow]![/]", "note": "[dim]·[/]"}
-_TITLES = {
-    "leak": "copies across parts",
-    "label_error": "labels that look wrong",
-    "exact_duplicate": "the very same content",
-    "near_duplicate": "nearly the same",
-    "group": "groups in several parts",
-    "outlier": "unlike all others",
-    "odd": "odd",
-    "unreadable": "cannot be read",
-}
 _SHOWN = 5
-_MOST_LABELS = 12
+# What a spreadsheet program takes for the beginning of a formula, and what it takes for a number all the same.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
 def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
@@ -86,56 +79,55 @@ def _write(found: "Audit", target: Path) -> None:
     from headstart.core.files import write_whole
 
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow([*COLUMNS, "action"])
     for suspect in found.suspects:
-        values = [getattr(suspect, column) for column in COLUMNS]
-        writer.writerow([f"{value:.4f}" if isinstance(value, float) else value for value in values] + [""])
+        writer.writerow([*(_cell(getattr(suspect, column)) for column in COLUMNS), ""])
     write_whole(target, text.getvalue().encode("utf-8"))
 
 
+def _cell(value: str | float) -> str:
+    """A value as a cell. Names come from the data: one that a spreadsheet program would run as a formula gets a single quote before it.
+
+    Source: OWASP, "CSV Injection". Cells are quoted too, as some programs take a semicolon for the end of a cell.
+    """
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"'{value}" if value.startswith(_FORMULA) and not _NUMBER.fullmatch(value) else value
+
+
 def _table(found: "Audit", table: Path | None) -> None:
+    from headstart.audit.findings import KINDS, parts_in_words
     from headstart.cli.output import escape, new_console
 
     console = new_console()
     for sentence in found.understood:
         console.print(f"[dim]·[/] {escape(sentence)}")
-    console.print(f"[bold]data[/]  {found.modality}, {found.n:,} items: {escape('; '.join(_parts(found.parts)))}")
+    console.print(
+        f"[bold]data[/]  {found.modality}, {found.n:,} items: {escape('; '.join(parts_in_words(found.parts)))}"
+    )
     for finding in found.findings:
         console.print(f"{_MARKS[finding.severity]} {escape(finding.sentence)}")
     if not found.findings:
         console.print("[green]✓[/] nothing was found: no copies, no odd files, no labels that look wrong")
-    for kind, title in _TITLES.items():
+    for kind in KINDS:
         own = [each for each in found.suspects if each.kind == kind]
         if own:
-            _suspects(console, title, own)
+            _suspects(console, kind, own)
     where = (
         f"; all {len(found.suspects):,} suspects are in {table}" if table else "; --csv writes all suspects to a table"
     )
     console.print(f"[dim]nothing was changed{escape(where) if found.suspects else ''}[/]")
 
 
-def _parts(parts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """The class counts of each part in words."""
-    told = []
-    for part, counts in parts.items():
-        if not counts:
-            told.append(part)
-        elif len(counts) <= _MOST_LABELS:
-            told.append(f"{part} " + ", ".join(f"{label} {size:,}" for label, size in counts.items()))
-        else:
-            low, high = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-            told.append(f"{part} {len(counts):,} labels, from {counts[low]:,} ({low}) to {counts[high]:,} ({high})")
-    return told
-
-
-def _suspects(console: "Console", title: str, own: Sequence["Suspect"]) -> None:
+def _suspects(console: "Console", kind: str, own: Sequence["Suspect"]) -> None:
     from rich.table import Table
 
+    from headstart.audit.findings import heading as heading_of
     from headstart.cli.output import escape, short
 
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    table.add_column(f"{title}: {len(own):,}", overflow="fold")
+    table.add_column(heading_of(kind, len(own)), overflow="fold")
     for heading in ("label", "why"):
         table.add_column(heading, overflow="fold")
     for each in own[:_SHOWN]:
