@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from headstart.model.model import Model
     from headstart.model.reports import EvaluationReport, FitReport
     from headstart.reporting.report import report
+    from headstart.reporting.suspects import suspects_page
     from headstart.verbs.check import CheckOptions, check
     from headstart.verbs.compare import Comparison, compare
     from headstart.verbs.curve import Curve, CurveOptions, curve
@@ -84,6 +85,7 @@ _HOMES = {
     "read": "verbs.read",
     "report": "reporting.report",
     "search": "verbs.search",
+    "suspects_page": "reporting.suspects",
 }
 
 __all__ = [
@@ -128,6 +130,7 @@ __all__ = [
     "read",
     "report",
     "search",
+    "suspects_page",
 ]
 
 

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from headstart.audit.findings import COLUMNS, heading
 from headstart.cli.check import _cell
 from headstart.cli.main import main
 from support.examples import write_examples
+from support.made import reviews
 
 
 @pytest.fixture
@@ -102,11 +105,57 @@ def test_clean_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "copies of items" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("option", ["--csv", "--page"])
 @pytest.mark.parametrize("place", ["photos/suspects.csv", "photos", "nowhere/suspects.csv"])
-def test_a_table_goes_neither_into_the_data_nor_over_a_folder(
-    photos: Path, capsys: pytest.CaptureFixture[str], place: str
+def test_neither_table_nor_page_goes_into_the_data_or_over_a_folder(
+    photos: Path, capsys: pytest.CaptureFixture[str], place: str, option: str
 ) -> None:
     before = sorted(photos.rglob("*"))
-    assert main(["check", "photos", "--backbone", "toy:image", "--quiet", "--csv", place]) == 2
-    assert "--csv" in capsys.readouterr().err
+    assert main(["check", "photos", "--backbone", "toy:image", "--quiet", option, place]) == 2
+    assert option in capsys.readouterr().err
     assert sorted(photos.rglob("*")) == before
+
+
+def test_the_data_itself_is_replaced_by_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = reviews(tmp_path / "reviews.csv")
+    before = data.read_bytes()
+    assert main(["check", str(data), "--backbone", "toy:text", "--quiet", "--page", str(data)]) == 2
+    assert "which is never written to; name a place outside it" in capsys.readouterr().err
+    assert data.read_bytes() == before
+
+
+def test_table_and_page_are_two_files(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "photos", "--backbone", "toy:image", "--quiet", "--csv", "a", "--page", "./a"]) == 2
+    assert "--csv and --page both name ./a: name two files" in capsys.readouterr().err
+    assert not Path("a").exists()
+
+
+def test_the_page_shows_the_suspects_and_the_screen_names_it(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "photos", "--backbone", "toy:image", "--quiet", "--page", "suspects.html"]) == 0
+    assert re.search(r"page  suspects\.html \(\d+ kB\)", capsys.readouterr().out)
+    text = Path("suspects.html").read_text(encoding="utf-8")
+    assert 'alt="the photo val/ants/[bold]ü 1.png"' in text
+    assert "headstart check photos --backbone toy:image --page suspects.html" in text
+
+
+def test_with_json_only_json_is_printed_and_the_page_is_written(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = ["check", "photos", "--backbone", "toy:image", "--quiet", "--json"]
+    assert main(plain) == 0
+    without = json.loads(capsys.readouterr().out)
+    assert main([*plain, "--page", "suspects.html"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert Path("suspects.html").is_file()
+    assert {**shown, "seconds": {}} == {**without, "seconds": {}}
+
+
+def test_a_page_without_jinja2_is_refused_before_the_work(
+    photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert main(["check", "photos", "--backbone", "none:none", "--quiet", "--page", "suspects.html"]) == 1
+    told = capsys.readouterr().err
+    assert "the page of suspects needs jinja2, which is not installed" in told
+    assert "headstart[report]" in told
+    assert not Path("suspects.html").exists()

@@ -8,6 +8,7 @@ import pytest
 
 import headstart as hs
 from headstart.reporting.report import report
+from headstart.reporting.suspects import suspects_page
 from support.browser import Browser, Visit, browser
 from support.made import photos, reviews, sounds
 
@@ -53,6 +54,65 @@ def test_a_page_opens_without_error_and_asks_for_nothing(
             assert visit.run("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
     assert visit.run("document.querySelectorAll('main > section').length") >= 7
     assert (visit.errors, visit.requests) == ([], [])
+
+
+def suspects_of(folder: Path, modality: str) -> Path:
+    """A page of suspects on made data of one modality, with planted copies, and ids and labels that are long."""
+    data = {"image": photos, "audio": sounds}.get(modality, reviews)(
+        folder / ("data.csv" if modality == "text" else "data")
+    )
+    if modality == "text":
+        rows = data.read_text(encoding="utf-8").splitlines()
+        copies = [f"{text.rsplit(',', 1)[0].upper()}!,{'long' * 30}" for text in rows[1:5]]
+        data.write_text("\n".join([*rows, *copies, *rows[5:7]]) + "\n", encoding="utf-8")
+    else:
+        own = sorted(each for each in data.rglob("*") if each.suffix in {".png", ".wav"})
+        (own[0].parent / f"{'copy' * 40}{own[0].suffix}").write_bytes(own[0].read_bytes())
+        other = next(each for each in own if each.parent.name != own[0].parent.name)
+        (own[0].parent / f"torn{own[0].suffix}").write_bytes(other.read_bytes())
+        (own[0].parent / f"broken{own[0].suffix}").write_bytes(own[0].read_bytes()[:60])
+    options = hs.CheckOptions(backbone=f"toy:{modality}")
+    return suspects_page(data, hs.check(data, options=options), out=folder / "suspects.html", options=options)
+
+
+@pytest.mark.parametrize("modality", ["image", "text", "audio"])
+def test_a_page_of_suspects_opens_without_error_and_asks_for_nothing(
+    chromium: Browser, tmp_path: Path, modality: str
+) -> None:
+    visit = chromium.open(suspects_of(tmp_path, modality))
+    grounds = set()
+    for width, height in [(1200, 900), (400, 844)]:
+        for dark in (False, True):
+            visit.resize(width, height, dark=dark)
+            assert visit.run("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+            grounds.add(visit.run("getComputedStyle(document.body).backgroundColor"))
+    assert len(grounds) == 2, "light and dark"
+    assert visit.run("document.querySelectorAll('main > section').length") >= 4
+    shown = {"image": "img", "text": "blockquote", "audio": "audio"}[modality]
+    assert visit.run(f"document.querySelectorAll('.twins .sides > div:nth-child(2) > {shown}').length") > 0
+    broken = "[...document.querySelectorAll('img')].filter((each) => !each.complete || !each.naturalWidth).length"
+    visit.run("document.querySelectorAll('img').forEach((each) => { each.loading = 'eager'; })")
+    assert visit.run(broken) == 0
+    assert (visit.errors, visit.requests) == ([], [])
+
+
+def test_a_page_of_suspects_runs_no_script_and_takes_no_other_style(chromium: Browser, tmp_path: Path) -> None:
+    page = suspects_of(tmp_path, "text")
+    planted = "<script>document.title = 'taken over'</script><style>body{display:none}</style></body>"
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", planted), encoding="utf-8")
+    visit = chromium.open(page)
+    assert len([each for each in visit.errors if "Content Security Policy" in each]) == 2, visit.errors
+    assert visit.run("document.title") == "data.csv: what looks wrong"
+    assert visit.run("getComputedStyle(document.body).display") == "block"
+
+
+def test_a_printed_page_of_suspects_is_light(chromium: Browser, tmp_path: Path) -> None:
+    visit = chromium.open(suspects_of(tmp_path, "image"))
+    visit.resize(1200, 900, dark=True)
+    dark = visit.run("getComputedStyle(document.body).backgroundColor")
+    chromium.call("Emulation.setEmulatedMedia", visit.session, media="print")
+    assert visit.run("getComputedStyle(document.body).backgroundColor") != dark
+    assert visit.run("getComputedStyle(document.querySelector('.toc')).display") == "none"
 
 
 @pytest.mark.parametrize(("width", "height"), WIDTHS)

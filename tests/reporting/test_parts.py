@@ -12,9 +12,10 @@ import pytest
 import headstart as hs
 from headstart.backbones.choice import open_backbone
 from headstart.data.preparation import Preparation
-from headstart.reporting import draw, draw_confidence, draw_values, embedding, media, words
+from headstart.reporting import draw_confidence, draw_values, embedding, media, words
 from headstart.reporting.draw import INKS
-from headstart.reporting.page import LABEL_HUES, PALETTE
+from headstart.reporting.markup import PALETTE, check_installed
+from headstart.reporting.page import LABEL_HUES
 from support.media import image, sound
 
 
@@ -181,4 +182,4 @@ def test_drawing_without_matplotlib_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(hs.HeadstartError, match="the report needs jinja2"):
-        draw.check_installed()
+        check_installed("matplotlib", "jinja2", purpose="the report")

@@ -156,7 +156,7 @@ def parts_in_words(parts: Mapping[str, Mapping[str, int]]) -> list[str]:
         if not counts:
             told.append(part)
         elif len(counts) <= _MOST_LABELS:
-            told.append(f"{part} " + ", ".join(f"{label} {size:,}" for label, size in counts.items()))
+            told.append(f"{part} " + ", ".join(f"{label} ({size:,})" for label, size in counts.items()))
         else:
             low, high = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
             told.append(f"{part} {len(counts):,} labels, from {counts[low]:,} ({low}) to {counts[high]:,} ({high})")

@@ -228,15 +228,16 @@ def _of_copies(suspects: Sequence[Suspect], parts: np.ndarray) -> Iterator[Findi
             f"figures on {part} are too good"
         )
         yield Finding("leak", "error" if len(own) > _DOUBTED * size else "warning", len(own), sentence)
-    where = " of its part" if len(set(parts)) > 1 else ""
+    split = len(set(parts)) > 1
     for kind, one, more in (
         ("exact_duplicate", "has the very content of another one", "have the very content of another one"),
         ("near_duplicate", "is nearly a copy of another one", "are nearly copies of another one"),
     ):
         count = len({each.input for each in suspects if each.kind == kind})
         if count:
-            sentence = f"{_items(count)} {one if count == 1 else more}{where}; copies stay together in every fold"
-            yield Finding(kind, "note", count, sentence)
+            told = one if count == 1 else more
+            where = "" if not split else " of its part" if count == 1 else " of their part"
+            yield Finding(kind, "note", count, f"{_items(count)} {told}{where}; copies stay together in every fold")
     torn = [each for each in suspects if _torn(each)]
     if torn:
         sentence = f"{len(torn):,} {'pair of copies has' if len(torn) == 1 else 'pairs of copies have'} two labels, such as {torn[0].input} ({torn[0].label}) and {torn[0].other} ({torn[0].other_label})"
@@ -283,7 +284,8 @@ def _rows(subject: Subject, ids: Sequence[str], parts: np.ndarray, *, most: int,
     far = np.flatnonzero(outside)
     if len(far):
         far = far[np.argsort(-distance[far], kind="stable")]
-        sentence = f"{_items(len(far))} {_are(len(far))} unlike all others, {ids[at[far[0]]]} the most"
+        which = f": {ids[at[far[0]]]}" if len(far) == 1 else f", {ids[at[far[0]]]} the most"
+        sentence = f"{_items(len(far))} {_are(len(far))} unlike all others{which}"
         findings.append(Finding("outlier", "note", len(far), sentence))
         surer = outliers.ranks(far, len(at))
         suspects += [
@@ -326,7 +328,7 @@ def _label_errors(subject: Subject, ids: Sequence[str], parts: np.ndarray, at: n
             subject.label(int(at[row])),
             suggestion=subject.names[doubts.suggested[row]],
             score=float(doubts.scores[row]),
-            why=f"its label has a probability of {1 - doubts.scores[row]:.1%}, and its neighbours vote for {subject.names[doubts.suggested[row]]}",
+            why=f"its label has a probability of {_share(1 - float(doubts.scores[row]))}, and its neighbours vote for {subject.names[doubts.suggested[row]]}",
         )
         for row in flagged
     ]
@@ -354,6 +356,11 @@ def _items(count: int) -> str:
 
 def _labels(count: int) -> str:
     return "1 label" if count == 1 else f"{count:,} labels"
+
+
+def _share(value: float) -> str:
+    """A share in per cent; only nothing at all is written as 0."""
+    return "under 0.1%" if 0 < value < 0.0005 else f"{value:.1%}"
 
 
 def _are(count: int) -> str:

@@ -4,7 +4,8 @@ import argparse
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from headstart.audit.findings import Audit, Suspect
+    from headstart.core.progress import Progress
+    from headstart.verbs.check import CheckOptions
 
 _MARKS = {"error": "[red]✗[/]", "warning": "[yellow]![/]", "note": "[dim]·[/]"}
 _SHOWN = 5
@@ -32,6 +35,11 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
     parser.add_argument(
         "--csv", metavar="FILE", help="write all suspects to a table, with an empty column 'action' to fill in"
     )
+    parser.add_argument(
+        "--page",
+        metavar="FILE",
+        help="write an HTML page that shows the suspects: photos, texts, or recordings to play",
+    )
     parser.add_argument("--most", type=count, default=0, metavar="N", help="of more items than this, a random part of so many is compared "
                         "with each other (default: 100,000)")  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, help="decides folds and what is sampled (default: 0)")
@@ -40,38 +48,58 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check and show; a status of 0 also where something is found."""
+    """Check, write what was asked for, and show; a status of 0 also where something is found."""
     from headstart.audit.neighbours import MOST_ROWS
     from headstart.cli.output import show
     from headstart.cli.watch import Watch
     from headstart.verbs.check import CheckOptions, check
 
-    if options.csv:
-        _refuse_place(Path(options.csv), Path(options.data))
+    written = _places(options)
     chosen = CheckOptions(most=options.most or MOST_ROWS, seed=options.seed, **row_options(options))
     with Watch(quiet=options.quiet) as progress:
-        found = check(options.data, options=chosen, progress=progress)
+        if options.page:
+            found = _with_page(options, chosen, progress)
+        else:
+            found = check(options.data, options=chosen, progress=progress)
     if options.csv:
         _write(found, Path(options.csv))
-    show(found, lambda audit: _table(audit, Path(options.csv) if options.csv else None), as_json=options.json)
+    show(found, lambda audit: _table(audit, written), as_json=options.json)
     return 0
 
 
-def _refuse_place(target: Path, data: Path) -> None:
-    """The source data is never written to, and a folder is no table.
+def _places(options: argparse.Namespace) -> dict[str, Path]:
+    """The files that are asked for, by their options. What cannot be written is refused before the work begins.
 
     Raises:
-        UsageError: one sentence that says which.
+        ExtraMissing: the page is asked for, and jinja2 is not installed.
+        UsageError: a place lies inside the data or is a folder, or both are one.
     """
     from headstart.core.errors import UsageError
+    from headstart.core.files import check_place
 
-    if target.is_dir() or not target.absolute().parent.is_dir():
-        raise UsageError(f"--csv takes a file in a folder that is there, and got {target}")
-    inside = data.is_dir() and data.resolve() in target.resolve().parents
-    if inside or (data.exists() and target.exists() and target.samefile(data)):
-        raise UsageError(
-            f"--csv {target} lies inside the data {data}, which is never written to; name a place outside it"
-        )
+    written = {name: Path(given) for name, given in (("--csv", options.csv), ("--page", options.page)) if given}
+    for name, target in written.items():
+        check_place(target, outside=options.data, what=name)
+    if len({target.resolve() for target in written.values()}) < len(written):
+        raise UsageError(f"--csv and --page both name {options.page}: name two files")
+    if options.page:
+        from headstart.reporting.markup import check_installed
+
+        check_installed("jinja2", purpose="the page of suspects")
+    return written
+
+
+def _with_page(options: argparse.Namespace, chosen: "CheckOptions", progress: "Progress") -> "Audit":
+    """Check, and write the page; the data is read and the backbone opened once for both."""
+    from headstart.reporting.suspects import suspects_page
+    from headstart.verbs.check import check
+    from headstart.verbs.rows import labelled_if_it_can, opened
+
+    samples = labelled_if_it_can(options.data, chosen.reading)
+    chosen = replace(chosen, backbone=opened(samples.modality, chosen))
+    found = check(samples, options=chosen, progress=progress)
+    suspects_page(samples, found, out=options.page, options=chosen, progress=progress)
+    return found
 
 
 def _write(found: "Audit", target: Path) -> None:
@@ -96,7 +124,7 @@ def _cell(value: str | float) -> str:
     return f"'{value}" if value.startswith(_FORMULA) and not _NUMBER.fullmatch(value) else value
 
 
-def _table(found: "Audit", table: Path | None) -> None:
+def _table(found: "Audit", written: Mapping[str, Path]) -> None:
     from headstart.audit.findings import KINDS, parts_in_words
     from headstart.cli.output import escape, new_console
 
@@ -114,10 +142,13 @@ def _table(found: "Audit", table: Path | None) -> None:
         own = [each for each in found.suspects if each.kind == kind]
         if own:
             _suspects(console, kind, own)
+    table = written.get("--csv")
     where = (
         f"; all {len(found.suspects):,} suspects are in {table}" if table else "; --csv writes all suspects to a table"
     )
     console.print(f"[dim]nothing was changed{escape(where) if found.suspects else ''}[/]")
+    if page := written.get("--page"):
+        console.print(f"[bold]page[/]  {escape(str(page))} [dim]({page.stat().st_size / 1000:,.0f} kB)[/]")
 
 
 def _suspects(console: "Console", kind: str, own: Sequence["Suspect"]) -> None:

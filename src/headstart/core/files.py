@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from headstart.core.errors import UsageError
+
 # Characters of a target's name that show in its temporary sibling's: of four bytes at most, they leave room in 255 bytes.
 _SHOWN = 40
 # Seconds between tries to rename over a file that a reader may hold open.
@@ -65,6 +67,27 @@ def write_whole(target: Path, content: bytes) -> None:
         _replace(Path(name), target)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def check_place(target: Path, *, outside: str | Path, what: str) -> None:
+    """Refuse a file to write that would lie in the data, which is never written to, or in no folder that is there.
+
+    Args:
+        target: the file.
+        outside: the data: a folder or a file.
+        what: the option or thing that asks for it.
+
+    Raises:
+        UsageError: one sentence that says which.
+    """
+    data = Path(outside)
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        raise UsageError(f"{what} takes a file in a folder that is there, and got {target}")
+    inside = data.is_dir() and data.resolve() in target.resolve().parents
+    if inside or (data.exists() and target.exists() and target.samefile(data)):
+        raise UsageError(
+            f"{what} {target} lies inside the data {data}, which is never written to; name a place outside it"
+        )
 
 
 def _prefix(target: Path) -> str:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from headstart.core.errors import ExtraMissing
 from headstart.reporting.story import Plot
 
 if TYPE_CHECKING:
@@ -50,19 +49,6 @@ _SETTINGS: Any = {
     "lines.solid_capstyle": "round",
     "path.simplify": True,
 }
-
-
-def check_installed() -> None:
-    """Refuse to begin where a library of the extra `report` is not installed.
-
-    Raises:
-        ExtraMissing: one sentence with the line to type.
-    """
-    for library in ("matplotlib", "jinja2"):
-        try:
-            __import__(library)
-        except ImportError as error:
-            raise ExtraMissing.of(library, "report", purpose="the report") from error
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from headstart.core.progress import Progress, silent
@@ -12,7 +11,7 @@ from headstart.reporting import checks, confidence, draw_values, embedding, gall
 from headstart.reporting.evidence import Evidence
 from headstart.reporting.inputs import Audit, Curve, Judgement, Suspect
 from headstart.reporting.story import DataSection, Plot, Story
-from headstart.reporting.words import ITEMS, KINDS, sentence
+from headstart.reporting.words import ITEMS, KINDS, now, sentence
 from headstart.tasks import TASKS
 
 STAGE = "drawing"
@@ -62,7 +61,7 @@ def gather(
     story = Story(
         title=_title(evidence),
         kind=f"{model.modality} {KINDS.get(model.task, model.task)}",
-        made=_now(),
+        made=now(),
         facts=_facts(model, evidence),
         verdict=verdict.verdict(evidence, metrics, modality=model.modality),
         checks=asked,
@@ -174,8 +173,3 @@ def _values(evidence: Evidence, *, seed: int) -> tuple[Plot, ...]:
         return ()
     true, predicted = evidence.targets.values, evidence.predicted[:, 0]
     return draw_values.against_truth(true, predicted, seed=seed), draw_values.residuals(true, predicted)
-
-
-def _now() -> str:
-    now = datetime.now(UTC)
-    return f"{now.day} {now:%B %Y, %H:%M} UTC"

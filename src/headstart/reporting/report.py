@@ -12,10 +12,10 @@ from headstart.core.progress import Progress, silent
 from headstart.model.items import Items
 from headstart.model.loading import load
 from headstart.model.model import Model
-from headstart.reporting.draw import check_installed
 from headstart.reporting.evidence import Choice, collect
 from headstart.reporting.gather import Sources, gather
 from headstart.reporting.inputs import Audit, Curve
+from headstart.reporting.markup import check_installed
 from headstart.reporting.page import render
 
 
@@ -87,7 +87,7 @@ def report(
         DataError: the data cannot be used.
     """
     began = time.perf_counter()
-    check_installed()
+    check_installed("matplotlib", "jinja2", purpose="the report")
     target = Path(out)
     _check_target(target, model, data)
     opened = model if isinstance(model, Model) else load(Path(model))

@@ -1,5 +1,7 @@
 """Numbers and names as a person reads them."""
 
+from datetime import UTC, datetime
+
 from headstart.evaluation.intervals import Estimate
 
 ITEMS = {"image": "images", "text": "texts", "audio": "recordings"}
@@ -81,3 +83,9 @@ def sentence(text: str) -> str:
 def tidy(text: str) -> str:
     """The text with per cent signs held to their numbers, for the page alone."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def now() -> str:
+    """This moment: 3 May 2026, 14:05 UTC."""
+    moment = datetime.now(UTC)
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
