@@ -12,6 +12,8 @@ from headstart.reporting.suspects import suspects_page
 from support.browser import Browser, Visit, browser
 from support.made import photos, reviews, sounds
 
+# A printer prints what a person sees in dark.
+DARK = [{"name": "prefers-color-scheme", "value": "dark"}]
 WIDTHS = [(1280, 900), (390, 844)]
 
 
@@ -110,7 +112,7 @@ def test_a_printed_page_of_suspects_is_light(chromium: Browser, tmp_path: Path) 
     visit = chromium.open(suspects_of(tmp_path, "image"))
     visit.resize(1200, 900, dark=True)
     dark = visit.run("getComputedStyle(document.body).backgroundColor")
-    chromium.call("Emulation.setEmulatedMedia", visit.session, media="print")
+    chromium.call("Emulation.setEmulatedMedia", visit.session, media="print", features=DARK)
     assert visit.run("getComputedStyle(document.body).backgroundColor") != dark
     assert visit.run("getComputedStyle(document.querySelector('.toc')).display") == "none"
 
@@ -148,7 +150,7 @@ def test_print_is_light_and_opens_what_is_folded(chromium: Browser, pages: Mappi
     visit = chromium.open(pages["image"])
     visit.resize(1280, 900, dark=True)
     dark = visit.run("getComputedStyle(document.body).backgroundColor")
-    chromium.call("Emulation.setEmulatedMedia", visit.session, media="print")
+    chromium.call("Emulation.setEmulatedMedia", visit.session, media="print", features=DARK)
     assert visit.run("getComputedStyle(document.body).backgroundColor") != dark
     assert visit.run("getComputedStyle(document.querySelector('.toc')).display") == "none"
     visit.run("dispatchEvent(new Event('beforeprint'))")

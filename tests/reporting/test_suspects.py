@@ -83,7 +83,16 @@ def test_the_policy_allows_the_style_of_the_page_and_nothing_else(tmp_path: Path
     assert "style=" not in html
     assert '<html lang="en">' in html
     assert "<title>photos: what looks wrong</title>" in html
+
+
+def test_folders_of_this_machine_are_not_named(tmp_path: Path) -> None:
+    data = photos(tmp_path / "photos")
+    told = Finding("outlier", "note", 1, f"{data}/train is odd")
+    audit = Audit(48, "image", (f"class folders of {data}",), {"all": {}}, (told,), (Suspect("group", "a", why="b"),))
+    html = written(data, audit, tmp_path)
     assert str(tmp_path) not in html
+    assert "photos/train is odd." in html
+    assert "Class folders of photos." in html
 
 
 def test_a_copy_and_its_twin_stand_side_by_side(tmp_path: Path) -> None:
@@ -231,9 +240,9 @@ def test_the_page_is_not_written_into_the_data(tmp_path: Path) -> None:
             suspects_page(given, audit, out=data / "train" / "page.html", options=toy("image"))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="the page takes a file in a folder that is there"):
         suspects_page(data, audit, out=tmp_path, options=toy("image"))
-    some = shutil.copy(data / "train" / "red" / "0.png", tmp_path / "one.png")
+    some = [shutil.copy(data / "train" / "red" / f"{i}.png", tmp_path / f"{i}.png") for i in range(2)]
     with pytest.raises(UsageError, match="lies inside the data"):
-        suspects_page([some], audit, out=some, options=toy("image"))
+        suspects_page(some, audit, out=some[1], options=toy("image"))
 
 
 def test_without_jinja2_it_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

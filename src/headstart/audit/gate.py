@@ -199,7 +199,7 @@ def _torn(each: Suspect) -> bool:
 def _with_conflicts(suspects: Sequence[Suspect]) -> list[Suspect]:
     """The suspects, and of the kind `label_error` also copies under two labels.
 
-    Where one of the two is doubted already, that suspect is given its twin instead: no label is counted twice.
+    Where one of the two is doubted already, that suspect is given its twin instead, and the score of the pair: no label is counted twice.
     """
     doubted = {each.input: each for each in suspects if each.kind == "label_error"}
     alone = []
