@@ -115,6 +115,7 @@ def test_a_printed_page_of_suspects_is_light(chromium: Browser, tmp_path: Path) 
     chromium.call("Emulation.setEmulatedMedia", visit.session, media="print", features=DARK)
     assert visit.run("getComputedStyle(document.body).backgroundColor") != dark
     assert visit.run("getComputedStyle(document.querySelector('.toc')).display") == "none"
+    assert visit.run("getComputedStyle(document.querySelector('.there')).display") == "none"
 
 
 @pytest.mark.parametrize(("width", "height"), WIDTHS)

@@ -88,7 +88,14 @@ def test_the_policy_allows_the_style_of_the_page_and_nothing_else(tmp_path: Path
 def test_folders_of_this_machine_are_not_named(tmp_path: Path) -> None:
     data = photos(tmp_path / "photos")
     told = Finding("outlier", "note", 1, f"{data}/train is odd")
-    audit = Audit(48, "image", (f"class folders of {data}",), {"all": {}}, (told,), (Suspect("group", "a", why="b"),))
+    audit = Audit(
+        48,
+        "image",
+        (f"class folders of {data}",),
+        {"all": {}},
+        (told,),
+        (Suspect("unreadable", "a", why=f"no {data}/a"),),
+    )
     html = written(data, audit, tmp_path)
     assert str(tmp_path) not in html
     assert "photos/train is odd." in html

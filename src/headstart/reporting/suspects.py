@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headstart.audit.findings import KINDS, Audit, Suspect, heading, likeness, parts_in_words
@@ -181,7 +181,10 @@ def gather(
             Section(
                 kind,
                 heading(kind, len(own)),
-                tuple(_card(each, shown, parts=in_parts) for each in chosen[kind]),
+                tuple(
+                    _card(replace(each, why=_private(samples, each.why)), shown, parts=in_parts)
+                    for each in chosen[kind]
+                ),
                 len(own) - len(chosen[kind]),
             )
             for kind, own in kinds.items()
