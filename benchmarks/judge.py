@@ -69,24 +69,29 @@ def tested(name: str) -> Tested:
     return Tested(model, rows, truths, task.predict(model.head.scores(rows), model.temperature))
 
 
-def perfect(probabilities: np.ndarray) -> float:
-    """The 95th percentile of the calibration error of labels that are drawn from the probabilities themselves."""
+def perfect(probabilities: np.ndarray) -> np.ndarray:
+    """The calibration errors of labels that are drawn from the probabilities themselves."""
     rng = np.random.default_rng(SEED)
     confidence = probabilities.max(axis=1)
-    draws = [calibration_error(confidence, rng.random(len(confidence)) < confidence)[0] for _ in range(SIMULATIONS)]
-    return float(np.percentile(draws, 95))
+    return np.array(
+        [calibration_error(confidence, rng.random(len(confidence)) < confidence)[0] for _ in range(SIMULATIONS)]
+    )
 
 
 def calibration(name: str, one: Tested) -> Iterator[Figure]:
     """The calibration error beside what chance alone does."""
     confidence, chosen = one.probabilities.max(axis=1), one.probabilities.argmax(axis=1)
-    chance = perfect(one.probabilities)
+    draws = perfect(one.probabilities)
+    chance = float(np.percentile(draws, 95))
     bound = max(LEAST_BOUND, chance)
     error = calibration_error(confidence, chosen == one.truths)[0]
     yield Figure(f"{name}/n", len(one.truths), "test items", at_least=FEWEST)
     yield Figure(f"{name}/temperature", one.model.temperature, "divides scores")
     yield Figure(f"{name}/calibration_error_by_chance", chance, f"95th percentile, seed {SEED}")
     yield Figure(f"{name}/calibration_error", error, "15 equal-mass bins", at_most=bound)
+    yield Figure(f"{name}/calibration_error_rank", float((draws < error).mean()), "share of perfect models below it")
+    out_of_fold = one.model.report.out_of_fold["calibration_error"].value
+    yield Figure(f"{name}/calibration_error_out_of_fold", out_of_fold, "15 equal-mass bins, training items")
 
 
 def sets(name: str, one: Tested) -> Iterator[Figure]:

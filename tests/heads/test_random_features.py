@@ -111,11 +111,15 @@ def test_auto_says_why_it_leaves_them_out(monkeypatch: pytest.MonkeyPatch) -> No
     def objection(x, y) -> str:
         return RandomFeatures().objection(make_study(x, y))
 
-    assert "it is tried from 2,000 rows on, and there are 200" in objection(*blobs(200, 4))
+    x, y = blobs(200, 4)
+    assert (
+        "with 200 training samples, random_features (from 2,000 rows on) and mlp (from 20,000 rows on) are not tried"
+        in select(x, y, fold=turns(200)).notes
+    )
     x, y = blobs(2000, 4)
     assert objection(x, y) == ""
     monkeypatch.setattr("headstart.heads.random_features.FLOPS", {"cpu": 1.0, "cuda": 1.0})
     assert "it would take about" in objection(x, y)
     rare = np.concatenate([np.flatnonzero(y.values), np.flatnonzero(y.values == 0)[:80]])
-    monkeypatch.setattr("headstart.heads.random_features.ROWS", 100)
+    monkeypatch.setattr(RandomFeatures, "fewest", 100)
     assert "the largest class is" in objection(x[rare], y.take(rare))

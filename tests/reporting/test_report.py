@@ -224,7 +224,7 @@ def test_what_the_gate_of_the_fit_found_is_told_where_no_audit_is_given(tmp_path
     assert gather.recorded(model) is None
     page = report(model, data, out=tmp_path / "report.html", audit=recorded)
     assert "5 of 48 labels are probably wrong." in text_of(page)
-    assert "5 of 48 items (10.4 %) are probably labelled wrongly." in text_of(page).replace("\N{NO-BREAK SPACE}", " ")
+    assert "5 of 48 items (10.4 %) have a label that looks wrong." in text_of(page).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_the_verb_has_its_name_whatever_was_imported_before() -> None:
@@ -286,7 +286,8 @@ def test_the_command_line_says_what_the_first_screen_says(tmp_path: Path, capsys
     out = tmp_path / "out.html"
     assert main(["report", str(tmp_path / "model"), str(data), "--out", str(out), "--quiet", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert set(printed) == {"report", "verdict", "doubt", "kind", "bytes", "seconds"}
+    assert set(printed) == {"report", "verdict", "doubt", "kind", "bytes", "seconds", "notes"}
+    assert printed["notes"] == []
     assert printed["bytes"] == out.stat().st_size
     assert main(["report", str(tmp_path / "model"), str(data), "--out", str(out), "--quiet"]) == 0
     assert "The model gives the right one of two labels" in capsys.readouterr().out.replace("\n", " ")

@@ -1,6 +1,7 @@
 """`headstart report`: one HTML file that says whether a model's results can be believed."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,12 @@ def run(options: argparse.Namespace) -> int:
     directory = Path(options.model)
     with Watch(quiet=options.quiet) as progress:
         model = load(directory)
-        found = None if options.no_check else audit_of(model, options.data, target=options.target, progress=progress)
-        drawn = None if options.no_curve else curve_of(model, options.data, target=options.target, progress=progress)
+        found, unchecked = (
+            (None, "") if options.no_check else audit_of(model, options.data, target=options.target, progress=progress)
+        )
+        drawn, undrawn = (
+            (None, "") if options.no_curve else curve_of(model, options.data, target=options.target, progress=progress)
+        )
         page = report(
             model,
             options.data,
@@ -57,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
             directory=directory,
             progress=progress,
         )
+    page = replace(page, notes=tuple(note for note in (unchecked, undrawn) if note))
     show(page, _table, as_json=options.json)
     return 0
 
@@ -67,4 +73,6 @@ def _table(page: "Page") -> None:
     console = new_console()
     console.print(f"[bold]verdict[/]   {escape(page.verdict)}")
     console.print(f"[yellow]![/]         {escape(page.doubt)}")
+    for note in page.notes:
+        console.print(f"[yellow]![/]         {escape(note)}")
     console.print(f"[bold]report[/]    {escape(str(page.path))} [dim]({page.bytes / 1e6:.1f} MB)[/]")

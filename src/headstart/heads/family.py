@@ -44,6 +44,7 @@ class Family(HeadRecipe):
         patience: after so many worse candidates in a row, or one that is worse by more than a paired standard error, the path is left;
             0 walks all of it.
         settled_by_none: options for which None is a value; any other option that is None is open.
+        fewest: `auto` tries the family from so many rows on.
     """
 
     name: ClassVar[str]
@@ -51,6 +52,7 @@ class Family(HeadRecipe):
     cost: ClassVar[int]
     patience: ClassVar[int]
     settled_by_none: ClassVar[frozenset[str]] = frozenset()
+    fewest: ClassVar[int] = 0
 
     @property
     def settled(self) -> bool:

@@ -70,6 +70,7 @@ class Perceptron(SelfFitting, Family):
     linear: ClassVar[bool] = False
     cost: ClassVar[int] = 6
     patience: ClassVar[int] = 2
+    fewest: ClassVar[int] = ROWS
 
     def check(self) -> None:
         """Refuse an option that is out of range."""
@@ -85,10 +86,8 @@ class Perceptron(SelfFitting, Family):
         check_loss(self.loss, smoothing=self.smoothing)
 
     def objection(self, study: Study) -> str:
-        """Left out where rows are few, and where it would take very long."""
+        """Left out where it would take very long."""
         n = len(study.rows)
-        if n < ROWS:
-            return f"mlp was left out: it is tried from {ROWS:,} rows on, and there are {n:,}"
         flops = 6.0 * n * self._width(study) * (study.rows.width + study.k) * len(study.parts) * _USUAL_EPOCHS
         limit = FLOPS[study.rows.device]
         return (

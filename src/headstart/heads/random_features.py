@@ -56,6 +56,7 @@ class RandomFeatures(SelfFitting, Family):
     linear: ClassVar[bool] = False
     cost: ClassVar[int] = 5
     patience: ClassVar[int] = 2
+    fewest: ClassVar[int] = ROWS
 
     def check(self) -> None:
         """Refuse an option that is out of range."""
@@ -66,13 +67,10 @@ class RandomFeatures(SelfFitting, Family):
             positive(self.penalty, recipe=self.name, option="penalty")
 
     def objection(self, study: Study) -> str:
-        """Left out where rows are few, where it would take long, and where classes are uneven, for the reason that ridge is."""
-        n = len(study.rows)
-        if n < ROWS:
-            return f"random_features was left out: it is tried from {ROWS:,} rows on, and there are {n:,}"
+        """Left out where it would take long, and where classes are uneven, for the reason that ridge is."""
         if ratio := uneven(study):
             return f"random_features was left out: the largest class is {ratio:.0f} times the smallest"
-        m = self._count(study)
+        n, m = len(study.rows), self._count(study)
         flops = 2.0 * n * m * (m + study.rows.width) + len(study.parts) * len(PENALTIES) * m**3 / 3
         limit = FLOPS[study.rows.device]
         if flops <= limit:

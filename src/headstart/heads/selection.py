@@ -1,7 +1,7 @@
 """Which head: every candidate on the same folds, one temperature each, and the rule that decides."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,9 +138,12 @@ def select(
     tried_families, automatic = _families(recipe, y.task)
     study = make_study(x, y, fold=fold, seed=seed)
     tried: list[_Tried] = []
-    notes: list[str] = []
+    early = [one for one in tried_families if automatic and isinstance(one, Family) and len(study.rows) < one.fewest]
+    notes = _too_few(early, len(study.rows))
     for done, family in enumerate(tried_families):
         progress(STAGE, done, len(tried_families))
+        if family in early:
+            continue
         reason = family.objection(study) if automatic and isinstance(family, Family) else ""
         if reason:
             notes.append(reason)
@@ -154,6 +157,14 @@ def select(
     progress(STAGE, len(tried_families), len(tried_families))
     candidates = tuple(_candidate(one, chosen) for one in tried)
     return Selection(head, chosen.temperature, title(chosen.point.recipe), scores, candidates, tuple(notes))
+
+
+def _too_few(families: Sequence[Family], n: int) -> list[str]:
+    """One sentence about all families that want more rows."""
+    if not families:
+        return []
+    named = " and ".join(f"{one.name} (from {one.fewest:,} rows on)" for one in families)
+    return [f"with {n:,} training samples, {named} {'is' if len(families) == 1 else 'are'} not tried"]
 
 
 def fit_alone(

@@ -251,13 +251,16 @@ def _label_errors(facts: Facts) -> Check | None:
     count = max((each.count for each in facts.audit.findings if each.kind == "label_error"), default=0)
     share = count / max(facts.audit.n, 1)
     if share >= MISLABELLED:
-        words = f"{count:,} of {facts.audit.n:,} items ({percent(share)}) are probably labelled wrongly."
+        words = f"{count:,} of {facts.audit.n:,} items ({percent(share)}) have a label that looks wrong."
         return Check(
-            "label_error", question, DOUBT, words, "Look through the suspects below and mend them.", "suspects"
+            "label_error",
+            question,
+            DOUBT,
+            words,
+            "Look through the suspects below: some will be the model's own errors.",
+            "suspects",
         )
-    return Check(
-        "label_error", question, FINE, f"{count:,} of {facts.audit.n:,} are probably wrong ({percent(share)})."
-    )
+    return Check("label_error", question, FINE, f"{count:,} of {facts.audit.n:,} look wrong ({percent(share)}).")
 
 
 def _calibrated(facts: Facts) -> Check | None:

@@ -30,6 +30,7 @@ class Page:
         kind: the key of the check that left it.
         bytes: the size of the file.
         seconds: what took how long.
+        notes: what the page could not show, and why, one sentence each.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Page:
     kind: str
     bytes: int
     seconds: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __fspath__(self) -> str:
         """The file, so that a page may be opened like a path."""
@@ -52,6 +54,7 @@ class Page:
             "kind": self.kind,
             "bytes": self.bytes,
             "seconds": dict(self.seconds),
+            "notes": list(self.notes),
         }
 
 

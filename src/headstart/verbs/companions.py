@@ -16,8 +16,10 @@ MOST_ROWS = 20_000
 """Past so many training samples no learning curve is drawn unasked: it would take longer than the rest of the report."""
 
 
-def audit_of(model: Model, data: Items, *, target: str | None = None, progress: Progress = silent) -> Audit | None:
-    """What the data gate finds in a model's data; None where it cannot look at it, which the report of the data itself then says.
+def audit_of(
+    model: Model, data: Items, *, target: str | None = None, progress: Progress = silent
+) -> tuple[Audit | None, str]:
+    """What the data gate finds in a model's data; None where it cannot look at it, with a sentence that says why.
 
     Args:
         model: whose backbone makes the rows.
@@ -28,13 +30,16 @@ def audit_of(model: Model, data: Items, *, target: str | None = None, progress: 
     try:
         samples = to_evaluate(data, modality=model.modality, reading=model.reading, target=target)
         reading = replace(ReadOptions(), task=model.task)
-        return check(samples, backbone=model.backbone, options=CheckOptions(reading=reading), progress=progress)
-    except HeadstartError:
-        return None
+        found = check(samples, backbone=model.backbone, options=CheckOptions(reading=reading), progress=progress)
+    except HeadstartError as error:
+        return None, f"the data was not checked: {error}"
+    return found, ""
 
 
-def curve_of(model: Model, data: Items, *, target: str | None = None, progress: Progress = silent) -> Curve | None:
-    """The learning curve of a model's training data; None where the data does not hold it, or it is too large to be quick.
+def curve_of(
+    model: Model, data: Items, *, target: str | None = None, progress: Progress = silent
+) -> tuple[Curve | None, str]:
+    """The learning curve of a model's training data; None where the data does not hold it, or it is too large to be quick, with why.
 
     Args:
         model: whose backbone makes the rows.
@@ -43,12 +48,15 @@ def curve_of(model: Model, data: Items, *, target: str | None = None, progress: 
         progress: as for `curve`.
     """
     if model.report.n["train"] > MOST_ROWS:
-        return None
+        return (
+            None,
+            f"no learning curve was drawn: of more than {MOST_ROWS:,} training samples  headstart curve  makes one",
+        )
     try:
         samples = to_evaluate(data, modality=model.modality, reading=model.reading, target=target)
         if "train" not in samples.parts and model.report.evaluated_on != OUT_OF_FOLD:
-            return None
+            return None, "no learning curve was drawn: the data does not hold the training samples"
         options = CurveOptions(reading=replace(model.reading, target=None))
-        return curve(samples, backbone=model.backbone, options=options, progress=progress)
-    except HeadstartError:
-        return None
+        return curve(samples, backbone=model.backbone, options=options, progress=progress), ""
+    except HeadstartError as error:
+        return None, f"no learning curve was drawn: {error}"
