@@ -1,16 +1,15 @@
 """Copies of one item: equal content, and near copies found among nearest rows and confirmed on the items themselves."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from headstart.audit import pictures, recordings, texts
 from headstart.audit.neighbours import MOST_ROWS, nearest
+from headstart.audit.small_images import each_of, small_images
 from headstart.core.errors import SampleError
 from headstart.data.modalities import MODALITIES
 from headstart.data.samples import Samples
@@ -22,7 +21,6 @@ NEIGHBOURS = 5
 _WAVES = 4096
 _NEARLY = 0.999  # 1 is kept for equal content
 _SHORT_CHAIN, _TEMPLATE = 10, 0.1
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def find_copies(
     if len(first) > 1:
         order = np.random.default_rng(seed).permutation(np.sort(first))[:most]
         search = {"image": _images, "text": _texts, "audio": _recordings}[samples.modality]
-        near, scores, looked_at = search(samples, x, order)
+        near, scores, looked_at = search(samples, x, order, digests)
     pairs = np.concatenate([same, near])
     exact = np.arange(len(pairs)) < len(same)
     looked_at = len(digests) if looked_at == len(first) else looked_at
@@ -93,33 +91,19 @@ Found = tuple[Int[np.ndarray, "m 2"], Float[np.ndarray, "m"], int]
 """Pairs of positions, how sure each is, and how many items were looked at."""
 
 
-def _images(samples: Samples, x: np.ndarray, order: np.ndarray) -> Found:
-    content = content_of(samples)
-    prepare = MODALITIES.get("image").preparation(
-        f"image(size={pictures.SIDE}, crop=1.0, resize='squash', interpolation='bilinear')", {}
-    )
-
-    def small(position: int) -> tuple[np.ndarray, int] | None:
-        try:
-            prepared = prepare.prepare(content(position))
-        except (SampleError, OSError):
-            return None
-        sides = (float(prepared.facts["width"]), float(prepared.facts["height"]))
-        return pictures.grey(prepared.views[0]), int(min(sides))
-
-    decoded = _each(order, small)
-    known = sorted(position for position, found in decoded.items() if found is not None)
-    if len(known) < 2:
-        return np.zeros((0, 2), np.int64), np.zeros(0), len(decoded)
-    at = np.array(known)
-    images = np.stack([found[0] for position in known if (found := decoded[position]) is not None])
-    shortest = np.array([found[1] for position in known if (found := decoded[position]) is not None])
+def _images(samples: Samples, x: np.ndarray, order: np.ndarray, digests: np.ndarray) -> Found:
+    smalls = small_images(samples, order, digests=digests)
+    if len(smalls) < 2:
+        return np.zeros((0, 2), np.int64), np.zeros(0), len(order)
+    at = np.array(sorted(smalls))
+    images = np.stack([smalls[position].grey for position in at.tolist()])
+    shortest = np.array([smalls[position].shortest for position in at.tolist()])
     candidates = _unique(_near(x[at]), pictures.hash_neighbours(pictures.hashes(images), NEIGHBOURS))
     scores = pictures.copies(images, candidates, shortest=shortest)
-    return *_kept(at, candidates, scores), len(decoded)
+    return *_kept(at, candidates, scores), len(order)
 
 
-def _texts(samples: Samples, x: np.ndarray, order: np.ndarray) -> Found:
+def _texts(samples: Samples, x: np.ndarray, order: np.ndarray, _digests: np.ndarray) -> Found:
     at = np.sort(order)
     content = content_of(samples)
     folded = [texts.normalised(_text(content(int(position)))) for position in at]
@@ -127,7 +111,7 @@ def _texts(samples: Samples, x: np.ndarray, order: np.ndarray) -> Found:
     return *_kept(at, candidates, texts.copies(folded, candidates)), len(at)
 
 
-def _recordings(samples: Samples, x: np.ndarray, order: np.ndarray) -> Found:
+def _recordings(samples: Samples, x: np.ndarray, order: np.ndarray, _digests: np.ndarray) -> Found:
     content = content_of(samples)
     prepare = MODALITIES.get("audio").preparation(f"audio(rate={recordings.RATE})", {})
 
@@ -138,7 +122,7 @@ def _recordings(samples: Samples, x: np.ndarray, order: np.ndarray) -> Found:
         except (SampleError, OSError):
             return np.zeros(1, np.float32)
 
-    lengths = _each(order, lambda position: len(wave(position)) / recordings.RATE)
+    lengths = each_of(order, lambda position: len(wave(position)) / recordings.RATE)
     at = np.sort(np.fromiter(lengths, np.int64, len(lengths)))
     if len(at) < 2:
         return np.zeros((0, 2), np.int64), np.zeros(0), len(at)
@@ -146,13 +130,6 @@ def _recordings(samples: Samples, x: np.ndarray, order: np.ndarray) -> Found:
     seconds = np.array([lengths[int(position)] for position in at])
     scores = recordings.copies(candidates, lambda row: wave(int(at[row])), seconds=seconds)
     return *_kept(at, candidates, scores), len(at)
-
-
-def _each(order: np.ndarray, work: Callable[[int], _T]) -> dict[int, _T]:
-    """What the work gives for each position, by threads: decoders let others run."""
-    positions = [int(position) for position in order]
-    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="headstart-check") as pool:
-        return dict(zip(positions, pool.map(work, positions), strict=True))
 
 
 def _near(x: np.ndarray) -> Int[np.ndarray, "m 2"]:

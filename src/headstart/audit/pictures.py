@@ -116,8 +116,7 @@ def _views(side: int) -> tuple[np.ndarray, ...]:
     """For each crop the linear map from an image's pixels to the fine structure of the crop; the first keeps the whole image."""
     blur = _blur(side)
     maps = []
-    for frame in _frames(steps=3):
-        rows, columns = _cut(side, frame[0], frame[1]), _cut(side, frame[0], frame[2])
+    for rows, columns in zip(*_cuts(side, tuple(_frames(steps=3))), strict=True):
         maps.append((np.kron(rows, columns) - np.kron(blur @ rows, blur @ columns)).T.astype(np.float32))
     return tuple(maps)
 
@@ -161,8 +160,8 @@ def _grid(side: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _cuts(side: int, frames: tuple[Frame, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The maps of each crop's rows and columns."""
-    rows = np.stack([_cut(side, scale, down) for scale, down, _ in frames])
-    return rows, np.stack([_cut(side, scale, right) for scale, _, right in frames])
+    scale, down, right = np.array(frames, np.float64).T
+    return _cut(side, scale, down), _cut(side, scale, right)
 
 
 def _correlations(
@@ -180,13 +179,13 @@ def _correlations(
     )
 
 
-def _cut(side: int, scale: float, start: float) -> Float[np.ndarray, "s s"]:
-    """The map from `side` pixels to as many of the window from `start`, `scale` long: the mean of what each new pixel covers."""
-    edges = (start + scale * np.arange(side + 1) / side) * side
+def _cut(side: int, scale: Float[np.ndarray, "f"], start: Float[np.ndarray, "f"]) -> Float[np.ndarray, "f s s"]:
+    """The maps from `side` pixels to as many of the windows from `start`, `scale` long: the mean of what each new pixel covers."""
+    edges = (start[:, None] + scale[:, None] * np.arange(side + 1) / side) * side
     pixel = np.arange(side)
-    covered = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
+    covered = np.minimum(edges[:, 1:, None], pixel + 1) - np.maximum(edges[:, :-1, None], pixel)
     covered = np.clip(covered, 0.0, None)
-    return np.asarray(covered / covered.sum(axis=1, keepdims=True), np.float32)
+    return np.asarray(covered / covered.sum(axis=2, keepdims=True), np.float32)
 
 
 @cache

@@ -131,8 +131,8 @@ def _cache_verify(options: argparse.Namespace) -> int:
     show(check, render.cache_check, as_json=options.json)
     if not check.whole:
         raise CacheError(
-            f"the rows of {check.damaged} of {len(check.checked)} backbones in {check.root} are damaged: 'headstart cache verify --mend'"
-            " drops the damaged ones, and the next run extracts them again"
+            f"{check.harmed} in {check.root} are damaged: 'headstart cache verify --mend'"
+            " drops the damaged ones, and the next run makes them again"
         )
     return 0
 

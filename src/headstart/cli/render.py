@@ -266,6 +266,8 @@ def cache_listing(listing: CacheListing) -> None:
     if listing.artefacts:
         size = size_text(sum(each.bytes for each in listing.artefacts))
         console.print(f"  compiled networks: {len(listing.artefacts):,}, {size}")
+    if listing.sketches:
+        console.print(f"  small images of the data gate: {size_text(sum(each.bytes for each in listing.sketches))}")
     for each in listing.stored:
         if each.damaged:
             console.print(f"[yellow]![/] {escape(each.title)}: {escape(each.damaged)}")
@@ -298,6 +300,9 @@ def cache_check(check: CacheCheck) -> None:
             console.print(f"    and {len(each.harms) - _MOST_SKIPPED:,} more; --json lists them all")
         if each.mended:
             console.print(f"    {each.dropped:,} rows were dropped; the next run extracts them again")
+    for harmed in (each for each in check.sketches if each.damaged):
+        done = " and were dropped" if harmed.mended else ""
+        console.print(f"[yellow]![/] {escape(harmed.maker)}: {harmed.damaged:,} are not what was written{done}")
 
 
 def pruned(result: Pruned) -> None:

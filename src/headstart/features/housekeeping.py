@@ -73,7 +73,7 @@ def stored(root: Path | None = None) -> list[Stored]:
 
 
 def _look(folder: Path) -> Stored:
-    files = dict(_files(folder))
+    files = dict(files_in(folder))
     spec = _spec(folder)
     rows, known, damaged = 0, {}, ""
     if folder / INDEX in files:
@@ -134,7 +134,7 @@ def _take(db: sqlite3.Connection) -> bool:
         if mode != "delete":
             return False
         db.execute("BEGIN EXCLUSIVE")
-        for table in ("rows", "blocks", "facts", "segments"):
+        for table in ("rows", "blocks", "facts", "segments", "sketches"):
             db.execute(f"DROP TABLE IF EXISTS {table}")
         db.execute("COMMIT")
     except sqlite3.OperationalError as error:
@@ -220,7 +220,8 @@ def _spec(folder: Path) -> BackboneSpec | None:
         return None
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+def files_in(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Every file under a folder, without those that go meanwhile."""
     for base, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):  # gone meanwhile
@@ -229,17 +230,19 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 @dataclass(frozen=True)
 class Artefact:
-    """What an engine compiled and keeps: one entry of `<cache>/engines/ENGINE/`.
+    """What is kept beside rows: one entry of `<cache>/engines/ENGINE/`, which an engine compiled, or of `<cache>/sketches/`.
 
     Attributes:
         path: a file or a folder.
         bytes: of all its files.
         used: when one of its files was last read or written, seconds since 1970, as far as the file system tells.
+        kind: `engines` or `sketches`.
     """
 
     path: Path
     bytes: int
     used: float
+    kind: str = "engines"
 
 
 def artefacts(root: Path | None = None) -> list[Artefact]:
@@ -252,7 +255,7 @@ def artefacts(root: Path | None = None) -> list[Artefact]:
     found: list[Artefact] = []
     with as_cache_error(engines):
         for path in sorted(engines.glob("*/*")):
-            files = [path.stat()] if path.is_file() else [status for _, status in _files(path)]
+            files = [path.stat()] if path.is_file() else [status for _, status in files_in(path)]
             used = max((max(each.st_mtime, each.st_atime) for each in files), default=path.stat().st_mtime)
             if not path.name.endswith((".part", ".lock")) or used < time.time() - ABANDONED:
                 found.append(Artefact(path, sum(each.st_size for each in files), used))

@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS blocks (segment INTEGER NOT NULL, first INTEGER NOT N
     PRIMARY KEY (segment, first)) WITHOUT ROWID;
 """
 INDEX, DESCRIPTION, USED = "index.sqlite", "spec.json", "used"
-_ASK = 900  # digests a query: under SQLite's oldest limit of 999 variables
+ASK = 900  # digests a query: under SQLite's oldest limit of 999 variables
 _MISSING = -1
 # Bytes of a segment that are widened to float32 at a time: they stay in a core's cache from the one step to the next.
 _STEP_BYTES = 1 << 20
@@ -100,12 +100,12 @@ class Shelf:
 
     @_guarded
     def __enter__(self) -> Self:
-        self._db = _open_index(self.folder)
+        self._db = open_index(self.folder, SCHEMA)
         try:
             described = self.folder / DESCRIPTION
             if not described.exists():
                 write_whole(described, json.dumps(self.spec.to_json(), indent=1, ensure_ascii=False).encode())
-            _note_use(self.folder / USED)
+            note_use(self.folder / USED)
         except BaseException:
             self._db.close()
             raise
@@ -150,21 +150,21 @@ class Shelf:
         n = len(digests)
         segments, rows = np.full(n, _MISSING, np.int64), np.full(n, _MISSING, np.int64)
         order = _sorted(digests)
-        keys = _keys(digests[order])
-        for start in range(0, n, _ASK):
-            block = keys[start : start + _ASK]
+        keys = keys_of(digests[order])
+        for start in range(0, n, ASK):
+            block = keys[start : start + ASK]
             found = {digest: (segment, row) for digest, segment, row in self._ask("segment, row", "rows", block)}
             if found:
                 here = np.array([found.get(key, (_MISSING, _MISSING)) for key in block], np.int64)
-                segments[order[start : start + _ASK]], rows[order[start : start + _ASK]] = here.T
+                segments[order[start : start + ASK]], rows[order[start : start + ASK]] = here.T
         return Places(segments, rows)
 
     def facts(self, digests: UInt8[np.ndarray, "n 16"]) -> Iterator[tuple[bytes, Mapping[str, Fact]]]:
         """What was met while the samples were decoded, with its digest, for those of `digests` that are here."""
-        keys = _keys(digests)
-        for start in range(0, len(keys), _ASK):
+        keys = keys_of(digests)
+        for start in range(0, len(keys), ASK):
             with as_cache_error(self.folder):
-                found = list(self._ask("facts", "facts", keys[start : start + _ASK]))
+                found = list(self._ask("facts", "facts", keys[start : start + ASK]))
             yield from ((digest, json.loads(text)) for digest, text in found)
 
     @_guarded
@@ -321,13 +321,14 @@ def _sorted(digests: UInt8[np.ndarray, "n 16"]) -> np.ndarray:
     return np.argsort(leading.astype(np.uint64), kind="stable")
 
 
-def _keys(digests: UInt8[np.ndarray, "n 16"]) -> list[bytes]:
+def keys_of(digests: UInt8[np.ndarray, "n 16"]) -> list[bytes]:
+    """Digests as the keys of an index."""
     content = np.ascontiguousarray(digests).tobytes()
     width = digests.shape[1]
     return [content[start : start + width] for start in range(0, len(content), width)]
 
 
-def _note_use(path: Path) -> None:
+def note_use(path: Path) -> None:
     """Note that a shelf is used now, for whoever prunes the least recently used first."""
     with contextlib.suppress(OSError):
         if time.time() - path.stat().st_mtime < _USE_SECONDS:
@@ -335,8 +336,8 @@ def _note_use(path: Path) -> None:
     path.touch()
 
 
-def _open_index(folder: Path) -> sqlite3.Connection:
-    """The index of a shelf, made where there is none; opened anew where another process pruned the shelf in between.
+def open_index(folder: Path, schema: str) -> sqlite3.Connection:
+    """The index in a folder, made where there is none; opened anew where another process pruned the folder in between.
 
     Whoever removes an index holds it alone. So one that lies at its path before and after it was opened is the one that was opened,
     and stays as long as it is open.
@@ -346,7 +347,7 @@ def _open_index(folder: Path) -> sqlite3.Connection:
         folder.mkdir(parents=True, exist_ok=True)
         before = _inode(path)
         try:
-            db = connect(path, SCHEMA)
+            db = connect(path, schema)
         except sqlite3.OperationalError as error:
             # Read-only it also is where it was removed under our hands, whether or not another process has put a new one there since.
             passing = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY}

@@ -1,7 +1,7 @@
 """`cache`: what the feature store holds, whether it is whole, and making room."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from headstart.core.files import cache_root
 from headstart.core.progress import Progress, silent
 from headstart.features.checking import Checked, check
 from headstart.features.housekeeping import Artefact, Stored, artefacts, remove, remove_artefact, stored, sweep
-
-ENGINES = "engines"
+from headstart.features.sketches import FOLDER as SKETCHES
+from headstart.features.sketches import CheckedSketches, check_sketches, list_sketches
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,19 @@ class CacheListing:
         root: its folder.
         stored: the rows of each backbone, most recently used first.
         artefacts: what engines compiled, most recently used first.
+        sketches: what the data gate keeps of samples, such as small images, most recently used first.
     """
 
     root: Path
     stored: tuple[Stored, ...]
     artefacts: tuple[Artefact, ...]
+    sketches: tuple[Artefact, ...] = ()
 
     @property
     def bytes(self) -> int:
-        """Of all rows and of all that engines compiled."""
-        return sum(each.bytes for each in self.stored) + sum(each.bytes for each in self.artefacts)
+        """Of all rows, all that engines compiled, and all sketches."""
+        beside = (*self.artefacts, *self.sketches)
+        return sum(each.bytes for each in self.stored) + sum(each.bytes for each in beside)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON of `headstart cache list --json`."""
@@ -41,6 +44,7 @@ class CacheListing:
             "bytes": self.bytes,
             "features": [_stored(each) for each in self.stored],
             "engines": {"entries": len(self.artefacts), "bytes": sum(each.bytes for each in self.artefacts)},
+            "sketches": {"entries": len(self.sketches), "bytes": sum(each.bytes for each in self.sketches)},
         }
 
 
@@ -51,10 +55,12 @@ class CacheCheck:
     Attributes:
         root: the cache's folder.
         checked: the rows of each backbone.
+        sketches: those of each maker.
     """
 
     root: Path
     checked: tuple[Checked, ...]
+    sketches: tuple[CheckedSketches, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -67,9 +73,17 @@ class CacheCheck:
         return sum(bool(each.harms) for each in self.checked)
 
     @property
+    def harmed(self) -> str:
+        """What is damaged, in words; empty where nothing is."""
+        rows = f"the rows of {self.damaged} of {len(self.checked)} backbones" if self.damaged else ""
+        count = sum(each.damaged for each in self.sketches)
+        return " and ".join(filter(None, (rows, f"{count:,} sketches" if count else "")))
+
+    @property
     def whole(self) -> bool:
         """Whether nothing is damaged, or all that was is dropped now."""
-        return not any(each.harms and not each.mended for each in self.checked)
+        sound = not any(each.harms and not each.mended for each in self.checked)
+        return sound and not any(each.damaged and not each.mended for each in self.sketches)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON of `headstart cache verify --json`."""
@@ -91,6 +105,7 @@ class CacheCheck:
                 }
                 for each in self.checked
             ],
+            "sketches": [asdict(each) for each in self.sketches],
         }
 
 
@@ -99,9 +114,9 @@ class PruneOptions:
     """What may go. `older_than`, `to` and `orphans` each name something; `backbone` alone names all rows of that backbone.
 
     Attributes:
-        older_than: rows and compiled artefacts that were last used so many seconds ago, or longer.
+        older_than: rows, sketches and compiled artefacts that were last used so many seconds ago, or longer.
         to: bytes that may stay; what was used longest ago goes first.
-        backbone: only the rows of this backbone, such as `timm:resnet50`; compiled artefacts stay.
+        backbone: only the rows of this backbone, such as `timm:resnet50`; sketches and compiled artefacts stay.
         orphans: only what no run can use: files that killed processes left behind, and rows of other versions of headstart.
         dry_run: remove nothing; only say what would go.
     """
@@ -118,7 +133,7 @@ class Removed:
     """Something that was removed, or that could not be because another process uses it.
 
     Attributes:
-        what: the backbone's title, `engines`, or `files left behind by killed processes`.
+        what: the backbone's title, `engines`, `sketches`, or `files left behind by killed processes`.
         path: where it was.
         rows: how many rows.
         bytes: how much room.
@@ -143,7 +158,7 @@ class Pruned:
         dry_run: whether nothing was removed.
         removed: what went, or would go.
         kept: what would have gone, but another process has it open.
-        left: bytes of rows and compiled artefacts that are still there.
+        left: bytes of rows, sketches and compiled artefacts that are still there.
     """
 
     root: Path
@@ -175,14 +190,14 @@ def list_cache() -> CacheListing:
     Raises:
         CacheError: the folder cannot be read.
     """
-    return CacheListing(cache_root(), tuple(stored()), tuple(artefacts()))
+    return CacheListing(cache_root(), tuple(stored()), tuple(artefacts()), tuple(list_sketches()))
 
 
 def verify_cache(*, mend: bool = False, progress: Progress = silent) -> CacheCheck:
-    """Compare every stored row with its checksum, and the files with the index. Other processes may go on writing.
+    """Compare every stored row and sketch with its checksum, and the files with the index. Other processes may go on writing.
 
     Args:
-        mend: take damaged rows out of the index, so that they are extracted again.
+        mend: take damaged rows and sketches out of their index, so that they are made again.
         progress: stage `verify`, in rows.
 
     Raises:
@@ -195,7 +210,8 @@ def verify_cache(*, mend: bool = False, progress: Progress = silent) -> CacheChe
         checked.append(check(each, mend=mend))
         done += each.rows
     progress("verify", total, total)
-    return CacheCheck(cache_root(), tuple(checked))
+    sketches = tuple(check_sketches(each.path, mend=mend) for each in list_sketches())
+    return CacheCheck(cache_root(), tuple(checked), sketches)
 
 
 def prune_cache(options: PruneOptions) -> Pruned:
@@ -214,14 +230,12 @@ def prune_cache(options: PruneOptions) -> Pruned:
     if options.backbone is not None and not candidates:
         known = sorted({_name(each) for each in found})
         raise UsageError(f"no rows of {options.backbone!r} are stored.{suggest(options.backbone, known)}")
-    compiled = artefacts() if options.backbone is None else []
-    going = _going(
-        options, candidates, compiled, total=CacheListing(cache_root(), tuple(found), tuple(artefacts())).bytes
-    )
+    beside = [*artefacts(), *list_sketches()] if options.backbone is None else []
+    going = _going(options, candidates, beside, total=list_cache().bytes)
     removed: list[Removed] = []
     kept: list[Removed] = []
     for each in going:
-        gone = options.dry_run or (remove(each.folder) if isinstance(each, Stored) else remove_artefact(each))
+        gone = options.dry_run or _remove(each)
         (removed if gone else kept).append(_removed(each))
     if options.orphans:
         removed += _sweep([each for each in candidates if each not in going], dry_run=options.dry_run)
@@ -231,10 +245,10 @@ def prune_cache(options: PruneOptions) -> Pruned:
 
 
 def _going(
-    options: PruneOptions, candidates: list[Stored], compiled: list[Artefact], *, total: int
+    options: PruneOptions, candidates: list[Stored], beside: list[Artefact], *, total: int
 ) -> list[Stored | Artefact]:
     """What goes, the least recently used first."""
-    everything: list[Stored | Artefact] = [*candidates, *compiled]
+    everything: list[Stored | Artefact] = [*candidates, *beside]
     everything.sort(key=lambda each: each.used)
     if options.backbone is not None and options.older_than is None and options.to is None and not options.orphans:
         return everything
@@ -262,10 +276,16 @@ def _sweep(candidates: list[Stored], *, dry_run: bool) -> list[Removed]:
     return swept
 
 
+def _remove(each: Stored | Artefact) -> bool:
+    if isinstance(each, Stored):
+        return remove(each.folder)
+    return remove(each.path) if each.kind == SKETCHES else remove_artefact(each)
+
+
 def _removed(each: Stored | Artefact) -> Removed:
     if isinstance(each, Stored):
         return Removed(each.title, each.folder, each.rows, each.bytes)
-    return Removed(ENGINES, each.path, 0, each.bytes)
+    return Removed(each.kind, each.path, 0, each.bytes)
 
 
 def _name(each: Stored) -> str:
