@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from headstart.verbs.models import models
     from headstart.verbs.pick import PickOptions, Picks, pick
     from headstart.verbs.predict import predict
+    from headstart.verbs.rank import Ranking, RankOptions, rank
     from headstart.verbs.read import read
     from headstart.verbs.search import Search, SearchOptions, search
 
@@ -67,6 +68,8 @@ _HOMES = {
     "ModelError": "core.errors",
     "PickOptions": "verbs.pick",
     "Picks": "verbs.pick",
+    "RankOptions": "verbs.rank",
+    "Ranking": "verbs.rank",
     "ReadOptions": "data.reading",
     "Samples": "data.samples",
     "Search": "verbs.search",
@@ -82,6 +85,7 @@ _HOMES = {
     "models": "verbs.models",
     "pick": "verbs.pick",
     "predict": "verbs.predict",
+    "rank": "verbs.rank",
     "read": "verbs.read",
     "report": "reporting.report",
     "search": "verbs.search",
@@ -111,6 +115,8 @@ __all__ = [
     "ModelError",
     "PickOptions",
     "Picks",
+    "RankOptions",
+    "Ranking",
     "ReadOptions",
     "Samples",
     "Search",
@@ -127,6 +133,7 @@ __all__ = [
     "models",
     "pick",
     "predict",
+    "rank",
     "read",
     "report",
     "search",

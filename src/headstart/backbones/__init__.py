@@ -14,6 +14,7 @@ SOURCES: Registry[Source] = Registry(
             "ctranslate2_weights",
             "feeds",
             "hub",
+            "layers",
             "mel",
             "module_identity",
             "network",

@@ -70,6 +70,14 @@ def count(text: str) -> int:
     return int(text)
 
 
+def duration(text: str) -> float:
+    """Seconds."""
+    seconds = _measured(text, {"s": 1, "m": 60, "min": 60, "h": 3600})
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"a time with its unit (s, m, h), such as 5m, and got {text!r}")
+    return seconds
+
+
 def age(text: str) -> float:
     """Seconds."""
     seconds = _measured(text, {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800})

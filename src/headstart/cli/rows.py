@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from headstart.model.items import Items
 
 
-def add_rows(parser: argparse.ArgumentParser) -> None:
-    """Columns, task, modality, backbone, precision and engine."""
+def add_rows(parser: argparse.ArgumentParser, *, backbone: bool = True) -> None:
+    """Columns, task, modality, backbone (where there is one), precision and engine."""
     data = parser.add_argument_group("data")
     data.add_argument("--target", metavar="COLUMN", help="the column that holds the label or number")
     data.add_argument("--input", metavar="COLUMN", help="the column that holds the text or the path of a file")
@@ -26,8 +26,9 @@ def add_rows(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--modality", choices=["image", "text", "audio"], help="what the inputs are")
     rows = parser.add_argument_group("rows")
-    rows.add_argument("--backbone", metavar="SOURCE:NAME", help="such as timm:resnet50 (default: the first of the list for the modality "
-                      "that is on this machine; see 'headstart models')")  # fmt: skip
+    if backbone:
+        rows.add_argument("--backbone", metavar="SOURCE:NAME", help="such as timm:resnet50 (default: the first of the list for the "
+                          "modality that is on this machine; see 'headstart models')")  # fmt: skip
     add_running(rows, "the backbone's own on this device")
 
 
@@ -45,7 +46,7 @@ def row_options(options: argparse.Namespace) -> dict[str, Any]:
         modality=options.modality,
     )
     return {
-        "backbone": options.backbone,
+        "backbone": getattr(options, "backbone", None),
         "reading": reading,
         "offline": options.offline,
         "precision": options.precision,
