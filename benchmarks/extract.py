@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+import _peers
 import headstart as hs
-import peers
 from figures import DATA, Figure, arguments, present, show
 from headstart.backbones.backbone import BackboneRequest
 from headstart.backbones.choice import open_backbone
@@ -115,7 +115,7 @@ def photos(name: str, *, quick: bool) -> Iterator[Figure]:
     engine: dict[str, list[float]] = {key: [] for key in backbones}
     for number in range(rounds):
         if number < 3:
-            loop.append(peers.alone("tutorial", str(folder), str(most), "32"))
+            loop.append(_peers.alone("tutorial", str(folder), str(most), "32"))
         decode.append(one_thread(samples, backbones["float32"])[0])
         for key, backbone in backbones.items():
             ours[key].append(fresh(samples, backbone)[0])
@@ -147,7 +147,7 @@ def texts(name: str, *, quick: bool) -> Iterator[Figure]:
         listed = Path(folder) / "texts.json"
         listed.write_text(json.dumps(samples.inputs), encoding="utf-8")
         for _ in range(1 if quick else 3):
-            theirs.append(peers.alone("sentence_transformers", str(listed)))
+            theirs.append(_peers.alone("sentence_transformers", str(listed)))
             ours.append(fresh(samples, backbone)[0])
     ratio = statistics.median(their / own for their, own in zip(theirs, ours, strict=True))
     yield Figure(
@@ -166,7 +166,7 @@ def recordings(*, quick: bool) -> Iterator[Figure]:
     fresh(samples.take(np.arange(64)), backbone, engine="openvino")
     for _ in range(1 if quick else 3):
         ours.append(fresh(samples, backbone)[0] / len(samples))
-        theirs.append(peers.padded_whisper([bytes_of(content(i)) for i in chosen]) / len(chosen))
+        theirs.append(_peers.padded_whisper([bytes_of(content(i)) for i in chosen]) / len(chosen))
     ratio = statistics.median(their / own for their, own in zip(theirs, ours, strict=True))
     yield Figure(
         "spoken_digits/ours", 1000 * statistics.median(ours), "ms a clip", peer=1000 * statistics.median(theirs)

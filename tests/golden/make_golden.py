@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-GOLDEN = ("text-linear", "text-neighbours", "text-judge", "image-linear")
+GOLDEN = ("text-linear", "text-neighbours", "text-judge", "text-mlp", "image-linear")
 sys.path.insert(0, str(HERE.parent))
 
 
@@ -31,7 +31,12 @@ def main(names: list[str]) -> None:
         folder = Path(name)
         os.environ["HEADSTART_CACHE"] = str(folder / "cache")
         data = reviews(folder / "reviews.csv", n=40)
-        heads = {"text-linear": "logistic", "text-neighbours": "knn", "text-judge": "lda"}
+        heads = {
+            "text-linear": "logistic",
+            "text-neighbours": "knn",
+            "text-judge": "lda",
+            "text-mlp": "mlp(hidden=8, epochs=5)",
+        }
         for golden in [name for name in heads if name in (names or GOLDEN)]:
             model = hs.fit(data, options=hs.FitOptions(backbone="toy:text", head=heads[golden]))
             model.save(target / golden)

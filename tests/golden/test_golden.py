@@ -22,6 +22,11 @@ def test_there_are_golden_models_with_a_judge_and_without_one() -> None:
     assert {hs.load(golden).judge is None for golden in GOLDEN} == {True, False}
 
 
+def test_there_is_a_golden_model_of_every_kind_of_head() -> None:
+    kinds = {json.loads((golden / "manifest.json").read_text(encoding="utf-8"))["head"]["kind"] for golden in GOLDEN}
+    assert kinds == {"linear", "neighbours", "mlp"}
+
+
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_golden_model_answers_as_it_did(golden: Path) -> None:
     expected = json.loads(golden.with_name(f"{golden.name}.expected.json").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ import pytest
 import headstart as hs
 from headstart.core.errors import DataError, ModelError, UsageError
 from headstart.evaluation.decision import shift_prior
-from headstart.model.deployment import read_prior
+from headstart.model.deployment import AT_OWN_SHARES, read_prior
 from support.made import reviews
 
 LABELS = ("a", "b")
@@ -68,16 +68,23 @@ def test_a_model_answers_under_the_shares_where_it_is_used(tmp_path: Path) -> No
     options = hs.FitOptions(deployment_prior=f"{first}=0.1,{second}=0.9")
     model = hs.fit(data, backbone="toy:text", options=options)
     assert model.deployment_prior == pytest.approx((0.1, 0.9))
-    assert any("under the deployment prior" in note for note in model.report.notes)
+    assert AT_OWN_SHARES in model.report.notes
     model.save(tmp_path / "model")
     loaded = hs.load(tmp_path / "model")
-    assert "Probabilities are under these class shares" in (tmp_path / "model" / "README.md").read_text("utf-8")
+    card = (tmp_path / "model" / "README.md").read_text("utf-8")
+    assert "Probabilities are under these class shares" in card
+    measured = card.split("## Measured", 1)[1].split("\n## ", 1)[0]
+    assert "figures of samples at their own class shares, log-loss and calibration error too" in measured
+    assert "out of fold, at the class shares of the training samples" in card
     texts = ["a splendid , warm and clever film", "dull , cold and grim"]
     for before, after in zip(hs.predict(plain, texts), hs.predict(loaded, texts), strict=True):
         p = np.array([[before["probabilities"][label] for label in plain.labels]])
         expected = shift_prior(p, prior=np.array(plain.prior), deployed=np.array([0.1, 0.9]))[0]
         assert [after["probabilities"][label] for label in plain.labels] == pytest.approx(expected.tolist())
-    assert hs.evaluate(loaded, data).n == 60
+    report = hs.evaluate(loaded, data)
+    assert report.n == 60
+    assert AT_OWN_SHARES in report.warnings
+    assert AT_OWN_SHARES not in hs.evaluate(plain, data).warnings
     again = hs.fit(data, backbone="toy:text", options=replace(options, optimise="balanced"))
     assert again.rule.offsets is not None
     assert again.rule.offsets[0] - again.rule.offsets[1] == pytest.approx(np.log(9) * _tau(again))

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 import headstart as hs
+from headstart.cli.main import main
 from headstart.core.errors import DataError, ExtraMissing, UsageError
 from headstart.data.reading import ReadOptions
 from headstart.reporting import embedding, gather
 from headstart.reporting.evidence import HELD, IN_SAMPLE, OUT_OF_FOLD, collect
 from headstart.reporting.report import Page, report
+from headstart.verbs import companions
 from support.examples import write_examples
 from support.made import photos, reviews, sounds
 
@@ -291,3 +293,20 @@ def test_the_command_line_says_what_the_first_screen_says(tmp_path: Path, capsys
     assert printed["bytes"] == out.stat().st_size
     assert main(["report", str(tmp_path / "model"), str(data), "--out", str(out), "--quiet"]) == 0
     assert "The model gives the right one of two labels" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_gate_that_fails_is_told_in_the_section_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = photos(tmp_path / "photos", parts=("",))
+    model = hs.fit(data, backbone="toy:image", options=hs.FitOptions(check=False))
+
+    def fails(*_: object, **__: object) -> None:
+        raise DataError(f"{data} <b>cannot</b> be checked")
+
+    monkeypatch.setattr(companions, "check", fails)
+    model.save(tmp_path / "model")
+    out = tmp_path / "report.html"
+    assert main(["report", str(tmp_path / "model"), str(data), "--out", str(out), "--no-curve", "--quiet"]) == 0
+    section = out.read_text(encoding="utf-8").split('<section id="data">', 1)[1]
+    told = section.split("</section>", 1)[0].split("What is wrong with it", 1)[1]
+    assert "The data was not checked: photos &lt;b&gt;cannot&lt;/b&gt; be checked." in told
+    assert str(tmp_path) not in told

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
             options.data,
             out=options.out,
             choice=choice,
-            audit=found,
+            audit=(unchecked or None) if found is None else found,
             curve=drawn,
             directory=directory,
             progress=progress,

@@ -19,7 +19,7 @@ def card(manifest: Manifest, judge: Judge | None) -> str:
         _measured(manifest),
     ]
     if judge is not None:
-        sections += ["## What it says of its own answers", _judge(judge)]
+        sections += ["## What it says of its own answers", _judge(judge, shifted=manifest.deployment_prior is not None)]
     sections += ["## How it was made", _made(manifest)]
     if findings := [each for each in fit.get("findings", []) if each["severity"] != "note"]:
         listed = "\n".join(f"* {_escape(each['sentence'])}" for each in findings)
@@ -58,13 +58,19 @@ def _measured(manifest: Manifest) -> str:
         lines += ["", "Out of fold on the training samples, each scored by a head that had not seen it:", ""]
         lines += ["| figure | value |", "|---|---|"]
         lines += [f"| {_escape(name)} | {_figure(figure)} |" for name, figure in fit["out_of_fold"].items()]
+    if manifest.deployment_prior is not None:
+        lines += [
+            "",
+            "These are figures of samples at their own class shares, log-loss and calibration error too; probabilities are under others, listed below.",
+        ]
     return "\n".join(lines)
 
 
-def _judge(judge: Judge) -> str:
+def _judge(judge: Judge, *, shifted: bool) -> str:
     facts = []
     if judge.sentence:
-        facts.append(f"Its {judge.sentence}, out of fold")
+        at = ", at the class shares of the training samples" if shifted else ""
+        facts.append(f"Its {judge.sentence}, out of fold{at}")
     if judge.outliers is not None and judge.neighbours is not None:
         facts.append(
             f"It tells what is unlike its training data: the {100 * (1 - judge.outliers.threshold):.3g} % of samples like these that are "

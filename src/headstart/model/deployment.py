@@ -9,6 +9,11 @@ from headstart.core.errors import DataError, UsageError, suggest
 
 TOLERANCE = 1e-3
 """Shares are typed by hand: their sum may differ from 1 by this."""
+AT_OWN_SHARES = (
+    "probabilities are under the deployment prior; log-loss, calibration error and the coverage of sets are of samples at their own"
+    " class shares"
+)
+"""What a person has to know of figures of a model that has such shares."""
 
 
 def read_prior(text: str, *, task: str, labels: Sequence[str]) -> tuple[float, ...] | None:

@@ -22,6 +22,7 @@ from headstart.features.choosing import AUTO, choose
 from headstart.features.engines import ENGINES
 from headstart.features.extraction import Extraction, embed, extract
 from headstart.heads.fitted import Head
+from headstart.model.deployment import AT_OWN_SHARES
 from headstart.model.items import Items, to_evaluate, to_predict
 from headstart.model.judge import Bond, Judge, Judging, Verdict, judged
 from headstart.model.precision import run_at
@@ -252,6 +253,7 @@ class Model:
         predicted = self.predicted(rows)
         verdict = self.verdict(rows, predicted, judging=Judging(abstain="any"))
         answered = self.decisions(predicted)
+        shares = () if self.deployment_prior is None else (AT_OWN_SHARES,)
         return EvaluationReport(
             n=len(chosen),
             part=chosen_part,
@@ -263,7 +265,7 @@ class Model:
             left_out=len(kept) - len(chosen),
             in_sample=in_sample,
             notes=samples.notes + extraction.notes,
-            warnings=self.warnings + truncation(extraction),
+            warnings=self.warnings + shares + truncation(extraction),
             seconds={**extraction.seconds, "total": time.perf_counter() - began},
         )
 

@@ -27,11 +27,13 @@ class Sources:
         audit: of the data.
         curve: the figure against the number of labels.
         directory: of the model, where it has one.
+        unchecked: why there is no audit, where one was tried.
     """
 
     audit: Audit | None = None
     curve: Curve | None = None
     directory: Path | None = None
+    unchecked: str = ""
 
 
 def gather(
@@ -66,7 +68,7 @@ def gather(
         verdict=verdict.verdict(evidence, metrics, modality=model.modality),
         checks=asked,
         figures=verdict.figures(metrics),
-        data=_data(model, evidence, warnings, audit=audit),
+        data=_data(model, evidence, (*warnings, *filter(None, [sources.unchecked])), audit=audit),
         confusion=labels.confusion(evidence),
         pairs=labels.pairs(evidence),
         classes=rows,
@@ -144,7 +146,7 @@ def _data(model: Model, evidence: Evidence, warnings: tuple[str, ...], *, audit:
     return DataSection(
         understood=tuple(dict.fromkeys(understood))[:_MOST_SENTENCES],
         parts={part: count for part, count in model.report.n.items() if count},
-        warnings=tuple(map(sentence, warnings)),
+        warnings=tuple(sentence(each.replace(source, Path(source).name or source)) for each in warnings),
         skipped=tuple((galleries.name_of(each.input), each.reason) for each in evidence.skipped[:_MOST_SKIPPED]),
         skipped_total=len(evidence.skipped),
         findings=findings,

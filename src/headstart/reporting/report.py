@@ -64,7 +64,7 @@ def report(
     *,
     out: str | Path,
     choice: Choice = Choice(),
-    audit: Audit | None = None,
+    audit: Audit | str | None = None,
     curve: Curve | None = None,
     directory: Path | None = None,
     progress: Progress = silent,
@@ -79,7 +79,7 @@ def report(
         data: labelled data, laid out like the training data or one part of it.
         out: the file to write; one that is there is replaced.
         choice: which part and target column, what runs the backbone, and the seed.
-        audit: what `check` found in the data; its findings and suspects are then shown.
+        audit: what `check` found in the data; its findings and suspects are then shown. A text says why it could not look, and is shown too.
         curve: what `curve` measured; it is then drawn.
         directory: where an opened model lies, for the commands that the page names.
         progress: stages `read` and `extract`, in samples, and `drawing`, in steps.
@@ -97,7 +97,8 @@ def report(
     evidence = collect(opened, data, choice=choice, progress=progress)
     collected = time.perf_counter()
     directory = directory if isinstance(model, Model) else Path(model)
-    sources = Sources(audit, curve, directory)
+    unchecked = audit if isinstance(audit, str) else ""
+    sources = Sources(None if isinstance(audit, str) else audit, curve, directory, unchecked)
     story = gather(opened, evidence, sources=sources, seed=choice.seed, progress=progress)
     content = render(story).encode("utf-8")
     write_whole(target, content)

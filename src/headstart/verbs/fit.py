@@ -28,7 +28,7 @@ from headstart.heads.selection import check as check_recipe
 from headstart.heads.selection import parse as parse_recipe
 from headstart.model import aim as aims
 from headstart.model.aim import Aim, Decided
-from headstart.model.deployment import read_prior
+from headstart.model.deployment import AT_OWN_SHARES, read_prior
 from headstart.model.judge import Judge, fit_judge
 from headstart.model.model import Model, check_engine_name, first_reasons, join, truncation
 from headstart.model.precision import measure
@@ -332,9 +332,7 @@ def _report(
         counts[data.evaluated] = len(rows.held)
     notes = data.notes + extraction.notes + selection.notes + (() if decided is None else decided.notes)
     if scored.deployed is not None:
-        notes += (
-            "probabilities are under the deployment prior; log-loss and calibration error are of samples at their own class shares",
-        )
+        notes += (AT_OWN_SHARES,)
     notes += tuple(
         f"{count:,} samples of {part} are left for tune and compress; the figures are of {data.evaluated or 'train'}"
         for part, count in data.ignored.items()
