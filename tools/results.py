@@ -1,7 +1,7 @@
 """Write the tables of results from benchmarks/results/, so that no figure in them was ever typed.
 
-`python tools/results.py` writes the README's table of quality and the one of extraction in docs/howto/speed.md; `--check` only says whether
-they are those of the committed results.
+`python tools/results.py` writes the README's table of quality, the one of extraction in docs/howto/speed.md and that of rankings in
+docs/howto/which-model.md; `--check` only says whether they are those of the committed results.
 """
 
 import json
@@ -11,7 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "quality.jsonl"
 EXTRACTION, STORE = RESULTS.with_name("extract.jsonl"), RESULTS.with_name("store.jsonl")
+RANKING, LAYERS = RESULTS.with_name("rank.jsonl"), RESULTS.with_name("layers.jsonl")
 README, SPEED = ROOT / "README.md", ROOT / "docs" / "howto" / "speed.md"
+WHICH = ROOT / "docs" / "howto" / "which-model.md"
 BEGIN, END = "<!-- results: tools/results.py -->\n", "<!-- end of results -->\n"
 
 # What a set is, in a reader's words; the bound of the benchmark decides which metric is shown.
@@ -69,7 +71,12 @@ def extraction(lines: list[str]) -> str:
 def main() -> int:
     """Write or check; 1 where a page differs."""
     differs = 0
-    for page, results, drawn in ((README, [RESULTS], table), (SPEED, [EXTRACTION, STORE], extraction)):
+    pages = (
+        (README, [RESULTS], table),
+        (SPEED, [EXTRACTION, STORE], extraction),
+        (WHICH, [RANKING, LAYERS], extraction),
+    )
+    for page, results, drawn in pages:
         text = page.read_text(encoding="utf-8")
         before, rest = text.split(BEGIN)
         _, after = rest.split(END)
