@@ -39,8 +39,7 @@ def test_the_layers_and_their_weights_fold_into_one_linear_head(n: int, width: i
     centred = layers - layers.mean(axis=0)
     unit = centred / np.sqrt((centred**2).sum(axis=(0, 2)) / n)[:, None]
     mixed = np.einsum("l,nlw->nw", weights, unit)
-    length = float((mixed**2).sum(axis=1).mean())
-    plain = Logistic(penalty=penalty / length).fit(mixed, y)
+    plain = Logistic(penalty=penalty).fit(mixed, y)
     np.testing.assert_allclose(head.scores(x), plain.scores(mixed), atol=5e-3)
     assert isinstance(plain, Linear)
     scales = np.sqrt((centred**2).sum(axis=(0, 2)) / n)
@@ -56,6 +55,20 @@ def test_the_layer_that_carries_the_signal_gets_the_weight(at: int) -> None:
     assert settled.weights[at] > 0.8
     assert sum(settled.weights) == pytest.approx(1.0, abs=1e-3)
     assert settled.penalty is not None
+
+
+def test_layers_that_know_different_things_share_the_weight() -> None:
+    signal, y = blobs(400, 8, gap=2.0, seed=4)
+    noise, half = np.random.default_rng(4).standard_normal((2, *signal.shape)), np.arange(8) < 4
+    unit = (signal - signal.mean(axis=0)) / signal.std()
+    layers = (unit * half + 0.3 * noise[0], unit * ~half + 0.3 * noise[1])
+    selection, settled = chosen(np.concatenate(layers, axis=1), y, "layer_weights(layers=2)")
+    assert settled.weights is not None
+    assert min(settled.weights) > 0.3
+    both = min(one.log_loss for one in selection.candidates)
+    for layer in layers:
+        alone = select(layer, y, fold=turns(400), recipe=parse("logistic"))
+        assert both < min(one.log_loss for one in alone.candidates)
 
 
 def test_the_penalty_is_cross_validated() -> None:
@@ -80,6 +93,7 @@ def test_several_labels_a_sample() -> None:
     assert settled.weights is not None
     assert settled.weights[2] > 0.8
     assert selection.head.link == "sigmoid"
+    assert ((selection.oof_scores > 0) == y.values).mean() > 0.85
     assert ((selection.head.scores(x) > 0) == y.values).mean() > 0.9
 
 
@@ -103,6 +117,12 @@ def test_out_of_fold_rows_are_scored_by_weights_that_never_saw_them() -> None:
     signal, y = blobs(60, 40, gap=0.0)
     selection, _ = chosen(among_noise(signal, layers=2, at=0), y, "layer_weights(layers=2)")
     assert (selection.oof_scores.argmax(axis=1) == y.values).mean() < 0.6
+
+
+def test_more_columns_than_rows_are_scored_out_of_fold_in_their_own_columns() -> None:
+    signal, y = blobs(60, 40, k=2, gap=12.0)
+    selection, _ = chosen(among_noise(signal, layers=2, at=0), y, "layer_weights(layers=2)")
+    assert (selection.oof_scores.argmax(axis=1) == y.values).mean() > 0.9
 
 
 def test_a_layer_without_spread_does_no_harm() -> None:
@@ -131,7 +151,7 @@ def test_auto_does_not_try_it_unasked() -> None:
             "layer_weights(layers=2, weights=(1, 2, 3))",
             "takes for 'weights' one number a layer, from 0 up and not all 0",
         ),
-        ("layer_weights(layers=2, weights=(1, -1))", "takes for 'weights' one number a layer, from 0 up and not all 0"),
+        ("layer_weights(layers=2, weights=(2, -1))", "takes for 'weights' one number a layer, from 0 up and not all 0"),
         ("layer_weights(layers=2, weights=1)", "takes for 'weights' one number a layer, from 0 up and not all 0"),
         ("layer_weights(layers=2, weights=(0, 0))", "takes for 'weights' one number a layer, from 0 up and not all 0"),
     ],

@@ -1,12 +1,13 @@
 """Learned weights over the layers of a network: their weighted sum, then logistic regression; for rows of several layers side by side.
 
 `scores = sum_l a_l z_l @ W + b`, with a softmax over layers in `a`, and each layer `z_l` centred and of mean squared length 1, so that none
-wins by its unit; `mean cross-entropy + penalty / 2 |W|^2`. Source: Yang et al., SUPERB: Speech processing Universal PERformance Benchmark,
+wins by its unit; `mean cross-entropy + penalty / 2 s^2 |W|^2` with `s^2` the mean squared length of a mixed row. Source: Yang et al., SUPERB: Speech processing Universal PERformance Benchmark,
 2021, section 3. They learn the weights by the steps of the downstream network; here weights and W are found together by L-BFGS, without
 each fold, along logistic regression's path of penalties. The recipe then tells the mean weights of the folds, and the shipped head is logistic
 regression on all rows mixed so: one `Linear` of the raw rows, whose block l is `a_l / scale_l W`.
 
-In `a` and W together the objective is not convex: from even weights the path, whose first penalties leave W little room, leads to a minimum.
+A penalty on `|W|^2` alone would favour single layers, as the sum of layers that differ is shorter than each, and W the longer for it: of two
+planted layers with half of the signal each it took one alone in four draws of eight. In `a` and W together the objective is not convex: from even weights the path, whose first penalties leave W little room, leads to a minimum.
 """
 
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ class LayerWeights(SelfFitting, Family):
 
     Attributes:
         layers: how many layers of one width stand side by side in a row.
-        penalty: as for `logistic`, on layers of mean squared length 1; None: chosen by cross-validation.
+        penalty: as for `logistic`, on mixed rows of mean squared length 1; None: chosen by cross-validation.
         weights: one a layer, of any sum; None: learned.
     """
 
@@ -88,8 +89,7 @@ class LayerWeights(SelfFitting, Family):
         for part in slices(len(mixed), study.d):
             mixed[part] = np.einsum("l,lnw->nw", shares, stack.take(part))
         own = make_study(mixed, study.y)
-        # The mixed rows are brought to mean squared length 1 there, so W and with it its penalty are in another unit.
-        head = Logistic(penalty=penalty / own.rows.scale**2).solve(own)
+        head = Logistic(penalty=penalty).solve(own)
         assert isinstance(head, Linear)
         weight = stack.unfold(shares, head.weight.astype(np.float64)).astype(np.float32)
         return Linear(weight, np.asarray(head.bias - study.rows.mean @ weight, dtype=np.float64), study.link)
@@ -117,15 +117,17 @@ class Stack:
         study: whose rows they are.
         scales: (l,) the root of each layer's mean squared distance from its mean; 1.0 for a layer without spread.
         covariance: (w, w) the mean of the layers' covariances.
+        products: (l, l) the mean inner products of a row's layers.
     """
 
     study: Study
     scales: Float[np.ndarray, "l"]
     covariance: Float[np.ndarray, "w w"]
+    products: Float[np.ndarray, "l l"]
 
     @classmethod
     def of(cls, study: Study, layers: int) -> "Stack":
-        """Two sums in one pass.
+        """Their sums in one pass.
 
         Raises:
             UsageError: the rows are not so many layers of one width.
@@ -136,14 +138,17 @@ class Stack:
                 "set layers to how many are read"
             )
         width, n = study.d // layers, len(study.rows)
-        grams = np.zeros((layers, width, width))
+        grams, products = np.zeros((layers, width, width)), np.zeros((layers, layers))
         with arithmetic(2.0 * n * width**2):
             for part in slices(n, study.d):
                 rows = _layers(study, part, np.ones(layers))
                 grams += rows.transpose(0, 2, 1) @ rows
-        squared = np.trace(grams, axis1=1, axis2=2) / n
+                flat = rows.reshape(layers, -1)
+                products += flat @ flat.T
+        squared = np.diagonal(products) / n
         scales = np.where(squared > 0, np.sqrt(squared), 1.0)
-        return cls(study, scales, np.asarray((grams / (n * scales[:, None, None] ** 2)).mean(axis=0)))
+        covariance = np.asarray((grams / (n * scales[:, None, None] ** 2)).mean(axis=0))
+        return cls(study, scales, covariance, np.asarray(products / (n * np.outer(scales, scales))))
 
     @property
     def width(self) -> int:
@@ -235,7 +240,9 @@ class Mixtures:
         import torch
 
         at = at.detach().requires_grad_()
-        value = 0.5 * penalty * (self._parts(at)[0] ** 2).sum(dim=(1, 2), dtype=torch.float64)
+        weight, _, shares = self._parts(at)
+        length = ((shares @ torch.from_numpy(self.stack.products).to(at)) * shares).sum(dim=1)
+        value = 0.5 * penalty * length * (weight**2).sum(dim=(1, 2), dtype=torch.float64)
         (gradient,) = torch.autograd.grad(value.sum(), at)
         for part, rows in self._chunks():
             weight, bias, shares = self._parts(at)
