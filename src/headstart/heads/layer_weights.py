@@ -1,13 +1,15 @@
 """Learned weights over the layers of a network: their weighted sum, then logistic regression; for rows of several layers side by side.
 
 `scores = sum_l a_l z_l @ W + b`, with a softmax over layers in `a`, and each layer `z_l` centred and of mean squared length 1, so that none
-wins by its unit; `mean cross-entropy + penalty / 2 s^2 |W|^2` with `s^2` the mean squared length of a mixed row. Source: Yang et al., SUPERB: Speech processing Universal PERformance Benchmark,
-2021, section 3. They learn the weights by the steps of the downstream network; here weights and W are found together by L-BFGS, without
-each fold, along logistic regression's path of penalties. The recipe then tells the mean weights of the folds, and the shipped head is logistic
-regression on all rows mixed so: one `Linear` of the raw rows, whose block l is `a_l / scale_l W`.
+wins by its unit; `mean cross-entropy + penalty / 2 s^2 |W|^2` with `s^2` the mean squared length of a mixed row. Source: Yang et al.,
+SUPERB: Speech processing Universal PERformance Benchmark, 2021, section 3. They learn the weights by the steps of the downstream network;
+here weights and W are found together by L-BFGS, without each fold, along logistic regression's path of penalties. The recipe then tells
+the mean weights of the folds, and the shipped head is logistic regression on all rows mixed so: one `Linear` of the raw rows, whose block
+l is `a_l / scale_l W`.
 
-A penalty on `|W|^2` alone would favour single layers, as the sum of layers that differ is shorter than each, and W the longer for it: of two
-planted layers with half of the signal each it took one alone in four draws of eight. In `a` and W together the objective is not convex: from even weights the path, whose first penalties leave W little room, leads to a minimum.
+A penalty on `|W|^2` alone would favour single layers, as the sum of layers that differ is shorter than each, and W the longer for it: of
+two planted layers with half of the signal each it took one alone in four draws of eight. In `a` and W together the objective is not
+convex: from even weights the path, whose first penalties leave W little room, leads to a minimum.
 """
 
 from collections.abc import Iterator
