@@ -45,6 +45,7 @@ class Family(HeadRecipe):
             0 walks all of it.
         settled_by_none: options for which None is a value; any other option that is None is open.
         fewest: `auto` tries the family from so many rows on.
+        unasked: whether `auto` tries it at all; not where it needs to be told what rows do not tell.
     """
 
     name: ClassVar[str]
@@ -53,6 +54,7 @@ class Family(HeadRecipe):
     patience: ClassVar[int]
     settled_by_none: ClassVar[frozenset[str]] = frozenset()
     fewest: ClassVar[int] = 0
+    unasked: ClassVar[bool] = True
 
     @property
     def settled(self) -> bool:

@@ -196,7 +196,8 @@ class SelfFitting(HeadRecipe):
 def _families(recipe: HeadRecipe | None, task: str) -> tuple[tuple[HeadRecipe, ...], bool]:
     """What to try, and whether headstart is free to choose."""
     if recipe is None or _name(recipe) == "auto":
-        families = [head for head in map(HEADS.get, HEADS.names()) if isinstance(head, Family) and task in head.tasks]
+        listed = [head for head in map(HEADS.get, HEADS.names()) if isinstance(head, Family) and head.unasked]
+        families = [family for family in listed if task in family.tasks]
         return tuple(sorted(families, key=lambda family: family.cost)), True
     if task not in recipe.tasks:
         raise UsageError(
