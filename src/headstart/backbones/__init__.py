@@ -13,6 +13,8 @@ SOURCES: Registry[Source] = Registry(
             "choice",
             "ctranslate2_weights",
             "feeds",
+            "foreign",
+            "graph",
             "hub",
             "mel",
             "module_identity",
