@@ -16,6 +16,8 @@ SOURCES: Registry[Source] = Registry(
             "foreign",
             "graph",
             "hub",
+            "keras_config",
+            "keras_network",
             "mel",
             "module_identity",
             "network",

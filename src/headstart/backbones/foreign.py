@@ -143,8 +143,8 @@ def open_graph(graph: Graph, request: BackboneRequest, *, architecture: Architec
         raise UsageError(
             f"{graph.title} runs in float32 only, and got the precision {request.precision!r}: leave it out"
         )
-    modality = str(request.prepare.get("modality") or _modality(graph))
-    base = _base(graph, modality, rate=request.prepare.get("rate"))
+    modality = str(request.prepare.get("modality") or modality_of(graph))
+    base = base_of(graph, modality, rate=request.prepare.get("rate"))
     recipe, assets = described_by(request, modality=modality, base=base)
     network = _network(graph, preparation(recipe, assets), layer=request.layer, architecture=architecture)
     found = freeze(network, layer=request.layer, pooling=request.pooling, precision=FLOAT32)
@@ -196,7 +196,7 @@ def _backbone(found: NetworkBackbone, warnings: tuple[str, ...]) -> GraphBackbon
     return GraphBackbone(found.specs, found.preparation, found.architecture, found, warnings)
 
 
-def _modality(graph: Graph) -> str:
+def modality_of(graph: Graph) -> str:
     """What a graph takes, told from the axes and types of its inputs.
 
     Raises:
@@ -235,14 +235,14 @@ def _channels_last(graph: Graph) -> bool:
     return last
 
 
-def _base(graph: Graph, modality: str, *, rate: object) -> dict[str, object]:
+def base_of(graph: Graph, modality: str, *, rate: object) -> dict[str, object]:
     """What the shapes of a graph's inputs settle of its preparation.
 
     Raises:
         BackboneError: the graph does not take the modality.
     """
-    if modality != _modality(graph):
-        raise BackboneError(f"{graph.title} takes {_modality(graph)} input, and got the modality {modality!r}")
+    if modality != modality_of(graph):
+        raise BackboneError(f"{graph.title} takes {modality_of(graph)} input, and got the modality {modality!r}")
     shape = graph.inputs[0].shape
     if modality == "image":
         sides = shape[1:3] if _channels_last(graph) else shape[2:4]
@@ -267,7 +267,7 @@ def _network(graph: Graph, prepared: Preparation, *, layer: str, architecture: A
     Raises:
         UsageError: the preparation makes samples of another size than the graph takes.
     """
-    net, recipe, base = GraphNet(graph, layer), recipe_of(prepared), _base(graph, prepared.modality, rate=None)
+    net, recipe, base = GraphNet(graph, layer), recipe_of(prepared), base_of(graph, prepared.modality, rate=None)
     feed: Feed
     if isinstance(recipe, ImageRecipe):
         if base.get("size", recipe.size) != recipe.size:
