@@ -12,6 +12,7 @@ import pytest
 HEAVY = (
     *("torch", "torchvision", "timm", "transformers", "sklearn", "scipy", "pyarrow", "PIL", "soundfile", "soxr"),
     *("tokenizers", "safetensors", "huggingface_hub", "pandas", "rich"),
+    *("onnx", "onnxruntime", "keras", "tensorflow"),
 )
 ROUNDS = 7
 
@@ -56,8 +57,24 @@ def test_listing_the_plugins_loads_no_heavy_library() -> None:
     rooms = ("heads", "HEADS"), ("tasks", "TASKS"), ("data.readers", "READERS"), ("data.modalities", "MODALITIES")
     lines = [f"from headstart.{room} import {name}; {name}.catalogue()" for room, name in rooms]
     lines.append("from headstart.backbones import SOURCES; SOURCES.catalogue()")
-    heavy = {"torch", "torchvision", "timm", "transformers", "sklearn", "scipy"}
+    heavy = {
+        "torch",
+        "torchvision",
+        "timm",
+        "transformers",
+        "sklearn",
+        "scipy",
+        "onnx",
+        "onnxruntime",
+        "keras",
+        "tensorflow",
+    }
     assert loaded("; ".join(lines)) & heavy == set()
+
+
+def test_the_catalogue_of_models_loads_no_framework() -> None:
+    heavy = {"torch", "timm", "transformers", "onnx", "onnxruntime", "keras", "tensorflow"}
+    assert loaded("import headstart as hs; hs.models()") & heavy == set()
 
 
 def test_help_answers_at_once() -> None:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from jaxtyping import Float
 from headstart.backbones import weights
 from headstart.backbones.backbone import Architecture, BackboneRequest, TorchBackbone
 from headstart.backbones.precision import arithmetic, settle
-from headstart.core import recipes
-from headstart.core.errors import ExtraMissing, ModelError, UsageError
+from headstart.core import digests, recipes
+from headstart.core.errors import ExtraMissing, ModelError, UsageError, suggest
 from headstart.core.spec import BackboneSpec
 from headstart.data.modalities.audio import AudioRecipe
 from headstart.data.modalities.image import ImageRecipe
@@ -155,6 +156,32 @@ def prepared_by(modality: str, base: Mapping[str, Any], *, request: BackboneRequ
     return recipes.build(_RECIPES[modality], modality, options={**base, **request.prepare})
 
 
+def described_by(request: BackboneRequest, *, modality: str, base: Mapping[str, Any]) -> tuple[str, dict[str, bytes]]:
+    """The recipe and the assets of a person's own network, which `prepare` describes: for texts it names the file of a `tokenizer`.
+
+    Args:
+        request: whose `prepare` may also name the modality.
+        modality: what the network takes.
+        base: options that the network itself settles.
+
+    Raises:
+        UsageError: a text network has no tokenizer, or an option does not exist or has the wrong type.
+    """
+    options = {key: value for key, value in request.prepare.items() if key != "modality"}
+    assets: dict[str, bytes] = {}
+    if modality == "text":
+        path = Path(str(options.pop("tokenizer", "")))
+        if not path.is_file():
+            raise UsageError(
+                f"a module for texts needs prepare={{'tokenizer': PATH}} with the file of its tokenizer.json, and got {str(path)!r}"
+            )
+        assets["tokenizer.json"] = path.read_bytes()
+        options["tokenizer"] = digests.of_bytes(assets["tokenizer.json"]).hex()
+    if modality not in _RECIPES:
+        raise UsageError(f"there is no modality {modality!r}.{suggest(modality, _RECIPES)}")
+    return recipes.to_string(modality, recipes.build(_RECIPES[modality], modality, options={**base, **options})), assets
+
+
 def within(recipe: Recipe, *, most: float | None, title: str) -> Recipe:
     """The recipe, where the network can read all that it makes.
 
@@ -191,8 +218,8 @@ def colour(preparation: Preparation) -> tuple[tuple[float, ...], tuple[float, ..
     return recipe.mean, recipe.std
 
 
-def need(library: str, purpose: str) -> Any:
-    """A library of the `torch` extra, imported after torchvision was mended; untyped, as not every release of them has types.
+def need(library: str, purpose: str, *, extra: str = "torch") -> Any:
+    """A library of an extra, imported after torchvision was mended; untyped, as not every release of them has types.
 
     Raises:
         ExtraMissing: it is not installed.
@@ -203,7 +230,7 @@ def need(library: str, purpose: str) -> Any:
 
     for name in ("torch", library):
         if importlib.util.find_spec(name) is None:
-            raise ExtraMissing.of(name, "torch", purpose=purpose)
+            raise ExtraMissing.of(name, extra, purpose=purpose)
     mend()
     return importlib.import_module(library)
 

@@ -3,14 +3,13 @@
 import copy
 from collections.abc import Callable, Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
-from headstart.backbones.network import Network, colour, freeze, need, prepared_by, refreeze
-from headstart.core import digests, recipes
+from headstart.backbones.network import Network, colour, described_by, freeze, need, prepared_by, refreeze
+from headstart.core import recipes
 from headstart.core.errors import BackboneError, ModelError, UsageError, suggest
 from headstart.core.registry import entry_points
 from headstart.core.spec import BackboneSpec
@@ -145,19 +144,7 @@ def _known(modality: Any) -> str:
 
 def _asked(request: BackboneRequest) -> tuple[str, dict[str, bytes]]:
     """The recipe and assets that `prepare` describes."""
-    options = dict(request.prepare)
-    modality = _known(options.pop("modality", None))
-    assets: dict[str, bytes] = {}
-    if modality == "text":
-        path = Path(str(options.pop("tokenizer", "")))
-        if not path.is_file():
-            raise UsageError(
-                f"a module for texts needs prepare={{'tokenizer': PATH}} with the file of its tokenizer.json, and got {str(path)!r}"
-            )
-        assets["tokenizer.json"] = path.read_bytes()
-        options["tokenizer"] = digests.of_bytes(assets["tokenizer.json"]).hex()
-    bare = BackboneRequest(source=request.source, name=request.name, prepare=options)
-    return recipes.to_string(modality, prepared_by(modality, {}, request=bare)), assets
+    return described_by(request, modality=_known(request.prepare.get("modality")), base={})
 
 
 def _network(name: str, net: "nn.Module", prepared: Preparation) -> Network:
