@@ -36,7 +36,7 @@ from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.rule import Rule
 from headstart.model.split_record import SplitRecord
 from headstart.tasks.task import Targets, Task
-from headstart.verbs.fit_backbone import check_layers, choose_backbone
+from headstart.verbs.fit_backbone import Chosen, check_layers, choose_backbone
 from headstart.verbs.fit_data import FitData, FitOptions, prepare, without_place
 from headstart.verbs.fit_gate import Gate, findings, open_gate
 
@@ -79,11 +79,8 @@ def fit(
     labels = _labels(prepared)
     aims.check(aim, task=prepared.task.name, labels=labels)
     read_prior(options.deployment_prior, task=prepared.task.name, labels=labels)
-    progress("open", 0, 1)
-    picked = choose_backbone(prepared, options, progress=progress)
+    picked, prepared = _choose(prepared, options, progress)
     chosen = picked.backbone
-    prepared = replace(prepared, notes=prepared.notes + picked.notes)
-    progress("open", 1, 1)
     opened = time.perf_counter()
     extraction = extract(prepared.samples, chosen, engine=options.engine, progress=progress)
     extracted = time.perf_counter()
@@ -107,6 +104,14 @@ def fit(
         report, above=picked.above, seconds=_seconds(began, ends), precision=change, notes=notes, findings=found
     )
     return replace(model, report=report)
+
+
+def _choose(data: FitData, options: FitOptions, progress: Progress) -> tuple[Chosen, FitData]:
+    """The backbone, and the data with notes that say how it was chosen."""
+    progress("open", 0, 1)
+    picked = choose_backbone(data, options, progress=progress)
+    progress("open", 1, 1)
+    return picked, replace(data, notes=data.notes + picked.notes)
 
 
 def _seconds(began: float, ends: Sequence[float]) -> dict[str, float]:
