@@ -28,10 +28,10 @@ STAGE = "ranking"
 SMALL = 2000
 """Up to so many samples every candidate sees all of them."""
 
-SHARE = 0.15
+SHARE = 0.12
 """Of more, so much of what extracting all samples by all candidates would take is spent."""
 
-_FIRST, _A_CLASS, _GROWTH, _BEHIND = 400, 20, 2.0, 2.0
+_FIRST, _A_CLASS, _GROWTH, _BEHIND, _WORTH = 400, 20, 2.0, 2.0, 1.3
 _TRIAL = 16
 
 
@@ -191,20 +191,21 @@ def rank_backbones(
     runners = [_Runner(entrant, place) for place, entrant in enumerate(entrants)]
     alive = list(runners)
     fallen: list[_Runner] = []
-    for n in _rungs(ground, len(entrants)):
+    size = _trials(alive, ground, _first(ground), plan=plan, clock=clock)
+    spent, limit = 0, SHARE * len(entrants) * len(ground)
+    while size:
         going: list[_Runner] = []
         stopped: list[_Runner] = []
-        size = _trials(alive, ground, n, plan=plan, clock=clock) if n == _first(ground) else n
         for done, runner in enumerate(alive):
             progress(STAGE, done, len(alive))
+            spent += size - runner.n
             # Whatever the budget, one is scored: the answer is valid.
             own = clock if any(one.n for one in runners) else _Clock(None)
             (going if _run(runner, ground, size, plan=plan, clock=own) else stopped).append(runner)
-        fallen = [*stopped, *fallen]
         alive, behind = _halve(going, plan.metric)
-        fallen = [*behind, *fallen]
-        if len(alive) < 2 or clock.over:
-            break
+        fallen = [*behind, *stopped, *fallen]
+        settled = clock.over or not _undecided(alive, plan.metric)
+        size = 0 if settled else _wider(size, len(alive), room=limit - spent, n=len(ground))
     progress(STAGE, len(runners), len(runners))
     scored = [runner for runner in (*alive, *fallen) if runner.values]
     if not scored:
@@ -233,20 +234,20 @@ def _first(ground: Field) -> int:
     return min(len(ground), max(_FIRST, _A_CLASS * len(ground.y.labels)))
 
 
-def _rungs(ground: Field, entrants: int) -> Iterator[int]:
-    """Sizes of the subsets; all of it where it is small, else growing while the share that is worth spending lasts."""
-    n, size, spent = len(ground), _first(ground), 0.0
-    going: float = entrants
-    yield size
-    while size < n:
-        spent += going * size if not spent else 0.0
-        going = max(1.0, going / 2)
-        wider = min(n, int(size * _GROWTH))
-        spent += going * (wider - size)
-        if spent > SHARE * entrants * n:
-            return
-        size = wider
-        yield size
+def _wider(size: int, alive: int, *, room: float, n: int) -> int:
+    """The size of the next subset; 0 where all samples are used, or too little may still be spent."""
+    wider = min(n, int(size * _GROWTH), size + int(room / max(alive, 1)))
+    return wider if wider > size and (wider == n or wider >= _WORTH * size) else 0
+
+
+def _undecided(alive: list[_Runner], metric: str) -> bool:
+    """Whether more samples could change which candidate comes first."""
+    values = [each for runner in alive for each in runner.values]
+    if len(values) < 2:
+        return False
+    top = max(values, key=lambda each: mean(each, metric))[metric]
+    gaps = [gap(top, each[metric]) for each in values]
+    return sum(not np.isfinite(error) or behind <= _BEHIND * error for behind, error in gaps) > 1
 
 
 def _trials(runners: list[_Runner], ground: Field, n: int, *, plan: Plan, clock: _Clock) -> int:
