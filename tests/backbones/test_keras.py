@@ -19,6 +19,7 @@ from headstart.backbones.backbone import BackboneRequest, TorchBackbone
 from headstart.backbones.choice import open_backbone
 from headstart.backbones.keras import scaling_of
 from headstart.core.errors import BackboneError, UsageError, WeightsMissing
+from headstart.features.choosing import choose
 from headstart.testing import check_backbone
 from support.made import photos
 
@@ -87,6 +88,20 @@ def test_a_file_gives_the_rows_of_keras(tmp_path: Path) -> None:
     assert "mean and deviation of ImageNet" in warning
 
 
+def test_a_copy_has_weights_of_its_own(tmp_path: Path) -> None:
+    _, path = tiny(tmp_path)
+    backbone: Any = open_backbone(BackboneRequest("keras", str(path), prepare=SCALE))
+    batch = backbone.preparation.probes(2, 0)
+    before, copied = backbone.embed(batch)[0], backbone.placed("cpu")
+    np.testing.assert_array_equal(copied.embed(batch)[0], before)
+    for tensor in copied.module.parameters():
+        tensor.data.zero_()
+    assert not copied.embed(batch)[0].any()
+    np.testing.assert_array_equal(backbone.embed(batch)[0], before)
+    with pytest.raises(UsageError, match="openvino cannot be used: its converter does not know"):
+        choose(backbone, "openvino")
+
+
 @pytest.mark.parametrize(
     "planted",
     [
@@ -147,6 +162,7 @@ import sys
 import numpy as np
 from headstart.backbones.backbone import BackboneRequest
 from headstart.backbones.choice import open_backbone
+from headstart.features.choosing import choose
 from headstart.testing import check_backbone
 backbone = open_backbone(BackboneRequest("keras", sys.argv[1], prepare={"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}))
 import keras

@@ -108,5 +108,14 @@ def test_the_catalogue_is_all_sources_and_json() -> None:
     assert not any(entry.backbone.startswith("toy:") for entry in entries), "toys are not offered"
     assert len({entry.backbone for entry in entries}) == len(entries)
     json.dumps([vars(entry) for entry in entries])
-    assert set(SOURCES.catalogue()) == {"embedded", "keras", "onnx", "timm", "toy", "torch", "transformers"}
+    assert set(SOURCES.catalogue()) == {
+        "embedded",
+        "keras",
+        "onnx",
+        "savedmodel",
+        "timm",
+        "toy",
+        "torch",
+        "transformers",
+    }
     assert all(len(line) > 40 for line in SOURCES.catalogue().values())

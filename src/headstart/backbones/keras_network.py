@@ -24,7 +24,9 @@ class KerasNet(Places):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor | None:
         """Run the model on (n, h, w, 3) pixels and show what is read; returns the last output where that is read."""
-        outputs = dict(zip(self._read, self._graph.outputs(pixels, self._read), strict=True))
+        outputs = dict(
+            zip(self._read, self._graph.outputs(pixels, self._read, values=dict(self.named_parameters())), strict=True)
+        )
         for name in filter(None, self._read):
             self.show(name, outputs[name])
         return outputs.get("")
@@ -61,10 +63,14 @@ class KerasGraph(Graph):
         self.inputs = (Port(entry.name, entry.dtype, tuple(entry.shape)),)
         # The first stands for the model's own output, whatever layer makes it.
         self.layers = ("output", *(each.name for each in model.layers if "," not in each.name))
-        self.variables = {variable.path.replace(".", "_"): variable for variable in model.weights}
+        self.variables = {_name(variable): variable for variable in model.weights}
         if len(self.variables) != len(model.weights):
             raise BackboneError(f"{title} has two weights of one name: give its layers names of their own")
         self._parts: dict[tuple[str, ...], Any] = {}
+
+    def __deepcopy__(self, memo: object) -> "KerasGraph":
+        """Itself: a copied network brings its own weights along."""
+        return self
 
     @property
     def content(self) -> Mapping[str, np.ndarray]:  # type: ignore[override]
@@ -73,21 +79,34 @@ class KerasGraph(Graph):
 
         return {name: np.asarray(keras.ops.convert_to_numpy(each.value)) for name, each in self.variables.items()}
 
-    def outputs(self, pixels: Any, names: Sequence[str]) -> list[Any]:
-        """What layers give for pixels, as tensors of Keras' backend; the empty name is the model's own output."""
+    def outputs(self, pixels: Any, names: Sequence[str], *, values: Mapping[str, Any]) -> list[Any]:
+        """What layers give for pixels, as tensors of Keras' backend; the empty name is the model's own output.
+
+        Args:
+            pixels: (n, h, w, 3).
+            names: of the layers.
+            values: weights in place of the model's own, such as those of a copy on another device.
+        """
         import keras
 
         key = tuple(names)
         if key not in self._parts:
             self._parts[key] = keras.Model(self._model.inputs[0], [self._symbol(name) for name in key], name="read")
-        found = self._parts[key](pixels[..., [2, 1, 0]] if self._flip else pixels, training=False)
+        part = self._parts[key]
+        weights = [
+            [values.get(_name(each), each.value) for each in group]
+            for group in (part.trainable_variables, part.non_trainable_variables)
+        ]
+        found, _ = part.stateless_call(*weights, pixels[..., [2, 1, 0]] if self._flip else pixels, training=False)
         return list(found) if isinstance(found, list | tuple) else [found]
 
     def run(self, inputs: Mapping[str, np.ndarray], names: Sequence[str]) -> Sequence[np.ndarray]:
         """The outputs of these layers for the inputs of one batch."""
         import keras
 
-        found = self.outputs(next(iter(inputs.values())), ["" if name == self.layers[0] else name for name in names])
+        found = self.outputs(
+            next(iter(inputs.values())), ["" if name == self.layers[0] else name for name in names], values={}
+        )
         return [np.asarray(keras.ops.convert_to_numpy(each)) for each in found]
 
     def _symbol(self, name: str) -> Any:
@@ -100,3 +119,8 @@ class KerasGraph(Graph):
         if isinstance(output, list | tuple | dict):
             raise BackboneError(f"layer {name!r} of {self.title} gives several outputs, and rows are read from one")
         return output
+
+
+def _name(variable: Any) -> str:
+    """A weight's name as torch allows it."""
+    return str(variable.path).replace(".", "_")

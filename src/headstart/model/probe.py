@@ -15,7 +15,10 @@ PROBES = 8
 _SEED = 20
 # Rows in float32 differ between two machines by rounding, seen up to 1e-5. Past this, something else has changed.
 _LARGEST_ERROR = 1e-3
-_LIBRARIES = ("headstart", "numpy", "torch", "timm", "transformers", "tokenizers", "pillow", "soxr")
+_LIBRARIES = (
+    *("headstart", "numpy", "torch", "timm", "transformers", "tokenizers", "pillow", "soxr"),
+    *("onnxruntime", "keras", "tensorflow", "tensorflow-cpu"),
+)
 
 
 def libraries() -> dict[str, str]:

@@ -60,6 +60,8 @@ class OpenVino(Engine):
         """It runs networks of torch on a CPU, in float32 anywhere and in bfloat16 where the processor has the units."""
         if not isinstance(backbone, NetworkBackbone) or device().kind != "cpu":
             return "it runs networks of torch on a CPU"
+        if backbone.architecture.source == "keras":
+            return "its converter does not know what Keras makes of a network on torch"
         if backbone.specs[0].precision not in _HINTS.keys() & device().units:
             return f"it has no arithmetic for {backbone.specs[0].precision} on this processor"
         return (

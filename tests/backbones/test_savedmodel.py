@@ -1,0 +1,86 @@
+"""SavedModels as backbones: rows equal those of TensorFlow called directly, and no program touches files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import headstart as hs
+from headstart.backbones.backbone import BackboneRequest
+from headstart.backbones.choice import open_backbone
+from headstart.core.errors import BackboneError, UsageError, WeightsMissing
+from headstart.testing import check_backbone
+from support.made import photos
+
+SCALE = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+
+
+class Net(tf.Module):
+    def __init__(self, *, reads: bool = False, saves: bool = False) -> None:
+        super().__init__()
+        self.saves = saves
+        self.kernel = tf.Variable(tf.random.normal((4, 4, 3, 6)))
+        self.reads = reads
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 32, 32, 3), tf.float32, name="pixels")])
+    def __call__(self, pixels: Any):
+        maps = tf.nn.conv2d(pixels, self.kernel, 4, "SAME")
+        if self.reads:
+            maps += tf.cast(tf.strings.length(tf.io.read_file("/etc/hostname")), tf.float32)
+        if self.saves:
+            tf.raw_ops.SaveV2(prefix="/tmp/planted", tensor_names=["a"], shape_and_slices=[""], tensors=[pixels])
+        return {"maps": maps, "rows": tf.reduce_mean(tf.nn.relu(maps), (1, 2))}
+
+
+def saved(folder: Path, **options: bool) -> tuple[Net, Path]:
+    net = Net(**options)
+    tf.saved_model.save(net, str(folder / "net"))
+    return net, folder / "net"
+
+
+def test_rows_equal_those_of_tensorflow(tmp_path: Path) -> None:
+    net, path = saved(tmp_path)
+    backbone = open_backbone(BackboneRequest("savedmodel", str(path), layer="rows,maps", prepare=SCALE))
+    assert [(spec.name, spec.layer, spec.dim) for spec in backbone.specs] == [("net", "rows", 6), ("net", "maps", 6)]
+    batch = backbone.preparation.probes(3, 0)
+    wanted = net(tf.constant(batch.values / np.float32(127.5) - np.float32(1)))
+    rows, maps = backbone.embed(batch)
+    np.testing.assert_allclose(rows, wanted["rows"].numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(maps, wanted["maps"].numpy().mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
+    check_backbone(backbone)
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    _, path = saved(tmp_path)
+    with pytest.raises(BackboneError, match="has the outputs maps, rows: choose one with --layer"):
+        open_backbone(BackboneRequest("savedmodel", str(path)))
+    with pytest.raises(BackboneError, match=r"has no layer 'row'.*'rows'"):
+        open_backbone(BackboneRequest("savedmodel", str(path), layer="row"))
+    with pytest.raises(UsageError, match="holds its weights itself"):
+        open_backbone(BackboneRequest("savedmodel", str(path), weights=path))
+    with pytest.raises(WeightsMissing, match="there is no SavedModel none"):
+        open_backbone("savedmodel:none")
+    (path / "assets").mkdir(exist_ok=True)
+    (path / "assets" / "words.txt").write_text("a")
+    with pytest.raises(BackboneError, match=r"holds the asset assets/words\.txt"):
+        open_backbone(BackboneRequest("savedmodel", str(path)))
+
+
+@pytest.mark.parametrize(("planted", "operation"), [("reads", "ReadFile"), ("saves", "SaveV2")])
+def test_a_program_that_touches_files_is_refused(tmp_path: Path, planted: str, operation: str) -> None:
+    _, path = saved(tmp_path, **{planted: True})
+    with pytest.raises(BackboneError, match=f"holds the operation {operation}, which could run code or touch files"):
+        open_backbone(BackboneRequest("savedmodel", str(path), layer="rows"))
+
+
+def test_a_model_on_it_is_fitted_saved_and_loaded(tmp_path: Path) -> None:
+    _, path = saved(tmp_path)
+    data = photos(tmp_path / "photos")
+    model = hs.fit(data, backbone=BackboneRequest("savedmodel", str(path), layer="rows", prepare=SCALE))
+    new = sorted((data / "val" / "red").glob("*.png"))[:2]
+    before = list(model.predict(new))
+    model.save(tmp_path / "model")
+    path.rename(tmp_path / "gone")
+    assert list(hs.load(tmp_path / "model").predict(new)) == before
