@@ -9,7 +9,7 @@ from headstart.core.errors import DataError
 from headstart.data.readers import READERS
 from headstart.data.reading import ReadOptions
 from headstart.testing import check_reader
-from support import media
+from support import archives, media
 
 Example = tuple[tuple[Path, ...], ReadOptions, int]
 
@@ -36,7 +36,13 @@ def _files(root: Path) -> Example:
     return (*paths, root / "missing.wav"), ReadOptions(labelled=False), 3
 
 
-EXAMPLES: dict[str, Callable[[Path], Example]] = {"folder": _folder, "table": _table, "files": _files}
+def _idx(root: Path) -> Example:
+    archives.mnist(root / "mnist")
+    (root / "mnist" / "t10k-labels-idx1-ubyte").unlink()
+    return (root / "mnist",), ReadOptions(), 20
+
+
+EXAMPLES: dict[str, Callable[[Path], Example]] = {"folder": _folder, "table": _table, "files": _files, "idx": _idx}
 
 
 @pytest.mark.parametrize("name", READERS.names())
