@@ -42,7 +42,19 @@ def _idx(root: Path) -> Example:
     return (root / "mnist",), ReadOptions(), 20
 
 
-EXAMPLES: dict[str, Callable[[Path], Example]] = {"folder": _folder, "table": _table, "files": _files, "idx": _idx}
+def _cifar(root: Path) -> Example:
+    archives.cifar(root / "cifar")
+    (root / "cifar" / "data_batch_4").unlink()
+    return (root / "cifar",), ReadOptions(), 50
+
+
+EXAMPLES: dict[str, Callable[[Path], Example]] = {
+    "folder": _folder,
+    "table": _table,
+    "files": _files,
+    "idx": _idx,
+    "cifar": _cifar,
+}
 
 
 @pytest.mark.parametrize("name", READERS.names())
