@@ -48,12 +48,23 @@ def _cifar(root: Path) -> Example:
     return (root / "cifar",), ReadOptions(), 50
 
 
+def _imagenet(root: Path) -> Example:
+    for synset in ("n01440764", "n02012849"):
+        (root / "imagenet" / "train" / synset).mkdir(parents=True)
+        for number in range(3):
+            content = media.image(form="JPEG", seed=number) if number else b""
+            (root / "imagenet" / "train" / synset / f"{number}.JPEG").write_bytes(content)
+    (root / "imagenet" / "train" / "n02012849" / "0.JPEG").unlink()
+    return (root / "imagenet",), ReadOptions(), 4
+
+
 EXAMPLES: dict[str, Callable[[Path], Example]] = {
     "folder": _folder,
     "table": _table,
     "files": _files,
     "idx": _idx,
     "cifar": _cifar,
+    "imagenet": _imagenet,
 }
 
 
