@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from headstart.core.errors import DataError
@@ -58,6 +59,11 @@ def _imagenet(root: Path) -> Example:
     return (root / "imagenet",), ReadOptions(), 4
 
 
+def _arrays(root: Path) -> Example:
+    np.savez(root / "a.npz", x=np.zeros((4, 8, 8), np.uint8), y=np.arange(4) % 2, extra=np.zeros(3))
+    return (root / "a.npz",), ReadOptions(), 4
+
+
 EXAMPLES: dict[str, Callable[[Path], Example]] = {
     "folder": _folder,
     "table": _table,
@@ -65,6 +71,7 @@ EXAMPLES: dict[str, Callable[[Path], Example]] = {
     "idx": _idx,
     "cifar": _cifar,
     "imagenet": _imagenet,
+    "arrays": _arrays,
 }
 
 
