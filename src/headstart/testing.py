@@ -19,6 +19,7 @@ from headstart.core.digests import of_tensors, sha256_file
 from headstart.core.errors import FitError, SampleError, UsageError
 from headstart.core.spec import BackboneSpec
 from headstart.data.modalities import MODALITIES
+from headstart.data.places import file_of
 from headstart.data.preparation import Batch, Modality, Preparation, Prepared
 from headstart.data.reading import Reader, ReadOptions
 from headstart.data.samples import PARTS, Samples
@@ -56,7 +57,10 @@ def check_reader(reader: Reader, source: tuple[Path, ...], *, options: ReadOptio
     _hold(len(samples) > 0, "a reader gives samples or raises DataError")
     _check_table(samples)
     _hold(samples.modality in MODALITIES.names(), f"{samples.modality!r} is a modality")
-    _hold(samples.inline or all(Path(path).is_file() for path in samples.inputs), "inputs that are paths lead to files")
+    _hold(
+        samples.inline or all(Path(file_of(path)).is_file() for path in samples.inputs),
+        "inputs that are paths lead to files",
+    )
     _hold(
         samples.notes and all(isinstance(note, str) for note in samples.notes),
         "a reader says how it understood its source",

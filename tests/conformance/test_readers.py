@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from headstart.core.errors import DataError
 from headstart.data.readers import READERS
 from headstart.data.reading import ReadOptions
 from headstart.testing import check_reader
-from support import media
+from support import archives, media
 
 Example = tuple[tuple[Path, ...], ReadOptions, int]
 
@@ -36,7 +37,42 @@ def _files(root: Path) -> Example:
     return (*paths, root / "missing.wav"), ReadOptions(labelled=False), 3
 
 
-EXAMPLES: dict[str, Callable[[Path], Example]] = {"folder": _folder, "table": _table, "files": _files}
+def _idx(root: Path) -> Example:
+    archives.mnist(root / "mnist")
+    (root / "mnist" / "t10k-labels-idx1-ubyte").unlink()
+    return (root / "mnist",), ReadOptions(), 20
+
+
+def _cifar(root: Path) -> Example:
+    archives.cifar(root / "cifar")
+    (root / "cifar" / "data_batch_4").unlink()
+    return (root / "cifar",), ReadOptions(), 50
+
+
+def _imagenet(root: Path) -> Example:
+    for synset in ("n01440764", "n02012849"):
+        (root / "imagenet" / "train" / synset).mkdir(parents=True)
+        for number in range(3):
+            content = media.image(form="JPEG", seed=number) if number else b""
+            (root / "imagenet" / "train" / synset / f"{number}.JPEG").write_bytes(content)
+    (root / "imagenet" / "train" / "n02012849" / "0.JPEG").unlink()
+    return (root / "imagenet",), ReadOptions(), 4
+
+
+def _arrays(root: Path) -> Example:
+    np.savez(root / "a.npz", x=np.zeros((4, 8, 8), np.uint8), y=np.arange(4) % 2, extra=np.zeros(3))
+    return (root / "a.npz",), ReadOptions(), 4
+
+
+EXAMPLES: dict[str, Callable[[Path], Example]] = {
+    "folder": _folder,
+    "table": _table,
+    "files": _files,
+    "idx": _idx,
+    "cifar": _cifar,
+    "imagenet": _imagenet,
+    "arrays": _arrays,
+}
 
 
 @pytest.mark.parametrize("name", READERS.names())

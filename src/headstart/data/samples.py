@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headstart.core.errors import DataError, Skipped
+from headstart.data.places import file_of
 
 PARTS = ("train", "val", "test")
 
@@ -19,7 +20,7 @@ class Samples:
 
     Attributes:
         table: the columns `id` (string, unique: a path relative to the source, or `FILE:ROW`), `input` (string: the path of a file,
-            or the text itself), and where they are known `target` (string, list of strings, or float64), `split` (string, one of
+            its place in one as `data.places` writes it, or the text itself), and where they are known `target` (string, list of strings, or float64), `split` (string, one of
             `train`, `val`, `test`) and `group` (string). A null target means unlabelled.
         modality: `image`, `text` or `audio`.
         inline: whether `input` is the sample itself (texts of a table) rather than a file's path.
@@ -94,14 +95,14 @@ class Samples:
         return replace(self, table=table.append_column(name, values))
 
     def path(self, row: int) -> Path:
-        """The file of one sample.
+        """The file of one sample, or the one that it lies in.
 
         Raises:
             DataError: the samples are inline.
         """
         if self.inline:
             raise DataError(f"the samples of {self.source} are texts in a table, not files")
-        return Path(self.table.column("input")[row].as_py())
+        return Path(file_of(self.table.column("input")[row].as_py()))
 
     def _names(self, column: str) -> np.ndarray | None:
         if column not in self.table.column_names:

@@ -17,6 +17,7 @@ from headstart.backbones.choice import rebuild_backbone
 from headstart.core.digests import of_bytes
 from headstart.core.errors import HeadstartError, SampleError
 from headstart.core.spec import BackboneSpec
+from headstart.data.places import read_place
 from headstart.features.pipeline import Content, Done, run
 from headstart.features.running import Runner
 
@@ -120,8 +121,7 @@ def _content(block: pa.Table, *, inline: bool, folder: str) -> Content:
         if inline:
             return str(text)
         try:
-            with open(os.path.join(folder, text), "rb") as file:  # noqa: PTH118, PTH123
-                found = file.read()
+            found = read_place(os.path.join(folder, text))  # noqa: PTH118
         except OSError as error:
             raise SampleError(
                 f"cannot be read on the cluster's machine {socket.gethostname()} ({error.strerror or error}): check that it exists, and"

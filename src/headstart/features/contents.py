@@ -1,7 +1,8 @@
-"""The content of samples: the text itself, or the file's bytes."""
+"""The content of samples: the text itself, or the bytes of the file or of its place in one."""
 
 from headstart.core.digests import of_bytes
 from headstart.core.errors import SampleError
+from headstart.data.places import read_place
 from headstart.data.samples import Samples
 from headstart.features.hashing import Digested, stat_of
 from headstart.features.pipeline import Content
@@ -13,11 +14,7 @@ def content_of(samples: Samples) -> Content:
     if samples.inline:
         return lambda position: inputs[position]
 
-    def read(position: int) -> bytes:
-        with open(inputs[position], "rb") as file:  # noqa: PTH123  (a Path per item is what `Samples` avoids)
-            return file.read()
-
-    return read
+    return lambda position: read_place(inputs[position])
 
 
 def unchanged(samples: Samples, digested: Digested) -> Content:

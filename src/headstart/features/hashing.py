@@ -15,6 +15,7 @@ from headstart.core.digests import SAMPLE_DIGEST_BYTES, of_bytes, of_text
 from headstart.core.errors import Skipped
 from headstart.core.files import cache_root
 from headstart.core.progress import Progress, silent
+from headstart.data.places import file_of, read_place
 from headstart.data.samples import Samples
 from headstart.features.store import as_cache_error, connect
 
@@ -110,16 +111,16 @@ def _read(
 
 def _digest_file(path: str) -> bytes | str:
     try:
-        content = Path(path).read_bytes()
+        content = read_place(path)
     except OSError as error:
         return f"cannot be read ({error.strerror or error}): check that it exists and that you may read it"
     return of_bytes(content) if content else "is an empty file (0 bytes): replace it or take it out"
 
 
 def stat_of(path: str) -> Stat | None:
-    """Size in bytes and modification time in ns; None where there is no such file."""
+    """Size in bytes and modification time in ns of the file that an input lies in; None where there is no such file."""
     try:
-        found = os.stat(path)  # noqa: PTH116  (a Path per item is what `Samples` avoids)
+        found = os.stat(file_of(path))  # noqa: PTH116  (a Path per item is what `Samples` avoids)
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns
