@@ -215,4 +215,4 @@ def _graph(name: str, content: Mapping[str, bytes]) -> SavedModelGraph:
         for key, each in call.structured_input_signature[1].items()
     ]
     kept = {_tensor(file): np.frombuffer(each, dtype=np.uint8) for file, each in content.items()}
-    return SavedModelGraph(title, tuple(ports), tuple(call.structured_outputs), kept, call, owner)
+    return SavedModelGraph(title, tuple(ports), tuple(sorted(call.structured_outputs)), kept, call, owner)
