@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,3 +70,11 @@ class BackboneSpec:
         if wrong:
             raise ModelError(f"the backbone spec's {', '.join(wrong)} has the wrong type")
         return cls(**value)
+
+
+def title_of(specs: Sequence[BackboneSpec]) -> str:
+    """What a person calls a backbone, with all layers that are read: `timm:resnet50 at layer3 and its last output`."""
+    if len(specs) == 1:
+        return specs[0].title
+    layers = " and ".join(spec.layer or "its last output" for spec in specs)
+    return f"{specs[0].source}:{specs[0].name} at {layers}"

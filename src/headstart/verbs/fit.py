@@ -16,6 +16,7 @@ from headstart.backbones.choice import tokenizer_warning
 from headstart.backbones.precision import settle
 from headstart.core.errors import FitError, UsageError
 from headstart.core.progress import Progress, silent
+from headstart.core.spec import title_of
 from headstart.data.samples import Samples
 from headstart.data.splits import folds
 from headstart.evaluation.decision import shift_prior
@@ -337,7 +338,7 @@ def _report(
     )
     return FitReport(
         task=task.name,
-        backbone=backbone.specs[0].title,
+        backbone=title_of(backbone.specs),
         above=(),
         engine=extraction.engine,
         head=selection.recipe,
