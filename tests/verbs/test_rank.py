@@ -9,6 +9,7 @@ import headstart as hs
 from headstart.backbones.backbone import BackboneRequest
 from headstart.cli.main import main
 from headstart.core.errors import UsageError, WeightsMissing
+from headstart.reporting.making import _fit
 from headstart.verbs import entrants as taking_part
 from headstart.verbs.rank import RankOptions, rank
 from support.made import photos
@@ -74,6 +75,10 @@ def test_a_scan_reads_the_layers_that_suit(tmp_path: Path) -> None:
     data = photos(tmp_path / "photos", n=12, parts=("train",))
     model = hs.fit(data, backbone="embedded:efficientnet-lite0", options=hs.FitOptions(layers="scan"))
     assert any(note.startswith("of 8 layers, ") for note in model.report.notes)
+    layers = ",".join(spec.layer for spec in model.backbone.specs)
+    assert not layers or f"--layer {layers}" in _fit(model, "photos", "model")
     model.save(tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert card.count("Readout: layer") == len(model.backbone.specs)
     again = hs.load(tmp_path / "model")
     assert [spec.layer for spec in again.backbone.specs] == [spec.layer for spec in model.backbone.specs]

@@ -87,7 +87,10 @@ def _made(manifest: Manifest) -> str:
     fit, spec = manifest.fit, manifest.backbone["specs"][0]
     facts = [
         f"Preparation: `{spec['prepare']}`",
-        f"Readout: layer `{spec['layer'] or 'default'}`, pooling `{spec['pooling']}`, {spec['dim']} numbers a sample",
+        *(
+            f"Readout: layer `{each['layer'] or 'default'}`, pooling `{each['pooling']}`, {each['dim']} numbers a sample"
+            for each in manifest.backbone["specs"]
+        ),
         _precision(manifest),
         *_shares(manifest),
         f"Temperature {manifest.temperature:.4g}, fitted on out-of-fold scores and carried over to the head that saw all samples; decision rule: {_rule(manifest)}",
@@ -99,7 +102,7 @@ def _made(manifest: Manifest) -> str:
     ]
     if fit["classes"]:
         facts.insert(
-            4,
+            3 + len(manifest.backbone["specs"]),
             "Training samples per label: "
             + ", ".join(f"{_escape(k)} {v:,}" for k, v in list(fit["classes"].items())[:50]),
         )

@@ -119,7 +119,7 @@ def _fit(model: Model, name: str, out: str) -> str:
     spec, reading = model.backbone.specs[0], model.reading
     words = ["headstart", "fit", name, "--out", out, "--backbone", f"{spec.source}:{spec.name}"]
     for option, value in (
-        ("--layer", spec.layer),
+        ("--layer", ",".join(each.layer for each in model.backbone.specs)),
         ("--head", model.report.head),
         ("--precision", model.fitted_precision),
         ("--target", reading.target),
