@@ -255,11 +255,11 @@ def check_interrupt(process: subprocess.Popen[str]) -> None:
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=40)
+    out, errors = process.communicate(timeout=90)
     assert out.split() == ["ended", "False", "False"], errors
     assert process.returncode == 0, errors
     assert [line for line in errors.splitlines() if "RAY_BACKEND_LOG_LEVEL" not in line] == []
-    assert psutil.wait_procs(children, timeout=20)[1] == []
+    assert psutil.wait_procs(children, timeout=60)[1] == []
 
 
 def end(process: subprocess.Popen[str]) -> None:
