@@ -25,9 +25,10 @@ def test_the_evidence_is_the_density_of_the_target_at_its_maximum(n: int, d: int
         return multivariate_normal(np.zeros(n), x @ x.T / a + np.eye(n) / b).logpdf(target) / n
 
     assert value == pytest.approx(exact(a, b), abs=1e-7)
+    # Where there are more features than rows the noise may vanish, and the evidence is flat in its precision.
     for factor in (0.8, 1.25):
-        assert exact(a * factor, b) < value
-        assert exact(a, b * factor) < value
+        assert exact(a * factor, b) < value + 1e-7
+        assert exact(a, b * factor) < value + (-1e-4 if n > d else 1e-7)
 
 
 @pytest.mark.parametrize(("n", "d"), [(60, 8), (15, 40)])
