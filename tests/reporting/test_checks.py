@@ -136,7 +136,7 @@ def test_what_nobody_looked_at_is_said() -> None:
             {},
             (),
             Audit(findings=(finding("label_error", 90),)),
-            "90 of 3,000 items (3.0 %) are probably labelled",
+            "90 of 3,000 items (3.0 %) have a label that looks wrong",
         ),
         (
             "cut",
