@@ -1,9 +1,13 @@
 """What holds for every test: no sockets beyond loopback, a cache of its own, no hub."""
 
+import os
 from pathlib import Path
 
 import pytest
 from pytest_socket import disable_socket, socket_allow_hosts
+
+# What Keras runs on is settled by its first import, whichever test file is the first.
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,5 +1,8 @@
 """SavedModels as backbones: rows equal those of TensorFlow called directly, and no program touches files."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +87,18 @@ def test_a_model_on_it_is_fitted_saved_and_loaded(tmp_path: Path) -> None:
     model.save(tmp_path / "model")
     path.rename(tmp_path / "gone")
     assert list(hs.load(tmp_path / "model").predict(new)) == before
+
+
+def test_a_saved_model_leaves_keras_on_torch(tmp_path: Path) -> None:
+    """TensorFlow imports Keras, and what Keras runs on is settled by the first import in a process."""
+    _, path = saved(tmp_path)
+    script = (
+        "import sys; from headstart.backbones.choice import open_backbone; "
+        "from headstart.backbones.backbone import BackboneRequest; "
+        f"open_backbone(BackboneRequest('savedmodel', sys.argv[1], layer='rows', prepare={SCALE!r})); "
+        "import keras; print(keras.backend.backend())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    command = [sys.executable, "-c", script, str(path)]
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.split()[-1] == "torch"

@@ -1,8 +1,6 @@
 """Keras 3 models, on torch or TensorFlow (extra `tensorflow`): `keras:VGG16` of Keras Applications, or a person's own `.keras` file."""
 
-import importlib.util
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -167,9 +165,7 @@ def scaling_of(module: Any) -> Scaling:
 
 
 def _library(name: str) -> Any:
-    """Keras, on torch where nothing else is asked for."""
-    if "keras" not in sys.modules and "KERAS_BACKEND" not in os.environ:
-        os.environ["KERAS_BACKEND"] = "torch" if importlib.util.find_spec("torch") else "tensorflow"
+    """Keras, which hands over pixels with their channels last."""
     keras = need("keras", f"the backbone keras:{name}", extra="tensorflow")
     if keras.config.image_data_format() != "channels_last":
         raise BackboneError(

@@ -221,10 +221,14 @@ def colour(preparation: Preparation) -> tuple[tuple[float, ...], tuple[float, ..
 def need(library: str, purpose: str, *, extra: str = "torch") -> Any:
     """A library of an extra, imported after torchvision was mended; untyped, as not every release of them has types.
 
+    Keras runs on torch where nothing else is asked for. The first import in a process settles that, and TensorFlow imports Keras.
+
     Raises:
         ExtraMissing: it is not installed.
     """
     import importlib.util
+    import os
+    import sys
 
     from headstart.backbones.torchvision_schemas import mend
 
@@ -232,6 +236,8 @@ def need(library: str, purpose: str, *, extra: str = "torch") -> Any:
         if importlib.util.find_spec(name) is None:
             raise ExtraMissing.of(name, extra, purpose=purpose)
     mend()
+    if library in {"keras", "tensorflow"} and "keras" not in sys.modules:
+        os.environ.setdefault("KERAS_BACKEND", "torch")
     return importlib.import_module(library)
 
 
