@@ -79,6 +79,7 @@ def test_no_figure_is_typed_in() -> None:
         ("apple-amlr", False),
         ("dinov3-license", None),
         ("ncsa", None),
+        ("func-1.0", None),
         ("", None),
     ],
 )
@@ -258,10 +259,16 @@ def test_an_extraction_of_enough_samples_is_remembered(planted: Path, tmp_path: 
     assert hs.models(NAME)[0].speed == speed, "stored rows say nothing about speed"
 
 
-def test_weights_of_ones_own_leave_no_speed(planted: Path) -> None:
-    backbone = open_backbone(replace(BackboneRequest.parse(NAME), weights=planted))
+def test_weights_of_ones_own_leave_no_speed(planted: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(planted.read_bytes())
+    _change(other)
+    backbone = open_backbone(replace(BackboneRequest.parse(NAME), weights=other))
     first_use.note_speed(backbone, items=100, seconds=1.0, engine="eager")
     assert records.read(NAME) is None
+    open_backbone(NAME)
+    first_use.note_speed(backbone, items=100, seconds=1.0, engine="eager")
+    assert hs.models(NAME)[0].speed is None
 
 
 def test_names_are_found_and_suggested() -> None:

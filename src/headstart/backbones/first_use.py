@@ -78,8 +78,10 @@ def note_speed(backbone: Backbone, *, items: int, seconds: float, engine: str) -
     speed = Speed(float(f"{items / seconds:.4g}"), items, engine, spec.precision, _device())
 
     def faster(old: Record | None) -> Record | None:
-        # Without a record it was never opened by its name: a person's own weights.
-        if old is None or (machine() in old.speeds and old.speeds[machine()].per_second >= speed.per_second):
+        # Weights that were never opened by their name are a person's own.
+        if old is None or spec.weights not in old.tensors.values():
+            return None
+        if machine() in old.speeds and old.speeds[machine()].per_second >= speed.per_second:
             return None
         return replace(old, speeds={**old.speeds, machine(): speed})
 
@@ -118,7 +120,8 @@ def _remembered(
                 f"the weights of {entry.backbone} are no longer those that were on this machine first: their SHA-256 was {record.digest} and"
                 f" is {digest}; if that is right, type  headstart models {entry.backbone} --forget  , else remove {path} and fetch them again"
             )
-        record = replace(record, digest=digest, tensors={**record.tensors, spec.architecture: spec.weights})
+        record = replace(record, digest=digest)
+    record = replace(record, tensors={**record.tensors, spec.architecture: spec.weights})
     if isinstance(backbone, TorchBackbone) and record.parameters is None:
         record = replace(record, parameters=count(backbone.module))
     if usual and record.width is None:

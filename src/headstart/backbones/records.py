@@ -15,7 +15,7 @@ from headstart.backbones.backbone import Speed
 from headstart.core import digests
 from headstart.core.files import cache_root, write_whole
 
-# Characters of a name that show in its file's name; a longer one ends in its digest, so that names never run into each other.
+# Characters of a name that show in its file's name.
 _SHOWN = 120
 
 
@@ -102,7 +102,5 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _path(backbone: str) -> Path:
-    name = quote(backbone, safe="")
-    if len(name) > _SHOWN or name != name.lower():  # file systems that know no case must not mix two names up
-        name = f"{name[:_SHOWN]}-{digests.of_text(backbone).hex()[:12]}"
-    return folder() / f"{name}.json"
+    # The digest keeps names apart that are cut, or that a file system takes for one as it knows no case.
+    return folder() / f"{quote(backbone, safe='')[:_SHOWN]}-{digests.of_text(backbone).hex()[:12]}.json"
