@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from headstart.verbs.fit import fit
     from headstart.verbs.fit_data import FitOptions
     from headstart.verbs.load import load
-    from headstart.verbs.models import models
+    from headstart.verbs.models import forget_model, models
     from headstart.verbs.pick import PickOptions, Picks, pick
     from headstart.verbs.predict import predict
     from headstart.verbs.rank import Ranking, RankOptions, rank
@@ -81,6 +81,7 @@ _HOMES = {
     "explain": "verbs.explain",
     "extract": "verbs.extract",
     "fit": "verbs.fit",
+    "forget_model": "verbs.models",
     "load": "verbs.load",
     "models": "verbs.models",
     "pick": "verbs.pick",
@@ -129,6 +130,7 @@ __all__ = [
     "explain",
     "extract",
     "fit",
+    "forget_model",
     "load",
     "models",
     "pick",

@@ -155,7 +155,18 @@ def test_evaluate_gives_the_figures_of_the_fit(made: Path) -> None:
 
 def test_models_lists_what_is_here(made: Path) -> None:
     entries = json.loads(run("models", "--json").stdout)["models"]
-    assert {"backbone", "modality", "description", "licence", "size_bytes", "installed"} == set(entries[0])
+    known = {
+        "backbone",
+        "modality",
+        "description",
+        "licence",
+        "size_bytes",
+        "installed",
+        "weights",
+        "digest",
+        "commercial",
+    }
+    assert known | {"parameters", "width", "input", "speed"} == set(entries[0])
     names = [entry["backbone"] for entry in entries]
     assert "embedded:efficientnet-lite0" in names
     assert run("models", "--modality", "audio").returncode == 0

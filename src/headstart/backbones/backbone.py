@@ -125,6 +125,42 @@ class TorchBackbone(Backbone):
 
 
 @dataclass(frozen=True)
+class Speed:
+    """How fast a backbone was on this machine, the reading and preparing of the samples included.
+
+    Attributes:
+        per_second: samples that were extracted in a second, in the fastest extraction so far.
+        items: samples of that extraction.
+        engine: what ran it.
+        precision: the arithmetic.
+        device: the GPU's name, or `cpu`.
+    """
+
+    per_second: float
+    items: int
+    engine: str
+    precision: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Built:
+    """What an architecture says without its weights.
+
+    Attributes:
+        parameters: of what is run: without a classifier.
+        width: of a row at the default layer and pooling.
+        input: what one view of a sample is, such as `224 x 224 pixels`.
+        licence: of the weights as the library states it, else empty.
+    """
+
+    parameters: int
+    width: int
+    input: str
+    licence: str
+
+
+@dataclass(frozen=True)
 class CatalogueEntry:
     """One pretrained model that a source knows.
 
@@ -132,9 +168,16 @@ class CatalogueEntry:
         backbone: `SOURCE:NAME`.
         modality: `image`, `text` or `audio`.
         description: one line.
-        licence: SPDX identifier, or empty where unknown.
+        licence: SPDX identifier where there is one, or empty where unknown.
         size_bytes: of the weights where they are on this machine, else None.
         installed: whether the weights are on this machine.
+        weights: where the weights are: their file or folder on this machine, else the address or the package they come from.
+        digest: the SHA-256 of the weights, 64 hexadecimal digits; empty until they have been used on this machine.
+        commercial: whether the licence allows commercial use; None where headstart does not know.
+        parameters: of what is run; None until the architecture was built here.
+        width: of a row at the default layer and pooling; None until the architecture was built here.
+        input: what one view of a sample is; empty until the architecture was built here.
+        speed: on this machine; None where it was never measured.
     """
 
     backbone: str
@@ -143,6 +186,13 @@ class CatalogueEntry:
     licence: str
     size_bytes: int | None
     installed: bool
+    weights: str = ""
+    digest: str = ""
+    commercial: bool | None = None
+    parameters: int | None = None
+    width: int | None = None
+    input: str = ""
+    speed: Speed | None = None
 
 
 class Source(ABC):
@@ -151,6 +201,24 @@ class Source(ABC):
     @abstractmethod
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
         """What the source offers by name; opens no socket and imports no heavy library."""
+
+    @abstractmethod
+    def entry(self, name: str) -> CatalogueEntry | None:
+        """A published model, listed or not, under its full name; None where the name stands for a person's own network. Opens no socket.
+
+        Raises:
+            BackboneError: there is no such model; the sentence has names that come near.
+            ExtraMissing: the library that knows the name is not installed.
+        """
+
+    @abstractmethod
+    def build(self, name: str) -> Built | None:
+        """What the architecture says without weights and without the network; None where it cannot be built so.
+
+        Raises:
+            BackboneError: there is no such model.
+            ExtraMissing: a library is not installed.
+        """
 
     @abstractmethod
     def open(self, request: BackboneRequest) -> Backbone:

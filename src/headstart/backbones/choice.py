@@ -8,6 +8,7 @@ import numpy as np
 
 from headstart.backbones import SOURCES
 from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry
+from headstart.backbones.first_use import remember
 from headstart.core.errors import UsageError, WeightsMissing, suggest
 from headstart.core.spec import BackboneSpec
 
@@ -93,14 +94,18 @@ def catalogue() -> list[CatalogueEntry]:
 def open_backbone(request: BackboneRequest | str) -> Backbone:
     """The backbone that a request, or `SOURCE:NAME`, asks for.
 
+    What a published model is gets kept at its first use on this machine, and the digest of its weights is checked from then on.
+
     Raises:
         UsageError: there is no such source, pooling, precision or preparation option.
-        BackboneError: there is no such name or layer, or its weights are unfit.
+        BackboneError: there is no such name or layer, or its weights are unfit, or other ones than at the first use.
         WeightsMissing: the weights are not here; one sentence with both ways out.
         ExtraMissing: a library is not installed.
     """
     asked = BackboneRequest.parse(request) if isinstance(request, str) else request
-    return SOURCES.get(asked.source).open(asked)
+    backbone = SOURCES.get(asked.source).open(asked)
+    remember(asked, backbone)
+    return backbone
 
 
 def open_reference(specs: tuple[BackboneSpec, ...]) -> Backbone:

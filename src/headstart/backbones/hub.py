@@ -152,8 +152,11 @@ def known_entries(
     for name, repo, modality, description, licence in known:
         folder = cached(repo, config=config)
         size = weight_bytes(folder) if folder else None
+        where = str(folder or f"https://huggingface.co/{repo}")
         entries.append(
-            CatalogueEntry(f"{source}:{name}", modality, description, licence, size, installed=folder is not None)
+            CatalogueEntry(
+                f"{source}:{name}", modality, description, licence, size, installed=folder is not None, weights=where
+            )
         )
     return tuple(entries)
 

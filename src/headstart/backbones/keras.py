@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.backbones import keras_config
-from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
+from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, Built, CatalogueEntry, Source
 from headstart.backbones.network import Network, colour, described_by, freeze, need, refreeze
 from headstart.core.errors import BackboneError, ModelError, WeightsMissing, suggest
 from headstart.core.spec import BackboneSpec
@@ -60,6 +60,35 @@ class KerasSource(Source):
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
         """Nothing: the list of applications is in Keras, which is not imported for it."""
         return ()
+
+    def entry(self, name: str) -> CatalogueEntry | None:
+        """An application of Keras; None for a file."""
+        if name.endswith(".keras"):
+            return None
+        names = _applications(_library(name))
+        if name not in names:
+            raise BackboneError(f"Keras has no application {name!r}.{suggest(name, names)}")
+        path = _weights(BackboneRequest("keras", name))
+        return CatalogueEntry(
+            f"keras:{name}",
+            "image",
+            f"{name} of Keras Applications",
+            "",
+            path.stat().st_size if path else None,
+            installed=path is not None,
+            weights=str(path or "keras.applications"),
+        )
+
+    def build(self, name: str) -> Built | None:
+        """An application, built with random weights."""
+        keras = _library(name)
+        if name not in _applications(keras):
+            return None
+        size = _SIZES.get(name, 224)
+        with _fresh_names():
+            model = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(size, size, 3))
+        parameters = sum(int(np.prod(each.shape)) for each in model.trainable_weights)
+        return Built(parameters, int(model.output_shape[-1]), f"{size} x {size} pixels", "")
 
     def open(self, request: BackboneRequest) -> Backbone:
         """An application without its classifier, or the model of a file.

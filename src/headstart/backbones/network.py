@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from headstart.backbones import weights
-from headstart.backbones.backbone import Architecture, BackboneRequest, TorchBackbone
+from headstart.backbones.backbone import Architecture, BackboneRequest, Built, TorchBackbone
 from headstart.backbones.precision import arithmetic, settle
 from headstart.core import digests, recipes
 from headstart.core.errors import ExtraMissing, ModelError, UsageError, suggest
@@ -127,6 +127,43 @@ def freeze(network: Network, *, layer: str, pooling: str, precision: str = "") -
     return NetworkBackbone(
         specs=specs, preparation=network.preparation, architecture=network.architecture, module=readout
     )
+
+
+def measure(network: Network) -> Built:
+    """What a network says without its weights, where it was built on torch's device `meta`, which computes nothing.
+
+    Raises:
+        BackboneError: it cannot be read at its default layer.
+    """
+    import torch
+
+    from headstart.backbones.readout import Readout, plan
+
+    layer, pooling = network.default_layer, network.default_pooling
+    reads = plan(network.feed.eval(), "", pooling="", default_layer=layer, default_pooling=pooling)
+    with torch.device("meta"):
+        widths = Readout(network.feed, reads).eval().settle(_trials(network))
+    return Built(
+        parameters=count(network.feed.net),
+        width=widths[0],
+        input=input_text(network.preparation),
+        licence=network.architecture.licence,
+    )
+
+
+def count(net: "torch.nn.Module") -> int:
+    """How many parameters a network has."""
+    return sum(each.numel() for each in net.parameters())
+
+
+def input_text(preparation: Preparation) -> str:
+    """What one view of a sample is, in words."""
+    recipe = recipe_of(preparation)
+    if isinstance(recipe, ImageRecipe):
+        return f"{recipe.size} x {recipe.size} pixels"
+    if isinstance(recipe, TextRecipe):
+        return f"up to {recipe.max_tokens} tokens"
+    return f"{recipe.rate / 1000:g} kHz, up to {recipe.window:g} s"
 
 
 def refreeze(

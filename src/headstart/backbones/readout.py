@@ -158,7 +158,7 @@ class Readout(nn.Module):
 
     def front(self, values: torch.Tensor, lengths: Int[torch.Tensor, " n"]) -> torch.Tensor:
         """What stays in float32 and in torch, whatever engine and precision the rest runs in."""
-        with torch.autocast(values.device.type, enabled=False):
+        with torch.autocast("cpu" if values.is_meta else values.device.type, enabled=False):
             return self.feed.front(values, lengths)
 
     def body(self, values: torch.Tensor, lengths: Int[torch.Tensor, " n"]) -> tuple[Float[torch.Tensor, "n d"], ...]:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.backbones import hub
-from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
+from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, Built, CatalogueEntry, Source
 from headstart.backbones.hub import known_entries
-from headstart.backbones.network import Network, colour, freeze, need, prepared_by, refreeze
+from headstart.backbones.known import TIMM
+from headstart.backbones.licences import spdx
+from headstart.backbones.network import Network, colour, freeze, measure, need, prepared_by, refreeze
 from headstart.core import recipes
 from headstart.core.errors import BackboneError, ModelError
 from headstart.core.spec import BackboneSpec
@@ -25,23 +27,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# Name, description, licence. The weights lie in the hub's `timm/NAME`.
-_KNOWN = (
-    (
-        "vit_base_patch14_reg4_dinov2.lvd142m",
-        "DINOv2 ViT-B/14 with registers, 518 pixels, self-supervised",
-        "Apache-2.0",
-    ),
-    ("vit_small_patch14_dinov2.lvd142m", "DINOv2 ViT-S/14, 518 pixels, self-supervised", "Apache-2.0"),
-    ("convnext_tiny.in12k_ft_in1k", "ConvNeXt-T, ImageNet-12k, then ImageNet-1k", "Apache-2.0"),
-    ("vit_base_patch16_224.augreg2_in21k_ft_in1k", "ViT-B/16, ImageNet-21k, then ImageNet-1k", "Apache-2.0"),
-    ("resnet50.a1_in1k", "ResNet-50, ImageNet-1k, timm's own recipe", "Apache-2.0"),
-    ("resnet18.a1_in1k", "ResNet-18, ImageNet-1k, timm's own recipe", "Apache-2.0"),
-    ("vgg16.tv_in1k", "VGG16, ImageNet-1k, the weights of torchvision", "BSD-3-Clause"),
-    ("efficientnet_b0.ra_in1k", "EfficientNet-B0, ImageNet-1k", "Apache-2.0"),
-    ("mobilenetv3_large_100.ra_in1k", "MobileNetV3-L, ImageNet-1k", "Apache-2.0"),
-)
-
 
 class TimmSource(Source):
     """Any model of timm, with weights from the hub or a local file."""
@@ -49,8 +34,29 @@ class TimmSource(Source):
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
         """Well-known models; every name of timm opens, with or without its tag."""
         return known_entries(
-            "timm", [(name, f"timm/{name}", "image", text, licence) for name, text, licence in _KNOWN], config=False
+            "timm", [(name, f"timm/{name}", "image", text, licence) for name, text, licence in TIMM], config=False
         )
+
+    def entry(self, name: str) -> CatalogueEntry | None:
+        """Any model of timm that has weights, under its name with the tag."""
+        listed = {each.backbone: each for each in self.catalogue()}
+        if f"timm:{name}" in listed:
+            return listed[f"timm:{name}"]
+        config = _pretrained_config(name)
+        full = name if "." in name or not config.get("tag") else f"{name}.{config['tag']}"
+        if f"timm:{full}" in listed:
+            return listed[f"timm:{full}"]
+        licence = spdx(str(config.get("license") or ""))
+        known = [(full, _repo(config, name), "image", "A model of timm that is not in the list", licence)]
+        return known_entries("timm", known, config=False)[0]
+
+    def build(self, name: str) -> Built | None:
+        """The network on torch's device `meta`: nothing is computed and no weights are needed."""
+        config = _pretrained_config(name)
+        recipe = prepared_by("image", _preparation_of(config), request=BackboneRequest("timm", name))
+        licence = str(config.get("license") or "")
+        prepared = preparation(recipes.to_string("image", recipe), {})
+        return measure(_network({"model": name}, prepared, licence, on="meta"))
 
     def open(self, request: BackboneRequest) -> Backbone:
         """The model without its classifier. Its own preparation, which `prepare` may change: `size` too.
@@ -129,13 +135,17 @@ def _pretrained_config(name: str) -> dict[str, Any]:
 def _weights(request: BackboneRequest, config: Mapping[str, Any]) -> Path:
     if request.weights is not None:
         return request.weights
+    return hub.fetch(_repo(config, request.name), offline=request.offline, title=f"timm:{request.name}", config=False)
+
+
+def _repo(config: Mapping[str, Any], name: str) -> str:
     repo = str(config.get("hf_hub_id") or "")
     if not repo:
-        raise BackboneError(f"timm has no weights for {request.name}: give a local file with --weights PATH")
+        raise BackboneError(f"timm has no weights for {name}: give a local file with --weights PATH")
     # timm writes `timm/` for a repository that is named after the model and its tag.
     if repo.endswith("/"):
         repo += f"{config['architecture']}.{config['tag']}" if config.get("tag") else str(config["architecture"])
-    return hub.fetch(repo, offline=request.offline, title=f"timm:{request.name}", config=False)
+    return repo
 
 
 def _preparation_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,14 +186,17 @@ def _create(options: Mapping[str, Any], *, on: str = "cpu") -> "nn.Module":
     return net
 
 
-def _network(options: Mapping[str, Any], prepared: Preparation, licence: str) -> Network:
+def _network(options: Mapping[str, Any], prepared: Preparation, licence: str, *, on: str = "cpu") -> Network:
+    import torch
+
     from headstart.backbones.feeds import Layout, TimmFeed
 
-    net = _create(options)
+    net = _create(options, on=on)
     prefix = int(getattr(net, "num_prefix_tokens", 0) or 0)
     class_token = prefix > 0 and getattr(net, "cls_token", None) is not None
     channels_last = str(getattr(net, "output_fmt", "NCHW")).upper().endswith("NHWC")
-    feed = TimmFeed(net, Layout(prefix, class_token, channels_last), colour=colour(prepared))
+    with torch.device(on):
+        feed = TimmFeed(net, Layout(prefix, class_token, channels_last), colour=colour(prepared))
     # A class token that the classifier was trained on carries more together with the mean of the patches.
     trained = class_token and getattr(net, "global_pool", "") == "token"
     # Masked autoencoders never train theirs: only the patches say something.
@@ -191,9 +204,7 @@ def _network(options: Mapping[str, Any], prepared: Preparation, licence: str) ->
     return Network(
         feed=feed,
         preparation=prepared,
-        architecture=Architecture(
-            "timm", str(options["model"]), dict(options), licence.upper().replace("APACHE", "Apache")
-        ),
+        architecture=Architecture("timm", str(options["model"]), dict(options), spdx(licence)),
         default_layer="",
         default_pooling="mean" if masked else "cls+mean" if trained else "model",
     )

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.backbones import hub, pretrained_folder
-from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
+from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, Built, CatalogueEntry, Source
+from headstart.backbones.known import TRANSFORMERS
 from headstart.backbones.network import Network, colour, freeze, need, prepared_by, recipe_of, refreeze, within
 from headstart.backbones.pretrained_folder import SPECTROGRAM, SentenceSettings, kept
 from headstart.core import digests, recipes
-from headstart.core.errors import BackboneError, ModelError, WeightsMissing
+from headstart.core.errors import BackboneError, ModelError, WeightsMissing, suggest
 from headstart.core.spec import BackboneSpec
 from headstart.data.modalities import preparation
 from headstart.data.modalities.audio import AudioRecipe
@@ -26,28 +27,8 @@ if TYPE_CHECKING:
 
     from headstart.backbones.feeds import Feed
 
-# Repository, modality, description, licence where it is known for certain.
-_KNOWN = (
-    ("google-bert/bert-base-uncased", "text", "BERT-base for English, lower case", "Apache-2.0"),
-    ("google-bert/bert-base-multilingual-cased", "text", "BERT-base for 104 languages", "Apache-2.0"),
-    ("distilbert/distilbert-base-uncased", "text", "DistilBERT for English, 6 blocks", "Apache-2.0"),
-    ("FacebookAI/roberta-base", "text", "RoBERTa-base for English", "MIT"),
-    ("FacebookAI/xlm-roberta-base", "text", "XLM-RoBERTa-base for 100 languages", "MIT"),
-    ("intfloat/multilingual-e5-base", "text", "E5-base, a sentence encoder for 94 languages", "MIT"),
-    ("BAAI/bge-base-en-v1.5", "text", "BGE-base, a sentence encoder for English", "MIT"),
-    ("sentence-transformers/all-MiniLM-L6-v2", "text", "MiniLM, a small sentence encoder for English", "Apache-2.0"),
-    ("google/vit-base-patch16-224", "image", "ViT-B/16, ImageNet-21k, then ImageNet-1k", "Apache-2.0"),
-    ("facebook/dinov2-base", "image", "DINOv2 ViT-B/14, self-supervised", "Apache-2.0"),
-    ("openai/clip-vit-base-patch32", "image", "The image tower of CLIP ViT-B/32", ""),
-    ("google/siglip-base-patch16-224", "image", "The image tower of SigLIP-base", "Apache-2.0"),
-    ("facebook/wav2vec2-base", "audio", "wav2vec 2.0 base, English read speech", "Apache-2.0"),
-    ("facebook/hubert-base-ls960", "audio", "HuBERT base, English read speech", "Apache-2.0"),
-    ("microsoft/wavlm-base-plus", "audio", "WavLM base+, 94,000 hours of English speech", ""),
-    ("openai/whisper-base", "audio", "The encoder of Whisper base, 99 languages", "Apache-2.0"),
-    ("MIT/ast-finetuned-audioset-10-10-0.4593", "audio", "Audio Spectrogram Transformer, sound events", "BSD-3-Clause"),
-)
-_OWNERS = {repo.partition("/")[2]: repo for repo, *_ in _KNOWN}
-_LICENCES = {repo: licence for repo, _, _, licence in _KNOWN}
+_OWNERS = {repo.partition("/")[2]: repo for repo, *_ in TRANSFORMERS}
+_LICENCES = {repo: licence for repo, _, _, licence in TRANSFORMERS}
 # Networks for images: how many leading tokens stand for the whole image, None where there are no such tokens.
 _IMAGE: dict[str, int | None] = {
     "vit": 1, "deit": 2, "beit": 1, "data2vec-vision": 1, "vit_msn": 1, "dinov2": 1, "dinov2_with_registers": 1, "dinov3_vit": 1,
@@ -83,6 +64,7 @@ _CAUSAL = {
     "llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2", "granite", "starcoder2",
     "cohere", "smollm3", "mamba", "mamba2", "rwkv", "xglm", "biogpt", "openai-gpt", "ctrl",
 }  # fmt: skip
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 # Tensors that only training uses; checkpoints may lack them.
 _UNUSED = ("masked_spec_embed", "mask_token")
 
@@ -93,8 +75,32 @@ class TransformersSource(Source):
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
         """Well-known models; every encoder opens by its hub name or as a folder."""
         return hub.known_entries(
-            "transformers", [(repo, repo, modality, text, licence) for repo, modality, text, licence in _KNOWN]
+            "transformers", [(repo, repo, modality, text, licence) for repo, modality, text, licence in TRANSFORMERS]
         )
+
+    def entry(self, name: str) -> CatalogueEntry | None:
+        """Any model of the hub under its owner's name; None for a folder."""
+        if Path(name).expanduser().is_dir():
+            return None
+        repo = _OWNERS.get(name, name)
+        listed = {each.backbone: each for each in self.catalogue()}
+        if f"transformers:{repo}" in listed:
+            return listed[f"transformers:{repo}"]
+        folder = hub.cached(repo) if _HUB_NAME.fullmatch(repo) else None
+        if folder is None and "/" not in repo:
+            raise BackboneError(
+                f"no model {name!r} is known and no folder of that name is here: write OWNER/NAME as the hub does."
+                f"{suggest(name, _OWNERS)}"
+            )
+        modality = "" if folder is None else _modality(pretrained_folder.read_json(folder / "config.json"), repo)
+        return hub.known_entries(
+            "transformers", [(repo, repo, modality, "A model of the hub that is not in the list", "")]
+        )[0]
+
+    def build(self, name: str) -> Built | None:
+        """None: what a model is stands in its configuration, which comes with its weights."""
+        del name
+        return None
 
     def open(self, request: BackboneRequest) -> Backbone:
         """The encoder with the preparation, pooling, length limit and prompt that its own files state.
@@ -170,7 +176,7 @@ def _folder(request: BackboneRequest) -> tuple[Path, str]:
         return request.weights, _OWNERS.get(request.name, request.name) if not local.is_dir() else local.resolve().name
     if local.is_dir():
         return local, local.resolve().name
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", request.name):
+    if not _HUB_NAME.fullmatch(request.name):
         raise WeightsMissing(
             f"there is no folder {request.name!r}, and it is no name of the hub either: write OWNER/NAME or an existing folder"
         )

@@ -1,5 +1,6 @@
 """Weights on disk and in networks: read as tensors only, loaded strictly, named by their digest. Nothing that is read can run code."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,6 +61,20 @@ def weight_file(folder: Path) -> Path:
     if len(others) == 1:
         return others[0]
     raise WeightsMissing(f"{folder} holds no weights: expected model.safetensors or pytorch_model.bin")
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of what `read` reads at a file or folder, 64 hexadecimal digits: of shards, that of all their names and digests.
+
+    Raises:
+        WeightsMissing: there are no weights.
+    """
+    file = weight_file(path) if path.is_dir() else path
+    if not file.name.endswith(".index.json"):
+        return digests.sha256_file(file)
+    names = sorted(set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values()))
+    lines = "".join(f"{digests.sha256_file(file.with_name(name))}  {name}\n" for name in names)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def digest(net: "nn.Module") -> str:

@@ -27,7 +27,6 @@ from headstart.verbs.evaluate import evaluate as evaluate_verb
 from headstart.verbs.fit import fit as fit_verb
 from headstart.verbs.fit_backbone import BEST
 from headstart.verbs.fit_data import FitOptions
-from headstart.verbs.models import models as models_verb
 from headstart.verbs.predict import predict as predict_verb
 
 
@@ -102,16 +101,6 @@ def compare(options: argparse.Namespace) -> int:
             progress=progress,
         )
     show(found, functools.partial(render.comparison, source=options.data), as_json=options.json)
-    return 0
-
-
-def models(options: argparse.Namespace) -> int:
-    """`headstart models`."""
-    entries = models_verb(modality=options.modality, installed=options.installed)
-    if options.json:
-        print_json({"models": [dataclasses.asdict(entry) for entry in entries]})
-    else:
-        render.models(entries)
     return 0
 
 

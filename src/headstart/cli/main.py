@@ -11,7 +11,7 @@ from headstart.cli.arguments import Verbs, add_engine, add_labelled, add_running
 EXIT_DONE, EXIT_REFUSED, EXIT_USAGE, EXIT_PARTLY, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 # Verbs with a file of their own in this room: `add(verbs)` parses, and sets `run`, which calls the verb and shows what it found.
-OWN_FILES = ("check", "curve", "pick", "rank", "explain", "search", "report")
+OWN_FILES = ("check", "curve", "pick", "rank", "explain", "search", "report", "models")
 
 _EPILOG = """\
 exit status: 0 done; 1 refused, with one sentence that says why; 2 wrong usage; 3 predictions were made but some inputs could not be read;
@@ -92,7 +92,6 @@ def build_parser() -> argparse.ArgumentParser:
     _add_compare(verbs)
     for name in OWN_FILES:
         importlib.import_module(f"headstart.cli.{name}").add(verbs)
-    _add_models(verbs)
     _add_cache(verbs)
     return parser
 
@@ -198,12 +197,6 @@ def _add_compare(verbs: Verbs) -> None:  # type: ignore[valid-type]
     compare.add_argument("model_b", help="the directory of another one, of the same labels")
     add_labelled(compare)
     add_engine(compare)
-
-
-def _add_models(verbs: Verbs) -> None:  # type: ignore[valid-type]
-    models = verb(verbs, "models", about="what pretrained models there are, what is on this machine, licence and size")
-    models.add_argument("--modality", choices=["image", "text", "audio"], help="only those for this modality")
-    models.add_argument("--installed", action="store_true", help="only those that are on this machine")
 
 
 def _add_cache(verbs: Verbs) -> None:  # type: ignore[valid-type]

@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from headstart.backbones.backbone import CatalogueEntry
 from headstart.cli.output import escape, figure, new_console, short, size_text, skipped_inputs
 from headstart.evaluation.intervals import Estimate
 from headstart.model.judge import Judge
@@ -225,28 +224,6 @@ def _doubt(answer: Mapping[str, Any]) -> str:
     """That an answer is for something unlike the training data, where it is."""
     outlier = answer["outlier"]
     return "  [yellow]unlike the training data[/]" if outlier is not None and outlier["is"] else ""
-
-
-def models(entries: Sequence[CatalogueEntry]) -> None:
-    """What `headstart models` shows."""
-    console = new_console()
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    table.add_column("backbone", no_wrap=True)
-    for heading in ("for", "on this machine", "licence", "what it is"):
-        table.add_column(heading, overflow="fold")
-    for entry in entries:
-        here = f"[green]yes[/], {size_text(entry.size_bytes)}" if entry.installed else "[dim]no[/]"
-        table.add_row(
-            escape(entry.backbone),
-            entry.modality,
-            here,
-            escape(entry.licence or "look it up"),
-            escape(entry.description),
-        )
-    console.print(table)
-    console.print(
-        "[dim]  any other name that timm or transformers accepts works as well: timm:NAME, transformers:NAME[/]"
-    )
 
 
 def cache_listing(listing: CacheListing) -> None:

@@ -19,7 +19,13 @@ from rich.text import Text
 
 # Seconds that a stage may take before a bar is drawn for it.
 _PATIENCE = 0.5
-_STAGES = {"open": "opening backbone", "read": "reading", "extract": "extracting features", "verify": "checking rows"}
+_STAGES = {
+    "open": "opening backbone",
+    "read": "reading",
+    "extract": "extracting features",
+    "verify": "checking rows",
+    "build": "building models",
+}
 
 
 class _Rate(ProgressColumn):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.backbones.backbone import Backbone
+from headstart.backbones.first_use import note_speed
 from headstart.core.errors import CacheError, Skipped, UsageError
 from headstart.core.features import Features
 from headstart.core.files import cache_root
@@ -105,6 +106,8 @@ def extract(
         unread += [Skipped(name, reason) for name, reason in said if reason is not None]
     made, stored = int(filled.made.sum()), int((~filled.missing).sum())
     seconds = {"digest": hashing, "extract": extracting, "load": loading}
+    if not on:
+        note_speed(backbone, items=made, seconds=extracting, engine=filled.engine)
     notes = tuple(filled.notes)
     return Extraction(features, kept, tuple(unread), made, stored, facts, seconds, notes, engine=filled.engine)
 
