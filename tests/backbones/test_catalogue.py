@@ -14,7 +14,7 @@ import headstart as hs
 from headstart.backbones import SOURCES, built, first_use, licences, records
 from headstart.backbones.backbone import BackboneRequest
 from headstart.backbones.choice import open_backbone
-from headstart.backbones.known import TIMM, TRANSFORMERS
+from headstart.backbones.known import KERAS, TIMM, TRANSFORMERS
 from headstart.core.errors import BackboneError, UsageError
 from headstart.features.extraction import extract
 from support.networks import save_tiny
@@ -52,6 +52,39 @@ def test_timm_has_every_listed_name_with_the_licence_that_it_states() -> None:
         assert one.licence == licence, name
         assert one.parameters > 10**6
         assert one.width >= 384
+
+
+def test_keras_has_every_listed_application() -> None:
+    source = SOURCES.get("keras")
+    for name, _ in KERAS:
+        one = source.build(name)
+        assert one is not None, name
+        assert one.parameters > 10**6
+        assert one.width >= 512
+    assert source.build("NoSuchNet") is None
+    unlisted = source.entry("MobileNet")
+    assert unlisted is not None
+    assert unlisted.backbone == "keras:MobileNet"
+    assert source.entry("mine.keras") is None
+    with pytest.raises(BackboneError, match=r"no application 'VGG18'.*Did you mean 'VGG1"):
+        source.entry("VGG18")
+
+
+def test_an_application_is_the_one_that_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    made = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3))
+    path = tmp_path / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+    path.parent.mkdir()
+    made.save_weights(tmp_path / "mobilenet.weights.h5")
+    (tmp_path / "mobilenet.weights.h5").rename(path)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    [entry] = hs.models("keras:MobileNetV2")
+    assert entry.installed
+    assert (entry.weights, entry.size_bytes) == (str(path), path.stat().st_size)
+    assert entry.parameters == sum(each.numel() for each in map(torch.zeros, (w.shape for w in made.trainable_weights)))
+    assert entry.width == made.output_shape[-1] == 1280
+    assert entry.input == "224 x 224 pixels"
 
 
 def test_the_families_that_the_field_names_first_are_listed() -> None:

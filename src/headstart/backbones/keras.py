@@ -1,5 +1,6 @@
 """Keras 3 models, on torch or TensorFlow (extra `tensorflow`): `keras:VGG16` of Keras Applications, or a person's own `.keras` file."""
 
+import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import numpy as np
 
 from headstart.backbones import keras_config
 from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, Built, CatalogueEntry, Source
+from headstart.backbones.known import KERAS
 from headstart.backbones.network import Network, colour, described_by, freeze, need, refreeze
 from headstart.core.errors import BackboneError, ModelError, WeightsMissing, suggest
 from headstart.core.spec import BackboneSpec
@@ -58,26 +60,20 @@ class KerasSource(Source):
     """
 
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
-        """Nothing: the list of applications is in Keras, which is not imported for it."""
-        return ()
+        """The applications that the field names first; every other one of Keras opens too."""
+        return tuple(_entry(*each) for each in KERAS)
 
     def entry(self, name: str) -> CatalogueEntry | None:
         """An application of Keras; None for a file."""
         if name.endswith(".keras"):
             return None
+        listed = {each.backbone: each for each in self.catalogue()}
+        if f"keras:{name}" in listed:
+            return listed[f"keras:{name}"]
         names = _applications(_library(name))
         if name not in names:
             raise BackboneError(f"Keras has no application {name!r}.{suggest(name, names)}")
-        path = _weights(BackboneRequest("keras", name))
-        return CatalogueEntry(
-            f"keras:{name}",
-            "image",
-            f"{name} of Keras Applications",
-            "",
-            path.stat().st_size if path else None,
-            installed=path is not None,
-            weights=str(path or "keras.applications"),
-        )
+        return _entry(name, "An application of Keras that is not in the list")
 
     def build(self, name: str) -> Built | None:
         """An application, built with random weights."""
@@ -193,6 +189,14 @@ def scaling_of(module: Any) -> Scaling:
     return Scaling(mean, std, flip)
 
 
+def _entry(name: str, description: str) -> CatalogueEntry:
+    path = _weights(BackboneRequest("keras", name))
+    here = path is not None and importlib.util.find_spec("keras") is not None
+    size = path.stat().st_size if path else None
+    where = str(path or f"https://keras.io/api/applications, {name}")
+    return CatalogueEntry(f"keras:{name}", "image", description, "", size, installed=here, weights=where)
+
+
 def _library(name: str) -> Any:
     """Keras, which hands over pixels with their channels last."""
     keras = need("keras", f"the backbone keras:{name}", extra="tensorflow")
@@ -205,10 +209,16 @@ def _library(name: str) -> Any:
 
 def _applications(keras: Any) -> dict[str, Any]:
     """Every application with the module that it lies in."""
-    modules = [each for each in vars(keras.applications).values() if hasattr(each, "preprocess_input")]
-    return {
-        name: each for each in modules for name in vars(each) if name[0].isupper() and hasattr(keras.applications, name)
-    }
+    apps = vars(keras.applications)
+    modules = {name: each for name, each in apps.items() if hasattr(each, "preprocess_input")}
+    found = {}
+    for name in filter(lambda name: name[0].isupper(), apps):
+        # The module of MobileNetV3 does not name its networks, and is told by its own name.
+        named = [short for short in modules if name.lower().startswith(short.replace("_", ""))]
+        holds = [each for each in modules.values() if name in vars(each)]
+        if module := next(iter(holds), modules.get(max(named, key=len, default=""))):
+            found[name] = module
+    return found
 
 
 def _fresh_names() -> Any:

@@ -1,4 +1,4 @@
-"""The pretrained models that the field names first, by the names of timm and of the hub. What can be computed is not typed in here.
+"""The pretrained models that the field names first, by the names of timm, of the hub and of Keras. What can be computed is not typed in here.
 
 A licence stands where it is known for certain: timm's are those that timm itself states (a test compares them), the others those of the
 repositories' own cards.
@@ -101,4 +101,22 @@ TRANSFORMERS = (
     ("openai/whisper-base", "audio", "The encoder of Whisper base, 99 languages", "Apache-2.0"),
     ("openai/whisper-small", "audio", "The encoder of Whisper small, 99 languages", "Apache-2.0"),
     ("MIT/ast-finetuned-audioset-10-10-0.4593", "audio", "Audio Spectrogram Transformer, sound events", "BSD-3-Clause"),
+)
+
+# Name in Keras Applications, description. Keras does not state the licences of these weights.
+KERAS = (
+    ("VGG16", "VGG16, ImageNet-1k, the weights of Keras"),
+    ("VGG19", "VGG19, ImageNet-1k, the weights of Keras"),
+    ("ResNet50", "ResNet-50, ImageNet-1k, the weights of Keras"),
+    ("ResNet101", "ResNet-101, ImageNet-1k, the weights of Keras"),
+    ("ResNet152", "ResNet-152, ImageNet-1k, the weights of Keras"),
+    ("InceptionV3", "Inception v3, ImageNet-1k, the weights of Keras"),
+    ("Xception", "Xception, ImageNet-1k, the weights of Keras"),
+    ("DenseNet121", "DenseNet-121, ImageNet-1k, the weights of Keras"),
+    ("MobileNetV2", "MobileNetV2, ImageNet-1k, the weights of Keras"),
+    ("MobileNetV3Large", "MobileNetV3-L, ImageNet-1k, the weights of Keras"),
+    ("EfficientNetV2B0", "EfficientNetV2-B0, ImageNet-1k, the weights of Keras"),
+    ("EfficientNetV2S", "EfficientNetV2-S, ImageNet-1k, the weights of Keras"),
+    ("ConvNeXtTiny", "ConvNeXt-T, ImageNet-1k, the weights of Keras"),
+    ("ConvNeXtBase", "ConvNeXt-B, ImageNet-1k, the weights of Keras"),
 )

@@ -89,8 +89,8 @@ def _table(entries: Sequence["CatalogueEntry"]) -> None:
         )
     console.print(table)
     console.print(
-        "[dim]  blank: known once it has been used here. Any other name that timm or transformers accepts works as well: timm:NAME,"
-        " transformers:NAME; all about one: headstart models SOURCE:NAME[/]"
+        "[dim]  blank: known once it has been used here. Any other name that timm, transformers or Keras accept works as well: timm:NAME,"
+        " transformers:OWNER/NAME, keras:NAME; all about one: headstart models SOURCE:NAME[/]"
     )
 
 
