@@ -15,6 +15,7 @@ from headstart.cli.output import print_json, show
 from headstart.cli.rows import as_items
 from headstart.cli.watch import Watch
 from headstart.core.errors import CacheError, UsageError
+from headstart.core.files import lies_in
 from headstart.core.progress import Progress
 from headstart.data.reading import ReadOptions
 from headstart.model.judge import Judging
@@ -202,7 +203,7 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 def _refuse_inside_data(out: Path, data: Path) -> None:
     """The source data is never written to, hence no model below it."""
-    if data.is_dir() and data.resolve() in [out.resolve(), *out.resolve().parents]:
+    if lies_in(out, data):
         raise UsageError(
             f"--out {out} lies inside the data folder {data}, which is never written to; name a place outside it"
         )

@@ -69,6 +69,14 @@ def write_whole(target: Path, content: bytes) -> None:
         Path(name).unlink(missing_ok=True)
 
 
+def lies_in(target: Path, place: str | Path) -> bool:
+    """Whether a file or folder is, or lies below, a place that is never written to: data, or a saved model."""
+    there = Path(place)
+    if there.is_dir():
+        return there.resolve() in (target.resolve(), *target.resolve().parents)
+    return there.exists() and target.exists() and target.samefile(there)
+
+
 def check_place(target: Path, *, outside: str | Path, what: str) -> None:
     """Refuse a file to write that would lie in the data, which is never written to, or in no folder that is there.
 
@@ -83,8 +91,7 @@ def check_place(target: Path, *, outside: str | Path, what: str) -> None:
     data = Path(outside)
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise UsageError(f"{what} takes a file in a folder that is there, and got {target}")
-    inside = data.is_dir() and data.resolve() in target.resolve().parents
-    if inside or (data.exists() and target.exists() and target.samefile(data)):
+    if lies_in(target, data):
         raise UsageError(
             f"{what} {target} lies inside the data {data}, which is never written to; name a place outside it"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import UsageError
-from headstart.core.files import write_whole
+from headstart.core.files import lies_in, write_whole
 from headstart.core.progress import Progress, silent
 from headstart.model.items import Items
 from headstart.model.loading import load
@@ -118,8 +118,5 @@ def _check_target(target: Path, model: Model | str | Path, data: Items) -> None:
             f"the folder {target.parent} of the report does not exist: make it first, or name another place"
         )
     for place, what in ((model, "the model"), (data, "the data")):
-        if not isinstance(place, str | Path):
-            continue
-        folder = Path(place).absolute()
-        if target.absolute() == folder or (folder.is_dir() and folder.resolve() in target.resolve().parents):
+        if isinstance(place, str | Path) and lies_in(target, place):
             raise UsageError(f"{target} lies inside {what} {place}, which is never written to: name a place outside it")
