@@ -178,7 +178,7 @@ def rank_backbones(
         entrants: the backbones.
         ground: what they are compared on.
         plan: how.
-        progress: stage `ranking`, in rows that are wanted.
+        progress: stage `ranking`, in candidates of a round.
 
     Raises:
         UsageError: no entrants, or a plan that cannot be.
@@ -266,8 +266,7 @@ def _trials(runners: list[_Runner], ground: Field, n: int, *, plan: Plan, clock:
 
 def _run(runner: _Runner, ground: Field, n: int, *, plan: Plan, clock: _Clock) -> bool:
     """Score a runner on the first n samples; whether it was, and if not, its note says why."""
-    scored_already = runner.n > 0
-    if clock.over or (scored_already and runner.pace * (n - runner.n) > clock.left):
+    if clock.over or (runner.n and runner.pace * (n - runner.n) > clock.left):
         runner.note = (
             f"the budget ended at {runner.n:,} samples" if runner.n else "not looked at: the budget ended before"
         )

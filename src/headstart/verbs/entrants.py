@@ -8,7 +8,9 @@ from headstart.backbones.backbone import Backbone, BackboneRequest
 from headstart.backbones.choice import catalogue
 from headstart.backbones.layers import open_every_layer
 from headstart.core.errors import WeightsMissing
-from headstart.selection.ranking import Entrant, Standing
+from headstart.features.hashing import digest_samples
+from headstart.selection.ranking import Entrant, Field, Standing
+from headstart.verbs.fit_data import FitData
 from headstart.verbs.rows import RowOptions, opened
 
 Named = str | BackboneRequest | Backbone
@@ -16,6 +18,17 @@ Named = str | BackboneRequest | Backbone
 # Sources whose entries are no pretrained models to choose from.
 _NOT_RANKED = ("toy", "torch")
 _MOST_NAMED = 4
+
+
+def ground_of(data: FitData, *, seed: int) -> Field:
+    """The training samples, as candidates are compared on them.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    train = data.samples.part("train")
+    y = data.task.encode(train.table.column("target"), None)
+    return Field.of(train, y, digests=digest_samples(train).digests, seed=seed)
 
 
 def entrants(

@@ -1,6 +1,7 @@
 """The backbone of a fit: the one that was asked for, the default one, the best one for this data, or the best layers of one."""
 
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 
@@ -10,10 +11,9 @@ from headstart.backbones.layers import SCAN, open_every_layer
 from headstart.core.errors import UsageError, suggest
 from headstart.core.progress import Progress, silent
 from headstart.features.extraction import extract
-from headstart.features.hashing import digest_samples
 from headstart.selection.layers import MOST_ROWS, Scan, scan_layers
 from headstart.selection.ranking import Field, Plan, rank_backbones
-from headstart.verbs.entrants import entrants, sentence
+from headstart.verbs.entrants import entrants, ground_of, sentence
 from headstart.verbs.fit_data import FitData, FitOptions
 from headstart.verbs.rows import RowOptions, opened
 
@@ -60,16 +60,15 @@ def choose_backbone(data: FitData, options: FitOptions, *, progress: Progress = 
     above: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     rows = RowOptions(None, offline=options.offline, precision=options.precision, engine=options.engine)
+    ground = cache(partial(ground_of, data, seed=options.seed))
     if asked is None:
         choice = default_backbone(modality, offline=options.offline)
         asked, above = choice.backbone, choice.above
     elif asked == BEST:
-        standings = rank_backbones(
-            entrants(modality, rows), _ground(data, options), plan=_plan(options), progress=progress
-        )
+        standings = rank_backbones(entrants(modality, rows), ground(), plan=_plan(options), progress=progress)
         asked, notes = standings[0].title, (f"the backbone was chosen by the data: {sentence(standings)}",)
     if options.layers == SCAN:
-        asked, told = _scanned(asked, data, options, rows)
+        asked, told = _scanned(asked, ground(), options, rows)
         notes += told
     return Chosen(opened(modality, replace(rows, backbone=asked)), above, notes)
 
@@ -78,14 +77,8 @@ def _plan(options: FitOptions) -> Plan:
     return Plan(seed=options.seed, engine=options.engine)
 
 
-def _ground(data: FitData, options: FitOptions) -> Field:
-    train = data.samples.part("train")
-    y = data.task.encode(train.table.column("target"), None)
-    return Field.of(train, y, digests=digest_samples(train).digests, seed=options.seed)
-
-
 def _scanned(
-    asked: str | BackboneRequest | Backbone, data: FitData, options: FitOptions, rows: RowOptions
+    asked: str | BackboneRequest | Backbone, ground: Field, options: FitOptions, rows: RowOptions
 ) -> tuple[BackboneRequest, tuple[str, ...]]:
     """The request for the layers that the data asks for."""
     request = BackboneRequest.parse(asked) if isinstance(asked, str) else asked
@@ -94,8 +87,7 @@ def _scanned(
             "the layers of a backbone are scanned where it is given as SOURCE:NAME, without a layer: leave --layer or --layers away"
         )
     request = replace(request, offline=request.offline or options.offline)
-    every = opened(data.samples.modality, replace(rows, backbone=open_every_layer(request)))
-    ground = _ground(data, options)
+    every = opened(ground.samples.modality, replace(rows, backbone=open_every_layer(request)))
     extraction = extract(ground.samples.take(ground.order[:MOST_ROWS]), every, engine=options.engine)
     at = ground.order[:MOST_ROWS][extraction.kept]
     matrices = [np.asarray(one.values, np.float32) for one in extraction.features]

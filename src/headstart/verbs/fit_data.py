@@ -33,8 +33,6 @@ class FitOptions:
         backbone: `SOURCE:NAME`, a request with layer, pooling and so on, or an opened backbone. None: the first of the documented list
             for the modality whose weights are on this machine. `auto`: the one that suits the training samples best, as `rank` finds it,
             of all whose weights are on this machine.
-        layers: `scan`: read the block, or the blocks together, that suit the training samples best; empty: the usual layer, or the one
-            that the backbone's request names.
         head: a head recipe such as `auto`, `logistic` or `ridge(penalty=0.1)`.
         reading: how the data is read: target column, group, task, and so on.
         hold_out: share of `train` to set aside as `test`, stratified and group-disjoint, where the data has no split of its own.
@@ -49,6 +47,8 @@ class FitOptions:
             for the most probable label. No probability changes with it.
         deployment_prior: the class shares where the model will be used, as `a=0.3,b=0.7` or the path of a CSV file; probabilities are
             then those under these shares. Empty for the shares of the training samples.
+        layers: `scan`: read the block, or the blocks together, that suit the training samples best; empty: the usual layer, or the one
+            that the backbone's request names.
     """
 
     backbone: str | BackboneRequest | Backbone | None = None

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headstart.core.progress import Progress, silent
-from headstart.features.hashing import digest_samples
-from headstart.selection.ranking import Field, Plan, Standing, rank_backbones
-from headstart.tasks import TASKS
-from headstart.verbs.entrants import Named, entrants, sentence
+from headstart.selection.ranking import Plan, Standing, rank_backbones
+from headstart.verbs.entrants import Named, entrants, ground_of, sentence
 from headstart.verbs.fit_data import FitOptions, prepare
 from headstart.verbs.rows import Data, RowOptions
 
@@ -96,19 +94,17 @@ def rank(
     plan = Plan(options.metric, options.budget, options.seed, options.engine)
     plan.check()
     prepared = prepare(data, FitOptions(reading=options.reading, seed=options.seed))
-    train = prepared.samples.part("train")
-    y = TASKS.get(prepared.task.name).encode(train.table.column("target"), None)
-    ground = Field.of(train, y, digests=digest_samples(train).digests, seed=options.seed)
+    ground = ground_of(prepared, seed=options.seed)
     read = time.perf_counter()
-    taking_part = entrants(train.modality, options, named=options.backbones, each_layer=options.each_layer)
+    taking_part = entrants(ground.samples.modality, options, named=options.backbones, each_layer=options.each_layer)
     found = rank_backbones(taking_part, ground, plan=plan, progress=progress)
     ended = time.perf_counter()
     return Ranking(
         standings=found,
         metric=options.metric,
-        figure=TASKS.get(prepared.task.name).primary,
+        figure=prepared.task.primary,
         sentence=sentence(found),
-        n=len(train),
+        n=len(ground),
         notes=prepared.notes,
         seconds={"read": read - began, "rank": ended - read, "total": ended - began},
     )
