@@ -157,6 +157,7 @@ def _fit_options(options: argparse.Namespace) -> FitOptions:
         separator=options.separator,
         task="multi_label" if options.task == "multilabel" else options.task,
         modality=options.modality,
+        offline=options.offline,
     )
     return FitOptions(
         backbone=_request(options),

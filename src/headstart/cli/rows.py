@@ -44,6 +44,7 @@ def row_options(options: argparse.Namespace) -> dict[str, Any]:
         separator=options.separator,
         task=task,
         modality=options.modality,
+        offline=options.offline,
     )
     return {
         "backbone": getattr(options, "backbone", None),

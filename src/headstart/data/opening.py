@@ -93,6 +93,8 @@ def _found(source: str | Path) -> tuple[Path, ...]:
     if _there(path):
         return (path,)
     text = str(source)
+    if text.startswith(tuple(prefix for name in READERS.names() if (prefix := READERS.get(name).prefix))):
+        return (Path(text),)
     if "://" in text:
         raise DataError(f"{text} is an address: download the data first, and give the folder or the file")
     if glob.has_magic(text):

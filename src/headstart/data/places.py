@@ -31,21 +31,28 @@ _UNPACKING = threading.Lock()
 
 
 def places(
-    file: str, offsets: np.ndarray, *, length: int, gzipped: bool = False, member: str = "", pixels: str = ""
+    file: str,
+    offsets: np.ndarray,
+    *,
+    length: int | np.ndarray,
+    gzipped: bool = False,
+    member: str = "",
+    pixels: str = "",
 ) -> pa.Array:
-    """The places of n items of one length in a file, as strings of Arrow: no Python object an item.
+    """The places of n items in a file, as strings of Arrow: no Python object an item.
 
     Args:
         file: the absolute path of the file.
         offsets: (n,) where each begins, in bytes of the unpacked file.
-        length: of each, in bytes.
+        length: of all, or (n,) of each, in bytes.
         gzipped: whether the file is packed.
         member: the compressed member of a ZIP archive that the items lie in.
         pixels: `rows=HxWxC` or `planes=HxWxC` for bare pixels.
     """
-    tail = f"+{length}{';gzip' if gzipped else ''}{f';zip={member}' if member else ''}{f';{pixels}' if pixels else ''}"
-    numbers = pa.array(np.asarray(offsets, dtype=np.int64)).cast(pa.string())
-    return pc.binary_join_element_wise(pa.scalar(f"{file}#at="), numbers, pa.scalar(tail), "")
+    tail = f"{';gzip' if gzipped else ''}{f';zip={member}' if member else ''}{f';{pixels}' if pixels else ''}"
+    begins = pa.array(np.asarray(offsets, dtype=np.int64)).cast(pa.string())
+    lengths = pa.array(np.broadcast_to(np.asarray(length, dtype=np.int64), len(begins))).cast(pa.string())
+    return pc.binary_join_element_wise(pa.scalar(f"{file}#at="), begins, pa.scalar("+"), lengths, pa.scalar(tail), "")
 
 
 def file_of(written: str) -> str:
@@ -54,8 +61,18 @@ def file_of(written: str) -> str:
     return found[1] if found else written
 
 
-def read_place(written: str) -> bytes:
+def size_of(written: str) -> int | None:
+    """How many bytes a place names, None for the path of a file."""
+    found = _PLACE.fullmatch(written)
+    return int(found[3]) if found else None
+
+
+def read_place(written: str, *, most: int | None = None) -> bytes:
     """The content of an input: of the part of a file that a place names, or of the whole file.
+
+    Args:
+        written: a place or a path.
+        most: bytes that are enough of a place, but for bare pixels.
 
     Raises:
         OSError: the file cannot be read, or ends before the place does.
@@ -65,6 +82,8 @@ def read_place(written: str) -> bytes:
         with open(written, "rb") as file:  # noqa: PTH123  (a Path per item is what `Samples` avoids)
             return file.read()
     path, offset, length = found[1], int(found[2]), int(found[3])
+    if most is not None and not found[5]:
+        length = min(length, most)
     if found[4]:
         content = unpacked(path, member=found[4].partition("=")[2])[offset : offset + length]
     else:

@@ -1,7 +1,7 @@
 """What every reader takes and gives."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from headstart.data.samples import Samples
@@ -20,6 +20,7 @@ class ReadOptions:
         task: `single_label`, `multi_label` or `regression`.
         modality: `image`, `text` or `audio`.
         labelled: whether a target is wanted; an unlabelled folder is read with False.
+        offline: open no socket; only data sets that are named rather than lying on a disk are fetched.
     """
 
     target: str | None = None
@@ -29,6 +30,11 @@ class ReadOptions:
     task: str | None = None
     modality: str | None = None
     labelled: bool = True
+    offline: bool = False
+
+    def kept(self) -> dict[str, str | bool | None]:
+        """What a saved model keeps, to read other data alike; not how it is fetched."""
+        return {name: value for name, value in asdict(self).items() if name != "offline"}
 
 
 class Reader(ABC):
@@ -36,9 +42,11 @@ class Reader(ABC):
 
     Attributes:
         fallback: asked only where no other reader accepts a source, as it would accept nearly any.
+        prefix: what a source begins with that is a name and no path, such as `hf:`; empty where all are paths.
     """
 
     fallback: bool = False
+    prefix: str = ""
 
     @abstractmethod
     def accepts(self, source: tuple[Path, ...]) -> bool:

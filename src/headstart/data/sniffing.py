@@ -10,12 +10,15 @@ import numpy as np
 
 from headstart.core.errors import DataError, Skipped, UsageError, suggest
 from headstart.data.modalities import MODALITIES
+from headstart.data.places import file_of, read_place, size_of
 from headstart.data.walking import is_plain, printable
 
 _HEAD = 4096
 # Up to this many files are all looked into; of more, some of each usual suffix, and all whose suffix says nothing.
 _ALL = 2000
 _PER_SUFFIX = 5
+# Stands for the suffix of what lies inside larger files.
+_INSIDE = "#"
 _FOREIGN = (
     (0, b"%PDF", "a PDF document"),
     (4, b"ftypheic", "an HEIC photo"),
@@ -87,7 +90,7 @@ def unusable(path: str) -> str | None:
 
 def _unusable(path: str) -> str | None:
     try:
-        status = os.stat(path)  # noqa: PTH116  (100,000 of them)
+        status = os.stat(file_of(path))  # noqa: PTH116  (100,000 of them)
     except FileNotFoundError:
         link = os.path.islink(path)  # noqa: PTH114
         return (
@@ -101,9 +104,9 @@ def _unusable(path: str) -> str | None:
         return (
             "is a folder, not a file" if stat.S_ISDIR(status.st_mode) else "is no regular file; give a file of the disk"
         )
-    if status.st_size == 0:
+    if status.st_size == 0 or size_of(path) == 0:
         return "is an empty file (0 bytes): replace it or take it out"
-    if not os.access(path, os.R_OK):
+    if not os.access(file_of(path), os.R_OK):
         return "cannot be read: check its permissions"
     return None
 
@@ -118,6 +121,8 @@ def modality_of(path: str) -> str | None:
 
 
 def _head(path: str) -> bytes:
+    if size_of(path) is not None:
+        return read_place(path, most=_HEAD)
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123  (100,000 of them)
         return file.read(_HEAD) or b""
 
@@ -134,8 +139,9 @@ def _kinds(paths: Sequence[str], reasons: dict[int, str]) -> list[str | None]:
     by_suffix: dict[str, list[int]] = {}
     for row, path in enumerate(paths):
         if row not in reasons:
-            by_suffix.setdefault(os.path.splitext(path)[1].lower(), []).append(row)  # noqa: PTH122
-    usual = {suffix for name in MODALITIES.names() for suffix in MODALITIES.get(name).suffixes}
+            inside = size_of(path) is not None
+            by_suffix.setdefault(_INSIDE if inside else os.path.splitext(path)[1].lower(), []).append(row)  # noqa: PTH122
+    usual = {_INSIDE, *(suffix for name in MODALITIES.names() for suffix in MODALITIES.get(name).suffixes)}
     kinds: list[str | None] = [None] * len(paths)
     for suffix, rows in by_suffix.items():
         few = rows if suffix not in usual or len(paths) <= _ALL else _spread(rows)
@@ -159,7 +165,7 @@ def _look(path: str, row: int, reasons: dict[int, str]) -> str | None:
     try:
         head = _head(path)
     except OSError as error:
-        reasons[row] = f"cannot be read ({error.strerror}): check its permissions"
+        reasons[row] = f"cannot be read ({error.strerror or error}): check its permissions"
         return None
     kind = _modality_of_head(head)
     if kind is None:

@@ -30,6 +30,7 @@ class TableFile:
         name: what to call the file in ids.
         folder: where it lies, for paths in it.
         notes: what was decided while reading.
+        ids: of the rows, where they have names of their own; else they are `NAME:ROW`.
     """
 
     table: pa.Table
@@ -37,6 +38,7 @@ class TableFile:
     name: str
     folder: Path
     notes: tuple[str, ...] = ()
+    ids: pa.Array | None = None
 
 
 def read_table(path: Path, name: str) -> TableFile:
@@ -205,18 +207,19 @@ def _line_by_line(content: bytes, path: Path) -> pa.Table:
             raise DataError(f"{path}, line {number}, is {type(value).__name__}: expected one JSON object a line")
         rows.append(value)
     names = list(dict.fromkeys(key for row in rows for key in row))
-    return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
+    return pa.table({name: column_of([row.get(name) for row in rows]) for name in names})
 
 
-def _column(values: list[Any]) -> pa.Array:
+def column_of(values: list[Any]) -> pa.Array:
+    """A column of whatever JSON holds: as text where the types differ."""
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
         if any(isinstance(value, list) for value in values):  # several labels here, one there
             listed = [value if value is None or isinstance(value, list) else [value] for value in values]
             return pa.array([None if row is None else [repair(str(value)) for value in row] for row in listed])
-        plain = (value if value is None or isinstance(value, str) else json.dumps(value) for value in values)
-        return pa.array([None if value is None else repair(value) for value in plain])
+        written = (value if value is None or isinstance(value, str) else json.dumps(value) for value in values)
+        return pa.array([None if value is None else repair(value) for value in written])
 
 
 def _parquet(path: Path, name: str) -> TableFile:
@@ -228,11 +231,11 @@ def _parquet(path: Path, name: str) -> TableFile:
         raise DataError(
             f"{path} is no Parquet file that can be read ({error}): replace it by an intact copy"
         ) from error
-    plain = [_plain(column) for column in table.columns]
-    return TableFile(pa.table(plain, names=table.column_names), np.arange(1, table.num_rows + 1), name, path.parent)
+    columns = [plain(column) for column in table.columns]
+    return TableFile(pa.table(columns, names=table.column_names), np.arange(1, table.num_rows + 1), name, path.parent)
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column without dictionary encoding and large or view types of strings."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)

@@ -237,7 +237,7 @@ def _rule(manifest: Manifest) -> Rule:
 
 
 def _reading(value: Mapping[str, Any]) -> ReadOptions:
-    fields = [field.name for field in dataclasses.fields(ReadOptions)]
+    fields = list(ReadOptions().kept())
     if set(value) != set(fields):
         raise ModelError(
             f"the manifest's reading options are {', '.join(fields)}, and the model has {', '.join(value) or 'none'}"

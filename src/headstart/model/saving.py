@@ -165,7 +165,7 @@ def _describe(model: "Model", *, by_reference: bool) -> Manifest:
         task=model.task,
         labels=list(model.labels),
         inputs=[{"name": model.modality, "modality": model.modality}],
-        reading=dataclasses.asdict(model.reading),
+        reading=model.reading.kept(),
         backbone={
             "by": "reference" if by_reference else "value",
             "architecture": {**dataclasses.asdict(architecture), "options": dict(architecture.options)},

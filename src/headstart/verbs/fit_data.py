@@ -95,7 +95,8 @@ def prepare(data: Any, options: FitOptions) -> FitData:
     Raises:
         DataError: the data cannot be used, has no labels or no training part; FitError: it has fewer than two labels.
     """
-    samples = open_samples(data, options=options.reading)
+    offline = options.offline or options.reading.offline
+    samples = open_samples(data, options=replace(options.reading, offline=offline))
     _check_source(samples, options)
     if not samples.has_target:
         raise DataError(

@@ -93,7 +93,7 @@ def rank(
     options = replace(options, backbones=tuple(backbones) or options.backbones)
     plan = Plan(options.metric, options.budget, options.seed, options.engine)
     plan.check()
-    prepared = prepare(data, FitOptions(reading=options.reading, seed=options.seed))
+    prepared = prepare(data, FitOptions(reading=options.reading, seed=options.seed, offline=options.offline))
     ground = ground_of(prepared, seed=options.seed)
     read = time.perf_counter()
     taking_part = entrants(ground.samples.modality, options, named=options.backbones, each_layer=options.each_layer)

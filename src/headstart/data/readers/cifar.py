@@ -2,7 +2,6 @@
 
 import os
 import re
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headstart.core.errors import DataError, Skipped, UsageError
+from headstart.data.archives import members_of
 from headstart.data.pickled import Bytes, Made, plain_values
 from headstart.data.places import open_or_unpack, places
 from headstart.data.reading import Reader, ReadOptions
@@ -145,27 +145,11 @@ def _members(root: Path) -> dict[str, _Member]:
 
 
 def _archived(path: str) -> dict[str, _Member]:
-    import io
-
-    gzipped = not path.endswith(".tar")
-    whole = open_or_unpack(path, gzipped=gzipped)
-    stream = io.BytesIO(whole) if isinstance(whole, bytes) else whole
     found: dict[str, _Member] = {}
-    last = "its first member"
-    try:
-        stream.seek(0)
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
-            for entry in archive:
-                name = entry.name.rsplit("/", 1)[-1]
-                last = f"its member {entry.name}"
-                if entry.isfile() and not name.startswith("."):
-                    title = f"{path}: the member {entry.name}"
-                    found[name] = _Member(name, title, path, gzipped=gzipped, begin=entry.offset_data, size=entry.size)
-    except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{path} is a damaged archive at or after {last} ({error}): download it again") from error
-    for member in found.values():
-        if member.begin + member.size > len(whole):
-            raise DataError(f"{member.title} is cut off: the archive ends before it does; download it again")
+    for one in members_of(path):
+        name = one.name.rsplit("/", 1)[-1]
+        title = f"{path}: the member {one.name}"
+        found[name] = _Member(name, title, path, gzipped=one.gzipped, begin=one.begin, size=one.size)
     return found
 
 

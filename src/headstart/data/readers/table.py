@@ -13,6 +13,7 @@ from headstart.core.errors import DataError, Skipped
 from headstart.data.columns import PATHS, TEXTS, Columns, find_columns
 from headstart.data.modalities import MODALITIES
 from headstart.data.parts import part_of, parts_of
+from headstart.data.places import file_of
 from headstart.data.reading import Reader, ReadOptions
 from headstart.data.samples import PARTS, Samples
 from headstart.data.sniffing import sort_files
@@ -56,25 +57,36 @@ class TableReader(Reader):
         title = str(source[0]) if len(source) == 1 else f"{len(source)} tables"
         named, notes = _named(source)
         files = {name: read_table(path, name) for name, path in named.items()}
-        parts = _parts(list(files))
-        first = next((name for name in files if parts.get(name) == "train"), next(iter(files)))
-        columns = find_columns(files[first].table.column_names, options, source=str(named[first]))
-        meant, more = _meant(files[first], columns, str(named[first]))
-        used, unlabelled = _used(files, replace(columns, split=None if parts else columns.split), meant, first=first)
-        rows = _aligned([_rows(files[name], columns, meant, parts.get(name)) for name in used])
-        told = (f"the column {columns.target!r} holds the target",) if columns.target else ()
-        notes = (
-            *notes,
-            *columns.notes,
-            *more,
-            *told,
-            *(note for name in used for note in files[name].notes),
-            *unlabelled,
-        )
-        return _samples(_joined(rows, options, columns, meant), options, title=title, notes=notes)
+        return samples_of(files, options, title=title, notes=notes)
 
 
 PLUGIN = TableReader()
+
+
+def samples_of(
+    files: dict[str, TableFile], options: ReadOptions, *, title: str, notes: tuple[str, ...] = ()
+) -> Samples:
+    """Read the rows of tables as items.
+
+    Args:
+        files: the tables, by the names that their rows' ids begin with; each is a part where all are called after parts.
+        options: what a person says about them.
+        title: what to call the whole.
+        notes: what was understood before.
+
+    Raises:
+        DataError: a column is not there, or no row can be used.
+    """
+    parts = _parts(list(files))
+    first = next((name for name in files if parts.get(name) == "train"), next(iter(files)))
+    source = str(files[first].folder / first)
+    columns = find_columns(files[first].table.column_names, options, source=source)
+    meant, more = _meant(files[first], columns, source)
+    used, unlabelled = _used(files, replace(columns, split=None if parts else columns.split), meant, first=first)
+    rows = _aligned([_rows(files[name], columns, meant, parts.get(name)) for name in used])
+    told = (f"the column {columns.target!r} holds the target",) if columns.target else ()
+    notes = (*notes, *columns.notes, *more, *told, *(note for name in used for note in files[name].notes), *unlabelled)
+    return _samples(_joined(rows, options, columns, meant), options, title=title, notes=notes)
 
 
 def _tables_of(folder: Path) -> dict[str, Path]:
@@ -134,7 +146,9 @@ def _meant(file: TableFile, columns: Columns, source: str) -> tuple[_Input, tupl
         few = _few(file.table.column(name))
         for base in dict.fromkeys((os.path.abspath(file.folder), os.getcwd())):  # noqa: PTH100, PTH109
             if any(_is_file(base, value) for value in few):
-                return _Input(name, base), (f"the column {name!r} names files, looked for in {base}",)
+                inside = any(file_of(value) != value for value in few)
+                told = f"the column {name!r} {'holds the items' if inside else f'names files, looked for in {base}'}"
+                return _Input(name, base), (told,)
         if few and _looks_like_path(name, few):
             absent.append((name, few[0]))
             continue
@@ -159,7 +173,7 @@ def _few(column: pa.ChunkedArray) -> list[str]:
 
 def _is_file(base: str, value: str) -> bool:
     try:
-        return len(value) < 4096 and os.path.isfile(os.path.join(base, value))  # noqa: PTH113, PTH118
+        return len(value) < 4096 and os.path.isfile(file_of(os.path.join(base, value)))  # noqa: PTH113, PTH118
     except ValueError:
         return False
 
@@ -203,7 +217,7 @@ def _rows(file: TableFile, columns: Columns, meant: _Input, part: str | None) ->
     """
     table = file.table
     numbers = pa.array(file.rows, pa.int64()).cast(pa.string())
-    ids = pc.binary_join_element_wise(pa.scalar(f"{file.name}:"), numbers, "")
+    ids = pc.binary_join_element_wise(pa.scalar(f"{file.name}:"), numbers, "") if file.ids is None else file.ids
     made = {"id": ids, "input": _as_strings(table.column(meant.column), meant.column, file.name)}
     if columns.target:
         made["raw"] = table.column(columns.target)
@@ -345,7 +359,12 @@ def _with_files(
     paths = [os.path.normpath(os.path.join(base, value.strip())) for value in written]  # noqa: PTH118
     usable = sort_files(paths, rows.column("id").to_pylist(), wanted=options.modality, source=title)
     of_id = dict(zip(rows.column("id").to_pylist(), written, strict=True)) if usable.skipped else {}
-    skipped = tuple(Skipped(one.input, f"names {of_id[one.input]}, which {one.reason}") for one in usable.skipped)
+    skipped = tuple(_named_skip(one, of_id[one.input]) for one in usable.skipped)
     index = rows.column_names.index("input")
     rows = rows.set_column(index, "input", pa.array(paths, pa.string())).take(pa.array(usable.kept))
     return rows, usable.modality, skipped
+
+
+def _named_skip(one: Skipped, written: str) -> Skipped:
+    """With the file that the row names; what lies in a larger file has no name of its own."""
+    return one if file_of(written) != written else Skipped(one.input, f"names {written}, which {one.reason}")
