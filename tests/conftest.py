@@ -1,6 +1,7 @@
 """What holds for every test: no sockets beyond loopback, a cache of its own, no hub."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,23 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("HEADSTART_CACHE", str(folder))
     monkeypatch.setenv("HEADSTART_OFFLINE", "1")
     return folder
+
+
+@pytest.fixture(scope="session")
+def _built_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the architectures of the catalogue say, computed by the real way once for all tests that list it."""
+    from headstart.backbones import built
+    from headstart.backbones.choice import catalogue
+
+    folder = tmp_path_factory.mktemp("catalogue")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(folder))
+        built.build([entry.backbone for entry in catalogue()])
+    return folder / "models" / "built.json"
+
+
+@pytest.fixture
+def built_catalogue(own_cache: Path, _built_once: Path) -> None:
+    """The test's own cache holds the catalogue's figures, as after the first listing on a machine."""
+    (own_cache / "models").mkdir()
+    shutil.copy(_built_once, own_cache / "models")

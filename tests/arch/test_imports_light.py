@@ -75,8 +75,9 @@ def test_listing_the_plugins_loads_no_heavy_library() -> None:
 def test_the_catalogue_of_models_loads_no_framework() -> None:
     heavy = {"torch", "timm", "transformers", "onnx", "onnxruntime", "keras", "tensorflow"}
     assert loaded("import headstart as hs; hs.models(build=False)") & heavy == set()
-    assert "timm" in loaded("import headstart as hs; hs.models(modality='image')")
-    assert loaded("import headstart as hs; assert hs.models(modality='image')[0].parameters") & heavy == set()
+    name = "timm:resnet18.a1_in1k"
+    assert "timm" in loaded(f"import headstart as hs; hs.models({name!r})")
+    assert loaded(f"import headstart as hs; assert hs.models({name!r})[0].parameters") & heavy == set()
 
 
 def test_help_answers_at_once() -> None:

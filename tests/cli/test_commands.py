@@ -153,6 +153,7 @@ def test_evaluate_gives_the_figures_of_the_fit(made: Path) -> None:
     assert "24 samples" in shown.stdout
 
 
+@pytest.mark.usefixtures("built_catalogue")
 def test_models_lists_what_is_here(made: Path) -> None:
     entries = json.loads(run("models", "--json").stdout)["models"]
     known = {

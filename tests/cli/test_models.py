@@ -22,6 +22,7 @@ def _said(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) 
     return captured.out if status == 0 else captured.err
 
 
+@pytest.mark.usefixtures("built_catalogue")
 def test_the_table_shows_figures_and_marks_licences(capsys: pytest.CaptureFixture[str]) -> None:
     table = _said(capsys, "--modality", "image")
     row = next(line for line in table.splitlines() if "timm:resnet50.a1_in1k" in line)

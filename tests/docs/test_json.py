@@ -138,6 +138,7 @@ def test_an_input_that_cannot_be_read_prints_what_is_stated(examples: Path, caps
     assert "broken.jpg" in answers[1]["input"]
 
 
+@pytest.mark.usefixtures("built_catalogue")
 def test_the_catalogue_prints_what_is_stated(capsys: pytest.CaptureFixture[str]) -> None:
     [catalogue] = printed(capsys, "models")
     assert catalogue["models"]

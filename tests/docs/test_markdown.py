@@ -34,6 +34,7 @@ def needs_the_house(page: list[Block]) -> bool:
     )
 
 
+@pytest.mark.usefixtures("built_catalogue")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = list(blocks(page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8")))

@@ -50,7 +50,7 @@ def test_the_command_prints_a_table_and_json(tmp_path: Path, capsys: pytest.Capt
 
 def test_fit_takes_the_best_of_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = photos(tmp_path / "photos", n=10, parts=("train",))
-    entry = hs.models(modality="image")[0]
+    entry = hs.models(modality="image", build=False)[0]
     toys = [type(entry)("toy:image", "image", "", "", None, installed=True)]
     monkeypatch.setattr(taking_part, "catalogue", lambda: toys)
     monkeypatch.setattr(taking_part, "_NOT_RANKED", ())
