@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import torch
 
 
+EVERY = "every"
+"""The layer that stands for all blocks, each by itself, and the usual one last."""
+
+
 @dataclass(frozen=True)
 class BackboneRequest:
     """What a person asks for.
@@ -27,7 +31,8 @@ class BackboneRequest:
         source: a plug-in of `backbones`, such as `timm`.
         name: an architecture or model name within it, such as `vgg16` or `google-bert/bert-base-uncased`, or a local directory.
         layer: empty for the default readout, a module path such as `encoder.layer.8`, a negative block index such as `-2`, `all` for
-            the mean over all blocks, or several of these separated by commas, which are read in one pass.
+            the mean over all blocks, or several of these separated by commas, which are read in one pass; `every` for all blocks, each
+            by itself, and the usual layer last.
         pooling: empty for the default, or `mean`, `cls`, `cls+mean`, `max`, `last`, `flat`, `model`, each with `+l2` for rows of
             length one; one for all layers, or one for each, separated by commas.
         weights: a local file to take the weights from instead of the hub: safetensors, or a `.pth` of tensors only.

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headstart.backbones.backbone import EVERY
+from headstart.core.errors import BackboneError
+
 
 @dataclass(frozen=True)
 class Port:
@@ -45,7 +48,13 @@ class Graph(ABC):
 
 
 def layers_of(layer: str) -> tuple[str, ...]:
-    """The layers that a person names, each once, the empty name for the default one."""
+    """The layers that a person names, each once, the empty name for the default one.
+
+    Raises:
+        BackboneError: every block is wanted of what has no list of blocks.
+    """
+    if layer == EVERY:
+        raise BackboneError("a graph has no list of blocks to scan: name layers with --layer")
     return tuple(dict.fromkeys(part.strip() for part in layer.split(",")))
 
 

@@ -2,7 +2,7 @@
 
 `layer` is empty for the network's last output, a module path (`features.28`, `encoder.layer.8`, `blocks.6`), a negative index over the
 network's blocks (`-1` is the last), `all` for the mean over the outputs of all blocks, or several of these separated by commas, which
-are read in one pass. A layer's output is pooled inside the forward hook that sees it, before a later in-place operation such as
+are read in one pass; `every` stands for all blocks, each by itself, and the usual layer last. A layer's output is pooled inside the forward hook that sees it, before a later in-place operation such as
 VGG's ReLU can change it.
 """
 
@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import nn
 
 from headstart.backbones import pooling as pools
+from headstart.backbones.backbone import EVERY
 from headstart.backbones.feeds import Feed, Outcome, tensor_of
 from headstart.backbones.pooling import Pooling
 from headstart.core.errors import BackboneError, UsageError, suggest
@@ -114,7 +115,8 @@ def plan(feed: Feed, layer: str, *, pooling: str, default_layer: str, default_po
         BackboneError: a layer does not exist, or cannot be pooled so.
         UsageError: there is no such pooling, or a layer is named twice.
     """
-    parts = [part.strip() or default_layer for part in layer.split(",")]
+    named = _every(feed.net, default_layer) if layer == EVERY else layer.split(",")
+    parts = [part.strip() or default_layer for part in named]
     poolings = [each.strip() for each in pooling.split(",")]
     if len(poolings) not in {1, len(parts)}:
         raise UsageError(f"pooling {pooling!r} has to be one for all layers or one for each of {', '.join(parts)}")
@@ -136,6 +138,14 @@ def plan(feed: Feed, layer: str, *, pooling: str, default_layer: str, default_po
                 f"{type(feed.net).__name__} has no class token for pooling {str(read.pooling)!r}; use 'mean'"
             )
     return tuple(reads)
+
+
+def _every(net: nn.Module, usual: str) -> list[str]:
+    blocks = block_paths(net)
+    if not blocks:
+        raise BackboneError(f"{type(net).__name__} has no list of blocks to scan: name layers with --layer")
+    own, _ = resolve(net, usual)
+    return [*(block for block in blocks if block != own), own]
 
 
 class Readout(nn.Module):

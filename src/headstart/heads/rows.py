@@ -39,7 +39,7 @@ def arithmetic(flops: float) -> Iterator[None]:
         flops: operations in one of the products.
     """
     import torch
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import get_cached_controller  # type: ignore[import-untyped]
 
     before, threads = torch.backends.cuda.matmul.allow_tf32, torch.get_num_threads()
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -48,7 +48,7 @@ def arithmetic(flops: float) -> Iterator[None]:
     wanted = max(1, min(threads, int(flops / THREAD_FLOPS)))
     torch.set_num_threads(wanted)
     try:
-        with threadpool_limits(wanted, user_api="blas"):
+        with get_cached_controller().limit(limits=wanted, user_api="blas"):
             yield
     finally:
         torch.set_num_threads(threads)

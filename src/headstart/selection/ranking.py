@@ -28,7 +28,7 @@ STAGE = "ranking"
 SMALL = 2000
 """Up to so many samples every candidate sees all of them."""
 
-SHARE = 0.12
+SHARE = 0.1
 """Of more, so much of what extracting all samples by all candidates would take is spent."""
 
 _FIRST, _A_CLASS, _GROWTH, _BEHIND, _WORTH = 400, 20, 2.0, 2.0, 1.3
@@ -205,7 +205,9 @@ def rank_backbones(
         alive, behind = _halve(going, plan.metric)
         fallen = [*behind, *stopped, *fallen]
         settled = clock.over or not _undecided(alive, plan.metric)
-        size = 0 if settled else _wider(size, len(alive), room=limit - spent, n=len(ground))
+        # What is left of one backbone is its layers: no other falls behind on the way to as many samples as are affordable.
+        growth = np.inf if len(alive) == 1 and plan.budget is None else _GROWTH
+        size = 0 if settled else _wider(size, len(alive), growth=growth, room=limit - spent, n=len(ground))
     progress(STAGE, len(runners), len(runners))
     scored = [runner for runner in (*alive, *fallen) if runner.values]
     if not scored:
@@ -234,9 +236,9 @@ def _first(ground: Field) -> int:
     return min(len(ground), max(_FIRST, _A_CLASS * len(ground.y.labels)))
 
 
-def _wider(size: int, alive: int, *, room: float, n: int) -> int:
+def _wider(size: int, alive: int, *, growth: float, room: float, n: int) -> int:
     """The size of the next subset; 0 where all samples are used, or too little may still be spent."""
-    wider = min(n, int(size * _GROWTH), size + int(room / max(alive, 1)))
+    wider = int(min(n, size * growth, size + room / max(alive, 1)))
     return wider if wider > size and (wider == n or wider >= _WORTH * size) else 0
 
 

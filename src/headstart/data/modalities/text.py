@@ -3,6 +3,7 @@
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -184,9 +185,8 @@ def _opened(recipe: TextRecipe, text: str, content: bytes) -> TextPreparation:
             f"the recipe's tokenizer has the digest {recipe.tokenizer or '(none)'}, and {ASSET} has {digest}"
         )
     try:
-        source = content.decode("utf-8")
-        model = json.loads(source)["model"]
-        tokenizer = Tokenizer.from_str(source)
+        tokenizer = Tokenizer.from_str(content.decode("utf-8"))
+        unknown, single = _vocabulary(content)
     except Exception as error:  # the library raises bare exceptions; whatever it is, the file is at fault
         raise UsageError(f"{ASSET} is no tokenizer that the tokenizers library can read: {error}") from error
     least = tokenizer.num_special_tokens_to_add(is_pair=False) + 1
@@ -202,7 +202,19 @@ def _opened(recipe: TextRecipe, text: str, content: bytes) -> TextPreparation:
                 f" and got {recipe.max_tokens}"
             )
     tokenizer.enable_truncation(recipe.max_tokens, stride=0, strategy="longest_first", direction="right")
-    return TextPreparation(recipe, text, {ASSET: content}, tokenizer, _unknown(model, tokenizer), _single(tokenizer))
+    return TextPreparation(recipe, text, {ASSET: content}, tokenizer, unknown, single)
+
+
+@lru_cache(maxsize=4)
+def _vocabulary(content: bytes) -> tuple[int, np.ndarray]:
+    """The unknown token and the single characters of a tokenizer, read once for each file in a process."""
+    from tokenizers import Tokenizer
+
+    source = content.decode("utf-8")
+    tokenizer = Tokenizer.from_str(source)
+    single = _single(tokenizer)
+    single.flags.writeable = False
+    return _unknown(json.loads(source)["model"], tokenizer), single
 
 
 def _unknown(model: Mapping[str, Any], tokenizer: Any) -> int:
