@@ -25,6 +25,7 @@ _STAGES = {
     "extract": "extracting features",
     "verify": "checking rows",
     "build": "building models",
+    "prepare": "preparing",
 }
 
 

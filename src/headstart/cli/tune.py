@@ -1,0 +1,90 @@
+"""`headstart tune`: train a fitted model further, and keep what is better."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.cli.arguments import Verbs, duration, seed, verb
+
+if TYPE_CHECKING:
+    from headstart.verbs.tune import Tuning
+
+
+def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    """The parser of `headstart tune`."""
+    parser = verb(
+        verbs, "tune", about="train a fitted model's network further, and ship it only where it measurably wins"
+    )
+    parser.add_argument("model", help="the directory of a fitted model")
+    parser.add_argument("data", help="labelled data with a training part, laid out as for fit")
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the model is written: the tuned one, or the frozen one where that stays")  # fmt: skip
+    parser.add_argument("--strategy", default="auto", metavar="NAME", help="auto, or last(blocks=1), bitfit, lora(rank=16), full(decay=0.8) (default: auto)")  # fmt: skip
+    parser.add_argument("--budget", type=duration, default=600.0, metavar="TIME", help="for all of it, such as 90s or 10m (default: 10m)")  # fmt: skip
+    parser.add_argument("--steps", type=int, metavar="N", help="steps of the long training, in place of what the budget affords")  # fmt: skip
+    parser.add_argument("--smoothing", type=float, default=0.0, metavar="SHARE", help="label smoothing (default: 0)")
+    parser.add_argument("--adjust", type=float, default=0.0, metavar="TAU", help="logit-adjusted loss for classes of uneven size; 1 is usual (default: 0)")  # fmt: skip
+    flip = parser.add_mutually_exclusive_group()
+    flip.add_argument("--flip", action="store_const", const=True, default=None, help="mirror pictures while training (default: found out)")  # fmt: skip
+    flip.add_argument("--no-flip", dest="flip", action="store_const", const=False, help="never mirror pictures")
+    parser.add_argument(
+        "--new-labels", action="store_true", help="learn labels of the data that the model does not know"
+    )
+    parser.add_argument("--run", dest="folder", metavar="DIR", help="where checkpoints lie, so that the same command goes on after a kill (default: OUT.tuning)")  # fmt: skip
+    parser.add_argument("--seed", type=seed, default=0, help="decides what is set aside, order and augmentation (default: 0)")  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Tune, save and show."""
+    import shutil
+
+    from headstart.cli.output import print_json
+    from headstart.cli.watch import Watch
+    from headstart.core.errors import UsageError
+    from headstart.core.files import lies_in
+    from headstart.model.saving import refuse_if_not_ours
+    from headstart.verbs.tune import TuneOptions, tune
+
+    out = Path(options.out)
+    refuse_if_not_ours(out)
+    if lies_in(out, options.data):
+        raise UsageError(
+            f"--out {out} lies inside the data {options.data}, which is never written to; name a place outside it"
+        )
+    folder = Path(options.folder) if options.folder else out.with_name(f"{out.name}.tuning")
+    chosen = TuneOptions(
+        strategy=options.strategy,
+        budget=options.budget,
+        steps=options.steps,
+        flip=options.flip,
+        smoothing=options.smoothing,
+        adjust=options.adjust,
+        new_labels=options.new_labels,
+        seed=options.seed,
+        run=folder,
+    )
+    with Watch(quiet=options.quiet) as progress:
+        found = tune(options.model, options.data, options=chosen, progress=progress)
+    found.model.save(out)
+    shutil.rmtree(folder, ignore_errors=True)
+    if options.json:
+        print_json(found.to_json(str(out)))
+    else:
+        _show(found, out)
+    return 0
+
+
+def _show(found: "Tuning", out: Path) -> None:
+    from headstart.cli.output import escape, figure, new_console
+
+    console = new_console()
+    colour = "green" if found.shipped else "yellow"
+    console.print(f"[{colour}]{escape(found.sentence)}[/]")
+    how = f"{found.strategy}, {found.steps:,} steps at {found.rate:.3g}, the {found.point['weights']} weights"
+    console.print(f"  [dim]how[/]      {escape(how)}, {found.point['share']:.0%} of the way from the frozen ones")
+    for name, each in found.compared.items():
+        told = f"{each.a:.4f} tuned, {each.b:.4f} frozen, difference {figure(each.difference)}, p = {each.p:.2g}"
+        console.print(f"  [dim]{escape(found.part):<8}[/] {name.replace('_', '-')} {escape(told)}")
+    for note in found.notes:
+        console.print(f"  [dim]note[/]     {escape(note)}")
+    console.print(f"  [dim]model[/]    {escape(str(out))}  ({found.seconds['total']:.0f} s)")

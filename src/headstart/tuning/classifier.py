@@ -1,0 +1,132 @@
+"""The network that is tuned: a backbone's own readout, then the fitted head as a linear layer."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import nn
+
+from headstart.backbones.network import NetworkBackbone
+from headstart.backbones.readout import Readout
+from headstart.core import digests
+from headstart.core.errors import UsageError
+from headstart.heads.fitted import Linear
+from headstart.tuning.strategy import Strategy
+
+
+class Classifier(nn.Module):
+    """From a prepared batch to scores.
+
+    It begins as the frozen model: the same readout with the same weights, and the fitted head, so that no step changes nothing.
+    """
+
+    def __init__(self, readout: Readout, head: Linear) -> None:
+        super().__init__()
+        self.readout = readout
+        self.head = nn.Linear(*head.weight.shape)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(np.array(head.weight.T)))
+            self.head.bias.copy_(torch.from_numpy(np.array(head.bias)))
+
+    def forward(self, values: torch.Tensor, lengths: Int[torch.Tensor, " n"]) -> Float[torch.Tensor, "n k"]:
+        """Scores in float32, whatever precision the network runs in."""
+        rows = torch.cat([row.float() for row in self.readout(values, lengths)], dim=1)
+        with torch.autocast(values.device.type, enabled=False):
+            scores: torch.Tensor = self.head(rows)
+        return scores
+
+    @property
+    def net(self) -> nn.Module:
+        """The backbone's network."""
+        return self.readout.feed.net
+
+
+@dataclass(frozen=True)
+class State:
+    """The weights of a classifier, as arrays of the network's own names and the head.
+
+    Attributes:
+        net: by name in the network's state dict.
+        weight: (d, k) of the head.
+        bias: (k,) of the head.
+    """
+
+    net: Mapping[str, torch.Tensor]
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    @classmethod
+    def of(cls, classifier: Classifier) -> "State":
+        """A copy of what it holds now, on the CPU."""
+        net = {name: each.detach().cpu().clone() for name, each in classifier.net.state_dict().items()}
+        weight, bias = classifier.head.weight.detach().cpu().T.clone(), classifier.head.bias.detach().cpu().clone()
+        return cls(net, weight, bias)
+
+    def towards(self, other: "State", share: float) -> "State":
+        """The point on the straight line between two sets of weights: 0 is this one, 1 the other (Wortsman et al., 2022)."""
+
+        def between(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return torch.lerp(a, b, share) if a.is_floating_point() else b
+
+        net = {name: between(each, other.net[name]) for name, each in self.net.items()}
+        return State(net, between(self.weight, other.weight), between(self.bias, other.bias))
+
+    def linear(self, link: str) -> Linear:
+        """The head."""
+        return Linear(self.weight.numpy().astype(np.float32), self.bias.numpy().astype(np.float64), link)
+
+    def backbone(self, frozen: NetworkBackbone) -> NetworkBackbone:
+        """The backbone with these weights in its network: a backbone of its own, with specs that say so."""
+        module = copy.deepcopy(frozen.module)
+        module.feed.net.load_state_dict(dict(self.net), strict=True)
+        identity = digests.of_tensors({name: each.numpy() for name, each in self.net.items()})
+        specs = tuple(replace(spec, weights=identity) for spec in frozen.specs)
+        return replace(frozen, module=module, specs=specs)
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """What a strategy made of a classifier.
+
+    Attributes:
+        classifier: changed in place.
+        shares: by the names of the trained parameters of the network, the share of the base rate.
+    """
+
+    classifier: Classifier
+    shares: Mapping[str, float]
+
+    @classmethod
+    def of(cls, frozen: NetworkBackbone, head: Linear, *, strategy: Strategy, options: Any) -> "Trainable":
+        """A copy of a frozen backbone with its head, opened for training.
+
+        Raises:
+            UsageError: the strategy finds nothing to train.
+        """
+        classifier = Classifier(copy.deepcopy(frozen.module), head)
+        classifier.readout.requires_grad_(requires_grad=False)
+        shares = strategy.begin(classifier.net, options)
+        named = dict(classifier.net.named_parameters())
+        shares = {name: share for name, share in shares.items() if named[name].is_floating_point()}
+        if not shares:
+            raise UsageError("the strategy trains no parameter of this network: use full")
+        for name, each in named.items():
+            each.requires_grad_(name in shares)
+        return cls(classifier, shares)
+
+    def train_mode(self) -> None:
+        """Dropout as in training; the statistics of batch normalisations stay as they are, as few samples would spoil them."""
+        self.classifier.train()
+        for module in self.classifier.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  (their common base has no other name)
+                module.eval()
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """What is trained, by name: `net.` and the network's own names, and `head.`."""
+        named = dict(self.classifier.net.named_parameters())
+        own = {f"net.{name}": named[name] for name in self.shares}
+        return own | {f"head.{name}": each for name, each in self.classifier.head.named_parameters()}

@@ -1,0 +1,67 @@
+"""Which point between the start and the tuned weights is the best: weights half-way often beat both ends (Wortsman et al., 2022)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from headstart.evaluation.calibration import fit_temperature
+from headstart.tasks.task import Targets, Task
+from headstart.tuning.classifier import State
+from headstart.tuning.loop import Trained
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+"""Points that are looked at, besides the start: 1 is the tuned end."""
+
+Scores = Callable[[State], Float[np.ndarray, "n k"]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One set of weights.
+
+    Attributes:
+        title: `raw` or `average`, the last weights or their moving average.
+        share: how far from the start towards them.
+        loss: the task's loss on the samples that choose, calibrated on these; for values the squared error.
+        figure: the task's first figure on them; negative where lower is better.
+    """
+
+    title: str
+    share: float
+    loss: float
+    figure: float
+
+
+def judged(scores: Float[np.ndarray, "n k"], targets: Targets, *, task: Task) -> tuple[float, float]:
+    """The calibrated loss and the first figure, higher being better, of scores."""
+    predicted = task.predict(scores, fit_temperature(scores, targets.values, link=task.link))
+    outcomes = task.outcomes(targets, predicted)
+    name, first = next(iter(outcomes.items()))
+    figure = np.asarray(first if name == "accuracy" else -np.asarray(first))
+    return float(np.mean(outcomes.get("log_loss", -figure))), float(np.mean(figure))
+
+
+def best_point(
+    start: State, trained: Trained, *, targets: Targets, task: Task, scores: Scores, shares: Sequence[float] = SHARES
+) -> tuple[State, Point, tuple[Point, ...]]:
+    """The weights with the lowest loss, and all points that were looked at.
+
+    Args:
+        start: the weights of the frozen model.
+        trained: where tuning ended.
+        targets: of the samples that choose.
+        task: what they are.
+        scores: the scores of those samples under some weights.
+        shares: points to look at.
+    """
+    ends = {"raw": trained.raw} | ({} if trained.average is None else {"average": trained.average})
+    found: list[tuple[State, Point]] = []
+    for title, end in ends.items():
+        for share in shares:
+            state = end if share == 1.0 else start.towards(end, share)
+            loss, figure = judged(scores(state), targets, task=task)
+            found.append((state, Point(title, share, loss, figure)))
+    state, point = min(found, key=lambda one: one[1].loss)
+    return state, point, tuple(each for _, each in found)

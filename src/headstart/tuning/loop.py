@@ -1,0 +1,386 @@
+"""The loop: AdamW with warm-up and cosine over accelerate, a moving average of the weights, and nothing that looks at a clock.
+
+Every random number of a step comes from the seed and the step's number, and all that a step changes is in the checkpoint. So a training
+that was killed and goes on ends with the very weights of one that was not, on the same machine with as many threads.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from headstart.core.errors import FitError
+from headstart.core.progress import Progress, silent
+from headstart.tuning.augmentation import Augmentation
+from headstart.tuning.batches import Batches
+from headstart.tuning.checkpoint import Checkpoint, load, save
+from headstart.tuning.classifier import State, Trainable
+from headstart.tuning.losses import Loss
+from headstart.tuning.views import Views
+
+STAGE = "tuning"
+_RESTARTS, _SLOWER, _DIVERGED = 2, 3.0, 2.0
+_LEAST_FOR_AVERAGE = 100
+_SMOOTH = 0.9
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One training from the start to the end.
+
+    Attributes:
+        name: also of its folder.
+        rate: the base rate of the body; the head's is `head_rate`.
+        head_rate: of the head.
+        steps: how many there are.
+        batch: samples of a step.
+        seed: decides order, augmentation and dropout.
+        warm_up: the share of the steps in which the rate rises.
+        weight_decay: of matrices; vectors, which are biases and norms, and adapters have none.
+        clip: the gradient's norm is cut down to it.
+        every: steps between two checkpoints.
+    """
+
+    name: str
+    rate: float
+    head_rate: float
+    steps: int
+    batch: int
+    seed: int
+    warm_up: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    every: int = 50
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is trained on.
+
+    Attributes:
+        views: of the training samples.
+        targets: (n, ...) by sample.
+        weights: (n,) of the samples in the loss.
+        loss: what is lowered.
+        augmentation: what varies the views.
+    """
+
+    views: Views
+    targets: torch.Tensor
+    weights: torch.Tensor
+    loss: Loss
+    augmentation: Augmentation
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a leg ended with.
+
+    Attributes:
+        raw: the last weights.
+        average: their moving average; None where the steps were too few for one.
+        curve: (step, loss, rate), smoothed, at some of the steps.
+        notes: what happened on the way, one sentence each.
+    """
+
+    raw: State
+    average: State | None
+    curve: tuple[tuple[int, float, float], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Running:
+    """All that a step changes, besides the weights and the optimiser."""
+
+    step: int = 0
+    restarts: int = 0
+    parts: int = 1
+    smooth: float = math.nan
+    first: float = math.nan
+    curve: list[tuple[int, float, float]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class _DivergedError(Exception):
+    """The loss ran away."""
+
+
+def train(
+    trainable: Trainable,
+    material: Material,
+    *,
+    leg: Leg,
+    accelerator: Any,
+    folder: Path | None = None,
+    strategy_end: Any = None,
+    progress: Progress = silent,
+) -> Trained:
+    """Train to the end, from the last checkpoint where there is one.
+
+    Args:
+        trainable: at its start; changed in place.
+        material: what it is trained on.
+        leg: how.
+        accelerator: of accelerate: device, precision, processes.
+        folder: where checkpoints lie; None: none are written.
+        strategy_end: called with the network at the end, to fold what the strategy put in.
+        progress: stage `tuning`, in steps.
+
+    Raises:
+        FitError: it diverges at every rate that was tried.
+        CacheError: a checkpoint cannot be written.
+    """
+    initial = {name: each.detach().cpu().clone() for name, each in trainable.parameters().items()}
+    optimizer = _optimizer(trainable, leg)
+    classifier, optimizer = accelerator.prepare(trainable.classifier, optimizer)
+    named = trainable.parameters()
+    average = {name: each.detach().clone() for name, each in named.items()}
+    running = _resumed(folder, named, average, optimizer) or _Running()
+    batches = Batches(material.views, size=leg.batch, seed=leg.seed)
+    trainable.train_mode()
+    while running.step < leg.steps:
+        try:
+            _one(classifier, optimizer, material, batches, leg, running, accelerator=accelerator)
+        except _DivergedError:
+            _restart(running, named, average, initial, optimizer)
+            continue
+        _follow(average, named, leg)
+        running.step += 1
+        progress(STAGE, running.step, leg.steps)
+        if (
+            folder is not None
+            and running.step % leg.every == 0
+            and running.step < leg.steps
+            and accelerator.is_main_process
+        ):
+            save(folder, _checkpoint(running, named, average, optimizer))
+    accelerator.unwrap_model(classifier, keep_fp32_wrapper=False)
+    return _ended(trainable, named, average, running, leg, strategy_end)
+
+
+def rate_at(step: int, leg: Leg, *, restarts: int = 0) -> float:
+    """The factor of the base rate at a step: a linear rise, then half a cosine down to 0; a third of it after each restart."""
+    rise = max(1, round(min(0.5, leg.warm_up * 2**restarts) * leg.steps))
+    if step < rise:
+        share = (step + 1) / rise
+    else:
+        share = 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, leg.steps - rise)))
+    return float(share / _SLOWER**restarts)
+
+
+def _optimizer(trainable: Trainable, leg: Leg) -> torch.optim.Optimizer:
+    """AdamW; one group for each rate and decay."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, each in trainable.parameters().items():
+        rate = leg.head_rate if name.startswith("head.") else leg.rate * trainable.shares[name.removeprefix("net.")]
+        decay = leg.weight_decay if each.dim() > 1 and ".lora_" not in name else 0.0
+        groups.setdefault((rate, decay), []).append(each)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "lr": rate, "base": rate, "weight_decay": decay}
+            for (rate, decay), parameters in groups.items()
+        ],
+        foreach=True,
+    )
+
+
+def _one(
+    classifier: nn.Module,
+    optimizer: Any,
+    material: Material,
+    batches: Batches,
+    leg: Leg,
+    running: _Running,
+    *,
+    accelerator: Any,
+) -> None:
+    """One step.
+
+    Raises:
+        _DivergedError: the loss is no number, or far above where it began.
+    """
+    factor = rate_at(running.step, leg, restarts=running.restarts)
+    for group in optimizer.param_groups:
+        group["lr"] = group["base"] * factor
+    samples, views = batches.at(running.step)
+    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+    while True:
+        with _seeded(leg.seed, running.step) as generator:
+            try:
+                loss = _backward(
+                    classifier, material, samples[mine], views[mine], running.parts, generator, accelerator
+                )
+                break
+            except (torch.OutOfMemoryError, MemoryError):
+                optimizer.zero_grad(set_to_none=True)
+                if running.parts >= len(samples):
+                    raise FitError(
+                        "not even one sample at a time fits into memory: take a smaller backbone, or shorter views"
+                    ) from None
+                running.parts *= 2
+                running.notes.append(
+                    f"memory was short: a step's {leg.batch} samples go through in {running.parts} parts"
+                )
+    if not math.isfinite(loss):
+        raise _DivergedError
+    accelerator.clip_grad_norm_(classifier.parameters(), leg.clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    _note(running, leg, loss, factor)
+
+
+def _backward(
+    classifier: nn.Module,
+    material: Material,
+    samples: np.ndarray,
+    views: np.ndarray,
+    parts: int,
+    generator: torch.Generator,
+    accelerator: Any,
+) -> float:
+    """Gradients of one batch, in parts of it; returns the loss."""
+    total = 0.0
+    for part in np.array_split(np.arange(len(samples)), min(parts, len(samples))):
+        batch = material.views.batch(views[part])
+        lengths = torch.from_numpy(np.ascontiguousarray(batch.lengths)).to(accelerator.device)
+        values = torch.from_numpy(np.ascontiguousarray(batch.values)).to(accelerator.device)
+        values = material.augmentation(values, lengths, generator=generator)
+        index = torch.from_numpy(samples[part])
+        scores = classifier(values, lengths)
+        targets, weights = material.targets[index].to(scores.device), material.weights[index].to(scores.device)
+        loss = material.loss(scores, targets, weights) * (len(part) / len(samples))
+        accelerator.backward(loss)
+        total += float(loss.detach())
+    return total
+
+
+@contextmanager
+def _seeded(seed: int, step: int) -> Iterator[torch.Generator]:
+    """The step's own random numbers, for dropout and for augmentation."""
+    number = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    torch.manual_seed(number)
+    yield torch.Generator().manual_seed(number)
+
+
+def _note(running: _Running, leg: Leg, loss: float, factor: float) -> None:
+    """The curve, and the guard: past the warm-up a loss twice as large as the first ones has run away."""
+    running.smooth = loss if math.isnan(running.smooth) else _SMOOTH * running.smooth + (1 - _SMOOTH) * loss
+    if running.step == 0:
+        running.first = loss
+    if running.step > leg.warm_up * leg.steps and running.smooth > _DIVERGED * max(running.first, 0.1):
+        raise _DivergedError
+    if running.step % max(1, leg.steps // 100) == 0 or running.step + 1 == leg.steps:
+        running.curve.append((running.step + 1, running.smooth, factor * leg.rate))
+
+
+def _restart(
+    running: _Running,
+    named: dict[str, nn.Parameter],
+    average: dict[str, torch.Tensor],
+    initial: dict[str, torch.Tensor],
+    optimizer: Any,
+) -> None:
+    """Begin again at a third of the rate and twice the warm-up."""
+    if running.restarts >= _RESTARTS:
+        raise FitError(
+            f"tuning diverged {_RESTARTS + 1} times, at rates down to a ninth of the first: it needs a smaller rate"
+        )
+    running.restarts += 1
+    running.notes.append(f"the loss ran away at step {running.step + 1}; it began again at a third of the rate")
+    running.step, running.smooth, running.first = 0, math.nan, math.nan
+    running.curve.clear()
+    optimizer.zero_grad(set_to_none=True)
+    _inner(optimizer).state.clear()
+    with torch.no_grad():
+        for name, each in named.items():
+            each.copy_(initial[name])
+            average[name].copy_(initial[name])
+
+
+def _follow(average: dict[str, torch.Tensor], named: dict[str, nn.Parameter], leg: Leg) -> None:
+    """The moving average takes a step towards the weights; its memory is a tenth of the steps."""
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.values()), list(named.values()), min(1.0, 1.0 / max(1.0, 0.1 * leg.steps)))
+
+
+def _checkpoint(
+    running: _Running, named: dict[str, nn.Parameter], average: dict[str, torch.Tensor], optimizer: Any
+) -> Checkpoint:
+    tensors: dict[str, torch.Tensor] = {}
+    state = _inner(optimizer).state
+    for name, each in named.items():
+        tensors |= {f"weight/{name}": each.detach(), f"average/{name}": average[name]}
+        if each in state:
+            tensors |= {f"first/{name}": state[each]["exp_avg"], f"second/{name}": state[each]["exp_avg_sq"]}
+    facts = {key: getattr(running, key) for key in ("step", "restarts", "parts", "smooth", "first", "curve", "notes")}
+    return Checkpoint(tensors, facts)
+
+
+def _resumed(
+    folder: Path | None, named: dict[str, nn.Parameter], average: dict[str, torch.Tensor], optimizer: Any
+) -> _Running | None:
+    """Put a checkpoint back; None where there is none."""
+    found = None if folder is None else load(folder)
+    if found is None or any(f"weight/{name}" not in found.tensors for name in named):
+        return None
+    step = torch.tensor(float(found.facts["step"]))
+    with torch.no_grad():
+        for name, each in named.items():
+            each.copy_(found.tensors[f"weight/{name}"])
+            average[name].copy_(found.tensors[f"average/{name}"])
+            if f"first/{name}" in found.tensors:
+                moments = {"exp_avg": found.tensors[f"first/{name}"], "exp_avg_sq": found.tensors[f"second/{name}"]}
+                _inner(optimizer).state[each] = {
+                    "step": step.clone(),
+                    **{
+                        key: moment.to(each.device).clone(memory_format=torch.preserve_format)
+                        for key, moment in moments.items()
+                    },
+                }
+    facts = dict(found.facts)
+    facts["curve"] = [tuple(point) for point in facts["curve"]]
+    return _Running(**facts)
+
+
+def _inner(optimizer: Any) -> torch.optim.Optimizer:
+    """The optimiser of torch within accelerate's."""
+    inner: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
+    return inner
+
+
+def _ended(
+    trainable: Trainable,
+    named: dict[str, nn.Parameter],
+    average: dict[str, torch.Tensor],
+    running: _Running,
+    leg: Leg,
+    strategy_end: Any,
+) -> Trained:
+    """The weights with all adapters folded in: the last ones, and the average."""
+    import copy
+
+    trainable.classifier.eval()
+    averaged = None
+    if leg.steps >= _LEAST_FOR_AVERAGE:
+        other = copy.deepcopy(trainable.classifier)
+        twin = Trainable(other, trainable.shares)
+        with torch.no_grad():
+            for name, each in twin.parameters().items():
+                each.copy_(average[name])
+        averaged = _folded(twin, strategy_end)
+    del named
+    raw = _folded(trainable, strategy_end)
+    return Trained(raw, averaged, tuple(running.curve), tuple(running.notes))
+
+
+def _folded(trainable: Trainable, strategy_end: Any) -> State:
+    if strategy_end is not None:
+        strategy_end(trainable.classifier.net)
+    return State.of(trainable.classifier)

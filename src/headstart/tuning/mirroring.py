@@ -1,0 +1,54 @@
+"""Whether mirrored pictures keep their labels: told by the frozen model on samples that it was not fitted on."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image, ImageOps
+
+from headstart.backbones.backbone import Backbone
+from headstart.data.samples import Samples
+from headstart.features.contents import content_of
+from headstart.features.extraction import embed
+from headstart.model.model import join
+from headstart.tuning.gate import decide
+
+MOST = 256
+"""So many pictures are looked at."""
+
+
+def is_safe(
+    backbone: Backbone,
+    samples: Samples,
+    *,
+    plain: Float[np.ndarray, "n"],
+    outcome: Callable[[Float[np.ndarray, "n d"]], Float[np.ndarray, "n"]],
+) -> bool:
+    """Whether the frozen model tells mirrored pictures as well as the pictures themselves, up to one standard error.
+
+    Digits and writing change their class, or become what the model never saw; animals do not.
+
+    Args:
+        backbone: frozen.
+        samples: n pictures that its head was not fitted on.
+        plain: what each adds to the model's figure, as it is.
+        outcome: what n rows add to it.
+    """
+    if samples.modality != "image" or not len(samples):
+        return False
+    few = np.arange(min(MOST, len(samples)))
+    read = content_of(samples)
+
+    def mirrored(position: int) -> bytes:
+        content = read(position)
+        assert isinstance(content, bytes)
+        with Image.open(io.BytesIO(content)) as picture:
+            turned = ImageOps.mirror(ImageOps.exif_transpose(picture).convert("RGB"))
+        file = io.BytesIO()
+        turned.save(file, "BMP")
+        return file.getvalue()
+
+    extraction = embed(backbone, samples.take(few), content=mirrored)
+    seen = decide(plain[few][extraction.kept], outcome(join(extraction.features)))
+    return not seen.difference < -max(seen.error, 1e-9)

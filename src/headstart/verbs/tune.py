@@ -1,0 +1,262 @@
+"""`tune`: train a fitted model's network further, and ship it only where it measurably wins."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.backbones.network import NetworkBackbone
+from headstart.core.progress import Progress, silent
+from headstart.data.samples import Samples
+from headstart.evaluation.comparison import Difference
+from headstart.model.loading import load
+from headstart.model.model import Model
+from headstart.tuning.gate import Gate, decide
+from headstart.verbs.tune_ground import Ground, figure_of, read_ground, temperature_of, tunable
+from headstart.verbs.tune_ship import shipped_model
+
+if TYPE_CHECKING:
+    from headstart.tuning.ladder import Climbed
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """What a person may choose of a tuning.
+
+    Attributes:
+        strategy: `auto`, or `full(...)`, `last(...)`, `lora(...)`, `bitfit`.
+        budget: seconds for all of it.
+        steps: of the long training, in place of what the budget affords; None: the budget decides.
+        flip: whether pictures may be mirrored; None: found out.
+        smoothing: of labels, as a share of their probability.
+        adjust: tau of the logit-adjusted loss for classes of uneven size; 0: none.
+        new_labels: learn labels of the data that the model does not know.
+        seed: decides what is set aside, order, augmentation and dropout.
+        run: the folder in which the tuning keeps what it has settled and its checkpoints, so that the same call goes on after a kill;
+            None: a temporary one.
+    """
+
+    strategy: str = "auto"
+    budget: float = 600.0
+    steps: int | None = None
+    flip: bool | None = None
+    smoothing: float = 0.0
+    adjust: float = 0.0
+    new_labels: bool = False
+    seed: int = 0
+    run: Path | None = None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a tuning came to.
+
+    Attributes:
+        model: the tuned one where it won, else the one that was given.
+        shipped: whether it is the tuned one.
+        sentence: what happened, in one sentence.
+        figure: the task's first figure, which the gate compares.
+        gate: samples it looked at, both figures, their difference and its standard error.
+        compared: on the evaluated part, what each figure that is a mean over samples is for both; empty without such a part.
+        part: the evaluated part, or empty.
+        strategy: the recipe.
+        steps: of the long training.
+        rate: its base rate.
+        point: which weights won: `raw` or `average`, and how far from the start.
+        curve: (step, loss, rate) of the long training.
+        points: loss and figure of every point that was looked at, on the samples that choose.
+        tries: by rate, the loss that a short try came to.
+        notes: what was decided or met on the way.
+        seconds: what took how long.
+    """
+
+    model: Model = field(repr=False)
+    shipped: bool
+    sentence: str
+    figure: str
+    gate: Mapping[str, float]
+    compared: Mapping[str, Difference]
+    part: str
+    strategy: str
+    steps: int
+    rate: float
+    point: Mapping[str, Any]
+    curve: tuple[tuple[int, float, float], ...]
+    points: tuple[Mapping[str, Any], ...]
+    tries: Mapping[str, float]
+    notes: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+    def to_json(self, model: str | None = None) -> dict[str, Any]:
+        """The object that `headstart tune --json` prints (docs/json.md)."""
+        plain = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "model"}
+        compared = {name: each.to_json() for name, each in self.compared.items()}
+        return {"model": model, **plain, "compared": compared, "curve": [list(each) for each in self.curve]}
+
+
+def tune(
+    model: Model | str | Path,
+    data: str | Path | Samples,
+    *,
+    options: TuneOptions = TuneOptions(),
+    progress: Progress = silent,
+) -> Tuning:
+    """Train the network of a fitted model on labelled data, beginning with the fitted head, and keep the result only if it is better.
+
+    A fifth of the training samples is set aside, groups and copies kept together: rates and the best point between the frozen and the
+    tuned weights are chosen on half of them, and the other half, which chose nothing, decides: the tuned weights are shipped only if they
+    beat the frozen head, fitted on the same training samples, by more than one standard error of the paired difference.
+
+    Args:
+        model: a model, or the directory of one; its backbone has to be a network of torch.
+        data: labelled data with a training part, laid out as for `fit`.
+        options: everything else that can be chosen.
+        progress: stages `read`, `extract` and `prepare`, in samples, and `tuning`, in steps.
+
+    Raises:
+        DataError: the data cannot be used, or has labels that the model does not know.
+        UsageError: the backbone cannot be tuned, the budget is too short for a step, or the run's folder holds another run.
+        FitError: training diverges at every rate. CacheError: a checkpoint cannot be written.
+    """
+    from headstart.tuning.ladder import climb, scores_of
+
+    began = time.perf_counter()
+    opened = model if isinstance(model, Model) else load(Path(model))
+    frozen = tunable(opened)
+    ground = read_ground(opened, data, seed=options.seed, new_labels=options.new_labels, progress=progress)
+    read = time.perf_counter()
+    flip, notes = _mirrored(frozen, ground, options)
+    with _folder(options) as folder:
+        found = climb(
+            frozen,
+            ground.start,
+            ground=ground.of_ladder(),
+            task=ground.task,
+            plan=_plan(options, flip=flip, began=began),
+            folder=folder,
+            identity=_identity(opened, ground, options),
+            progress=progress,
+        )
+    tuned = time.perf_counter()
+    scores = scores_of(found.state, frozen, samples=ground.samples.take(ground.aside), link=ground.start.link)
+    gate = _gate(ground, scores)
+    shipped: tuple[Model, Mapping[str, Difference]] = opened, {}
+    if gate.passed:
+        shipped = shipped_model(opened, ground, frozen=frozen, found=found, scores=scores, progress=progress)
+    ended = time.perf_counter()
+    seconds = {"read": read - began, "tune": tuned - read, "gate": ended - tuned, "total": ended - began}
+    return _tuning(ground, found, gate, shipped, notes=notes, seconds=seconds)
+
+
+def _tuning(
+    ground: Ground,
+    found: "Climbed",
+    gate: Gate,
+    shipped: tuple[Model, Mapping[str, Difference]],
+    *,
+    notes: tuple[str, ...],
+    seconds: Mapping[str, float],
+) -> Tuning:
+    return Tuning(
+        model=shipped[0],
+        shipped=gate.passed,
+        sentence=_sentence(gate, ground),
+        figure=ground.figure,
+        gate=dataclasses.asdict(gate),
+        compared=shipped[1],
+        part=ground.prepared.evaluated,
+        strategy=found.run.strategy,
+        steps=found.run.steps,
+        rate=found.rate,
+        point={"weights": found.point.title, "share": found.point.share},
+        curve=found.trained.curve,
+        points=tuple(dataclasses.asdict(each) for each in found.points),
+        tries={f"{rate:.3g}": loss for rate, loss in found.tries.items()},
+        notes=(*ground.notes, *notes, *found.trained.notes),
+        seconds=seconds,
+    )
+
+
+def _gate(ground: Ground, scores: np.ndarray) -> Gate:
+    """Compare tuned scores of what was set aside with the frozen head's, on the half that chose nothing."""
+    y = ground.y.take(ground.aside_rows)
+    outcomes = figure_of(y, ground.task.predict(scores, temperature_of(scores, y, task=ground.task)), task=ground.task)
+    deciding = ~ground.chooses
+    return decide(ground.frozen_outcomes[deciding], outcomes[deciding])
+
+
+def _plan(options: TuneOptions, *, flip: bool, began: float) -> Any:
+    from headstart.tuning.ladder import Plan
+
+    return Plan(
+        strategy=options.strategy,
+        budget=options.budget,
+        steps=options.steps,
+        seed=options.seed,
+        smoothing=options.smoothing,
+        adjust=options.adjust,
+        flip=flip,
+        began=began,
+    )
+
+
+@contextlib.contextmanager
+def _folder(options: TuneOptions) -> Iterator[Path]:
+    if options.run is not None:
+        yield options.run
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _identity(model: Model, ground: Ground, options: TuneOptions) -> str:
+    """Of the model, the data and the options."""
+    digests = ground.extraction.features[0].digests
+    told = {
+        "specs": [spec.to_json() for spec in model.backbone.specs],
+        "labels": list(ground.y.labels),
+        "train": hashlib.blake2b(np.ascontiguousarray(digests[ground.train]).tobytes(), digest_size=16).hexdigest(),
+        "aside": hashlib.blake2b(np.ascontiguousarray(digests[ground.aside]).tobytes(), digest_size=16).hexdigest(),
+        "targets": hashlib.blake2b(np.ascontiguousarray(ground.y.values).tobytes(), digest_size=16).hexdigest(),
+        "options": {name: value for name, value in dataclasses.asdict(options).items() if name != "run"},
+    }
+    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _sentence(gate: Gate, ground: Ground) -> str:
+    name = ground.figure.replace("_", "-")
+    figures = f"{name} {abs(gate.tuned):.4f} against {abs(gate.frozen):.4f} on {gate.n:,} samples that chose nothing"
+    if gate.passed:
+        return f"tuning won and is shipped: {figures}"
+    return (
+        f"tuning did not win by more than one standard error ({gate.error:.4f}), so the frozen model stays: {figures}"
+    )
+
+
+def _mirrored(frozen: NetworkBackbone, ground: Ground, options: TuneOptions) -> tuple[bool, tuple[str, ...]]:
+    """Whether pictures are mirrored, and how that was found out."""
+    if ground.samples.modality != "image":
+        return False, ()
+    if options.flip is not None:
+        return options.flip, ()
+    from headstart.tuning.mirroring import is_safe
+
+    chooses = ground.chooses
+    targets = ground.y.take(ground.aside_rows[chooses])
+
+    def outcome(x: np.ndarray) -> np.ndarray:
+        predicted = ground.task.predict(ground.frozen.head.scores(x), ground.frozen.temperature)
+        return figure_of(targets.take(np.arange(len(x))), predicted, task=ground.task)
+
+    pictures, plain = ground.samples.take(ground.aside[chooses]), ground.frozen_outcomes[chooses]
+    if is_safe(frozen, pictures, plain=plain, outcome=outcome):
+        return True, ("pictures are mirrored while training, as the frozen model tells mirrored ones as well",)
+    return False, ("pictures are not mirrored while training, as the frozen model tells mirrored ones worse",)

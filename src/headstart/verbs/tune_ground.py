@@ -1,0 +1,208 @@
+"""The ground of a tuning: what is trained on, what chooses, what decides, and the frozen head that has to be beaten."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from headstart.backbones.choice import tokenizer_warning
+from headstart.backbones.network import NetworkBackbone
+from headstart.core.errors import DataError, UsageError
+from headstart.core.progress import Progress
+from headstart.data.samples import Samples
+from headstart.data.splits import folds
+from headstart.evaluation.calibration import fit_temperature
+from headstart.features.extraction import Extraction, extract
+from headstart.heads.fitted import Linear
+from headstart.heads.selection import Selection, select
+from headstart.heads.selection import parse as parse_head
+from headstart.model.model import Model, join
+from headstart.tasks.task import Targets, Task
+from headstart.verbs.fit_data import FitData, FitOptions, prepare
+from headstart.verbs.fit_gate import open_gate
+
+if TYPE_CHECKING:
+    from headstart.tuning.ladder import Ground as LadderGround
+
+ASIDE = 5
+"""One in so many training samples is set aside: half of them choose, the others decide."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The samples of a tuning and the frozen head. Rows are positions in the training part, places are positions among the samples.
+
+    Attributes:
+        prepared: the data as `fit` reads it.
+        samples: those that have a row.
+        extraction: their rows.
+        task: what the targets are.
+        y: targets of the training part.
+        fit_rows: what is trained on.
+        aside_rows: what is set aside.
+        train: places of what is trained on.
+        aside: places of what is set aside.
+        chooses: (aside,) whether it chooses; the others decide.
+        start: the linear head that tuning begins with, its temperature in its weights.
+        frozen: the best frozen head.
+        frozen_outcomes: (aside,) what each sample that is set aside adds to its first figure; higher is better.
+        far: whether the network hardly knows such data.
+        notes: how the data was understood, one sentence each.
+    """
+
+    prepared: FitData
+    samples: Samples
+    extraction: Extraction
+    task: Task
+    y: Targets
+    fit_rows: np.ndarray
+    aside_rows: np.ndarray
+    train: np.ndarray
+    aside: np.ndarray
+    chooses: np.ndarray
+    start: Linear
+    frozen: Selection
+    frozen_outcomes: np.ndarray
+    far: bool
+    notes: tuple[str, ...]
+
+    @property
+    def figure(self) -> str:
+        """The task's first figure."""
+        return self.task.primary
+
+    def of_ladder(self) -> "LadderGround":
+        """What the ladder sees of it: nothing that decides."""
+        from headstart.tuning.ladder import Ground as LadderGround
+
+        return LadderGround(
+            train=self.samples.take(self.train),
+            targets=self.y.take(self.fit_rows),
+            choosing=self.samples.take(self.aside[self.chooses]),
+            chosen_by=self.y.take(self.aside_rows[self.chooses]),
+            weights=np.ones(len(self.train)),
+            far=self.far,
+        )
+
+
+def tunable(model: Model) -> NetworkBackbone:
+    """The model's network.
+
+    Raises:
+        UsageError: it has none that torch could train.
+    """
+    backbone = model.backbone
+    if not isinstance(backbone, NetworkBackbone):
+        raise UsageError(
+            f"{model.report.backbone} is no network of torch, and only those can be tuned: fit with one of 'headstart models'"
+        )
+    return backbone
+
+
+def read_ground(model: Model, data: Any, *, seed: int, new_labels: bool, progress: Progress) -> Ground:
+    """Read, extract, set aside, and fit the frozen head that has to be beaten.
+
+    Args:
+        model: whose backbone is tuned.
+        data: labelled, as for `fit`.
+        seed: decides what is set aside.
+        new_labels: whether labels are learnt that the model does not know.
+        progress: stages `read` and `extract`, in samples.
+
+    Raises:
+        DataError: the data cannot be used, has labels that the model does not know, or too few samples to set some aside.
+    """
+    asked = FitOptions(reading=replace(model.reading, task=model.task), seed=seed)
+    prepared = prepare(data, asked)
+    if prepared.samples.modality != model.modality:
+        raise DataError(
+            f"the model takes {model.modality}, and {prepared.samples.source} holds {prepared.samples.modality}"
+        )
+    labels = _labels(model, prepared, new_labels=new_labels)
+    extraction = extract(prepared.samples, model.backbone, progress=progress)
+    gate, prepared = open_gate(prepared, extraction, options=asked)
+    samples = prepared.samples.take(extraction.kept)
+    in_train = np.asarray(samples.table.column("split").to_pylist(), dtype=object) == "train"
+    y = prepared.task.encode(samples.table.column("target").filter(pa.array(in_train)), labels)
+    groups = gate.together(in_train)
+    fold = folds(y.values, task=y.task, groups=groups, n_folds=ASIDE, seed=seed)
+    aside_rows, fit_rows = np.flatnonzero(fold == 0), np.flatnonzero(fold != 0)
+    of_aside = None if groups is None else groups[aside_rows]
+    half = folds(y.take(aside_rows).values, task=y.task, groups=of_aside, n_folds=2, seed=seed)
+    if len(np.unique(half)) < 2:
+        raise DataError(
+            f"{len(y)} training samples are too few to set some aside that choose and others that decide: stay with the frozen model"
+        )
+    x = join(extraction.features)[in_train]
+    of_fit = None if groups is None else groups[fit_rows]
+    frozen, start = _frozen(x[fit_rows], y.take(fit_rows), of_fit, seed=seed)
+    predicted = prepared.task.predict(frozen.head.scores(x[aside_rows]), frozen.temperature)
+    places = np.flatnonzero(in_train)
+    return Ground(
+        prepared=prepared,
+        samples=samples,
+        extraction=extraction,
+        task=prepared.task,
+        y=y,
+        fit_rows=fit_rows,
+        aside_rows=aside_rows,
+        train=places[fit_rows],
+        aside=places[aside_rows],
+        chooses=half == 0,
+        start=start,
+        frozen=frozen,
+        frozen_outcomes=figure_of(y.take(aside_rows), predicted, task=prepared.task),
+        far=_far(extraction, model),
+        notes=(
+            *prepared.notes,
+            f"{len(aside_rows):,} of {len(y):,} training samples are set aside to choose and to decide",
+        ),
+    )
+
+
+def _labels(model: Model, prepared: FitData, *, new_labels: bool) -> tuple[str, ...] | None:
+    """The labels that are learnt.
+
+    Raises:
+        DataError: the data has others than the model.
+    """
+    found = prepared.task.encode(prepared.samples.part("train").table.column("target"), None).labels
+    fresh = [label for label in found if label not in model.labels]
+    if not fresh or new_labels:
+        return None if not model.labels else (*model.labels, *fresh)
+    names = ", ".join(fresh[:5]) + (" and more" if len(fresh) > 5 else "")
+    raise DataError(
+        f"the model does not know {len(fresh)} of the labels of {prepared.samples.source} ({names}): say --new-labels to learn them, or mend the labels"
+    )
+
+
+def _frozen(x: np.ndarray, y: Targets, groups: np.ndarray | None, *, seed: int) -> tuple[Selection, Linear]:
+    """The frozen head that has to be beaten, and the linear one that tuning begins with, its temperature in its weights."""
+    fold = folds(y.values, task=y.task, groups=groups, seed=seed)
+    best = select(x, y, fold=fold, recipe=parse_head("auto"), groups=groups, seed=seed)
+    linear = best
+    if not isinstance(best.head, Linear):
+        name = "logistic" if y.task != "regression" else "ridge"
+        linear = select(x, y, fold=fold, recipe=parse_head(name), groups=groups, seed=seed)
+    head = linear.head
+    assert isinstance(head, Linear)
+    warm = Linear((head.weight / linear.temperature).astype(np.float32), head.bias / linear.temperature, head.link)
+    return best, warm
+
+
+def _far(extraction: Extraction, model: Model) -> bool:
+    tokens, unknown, single = (int(extraction.facts.get(name, 0)) for name in ("tokens", "unknown", "single"))
+    name = model.report.backbone
+    return bool(tokens and tokenizer_warning(tokens=tokens, unknown=unknown, single=single, backbone=name))
+
+
+def figure_of(targets: Targets, predicted: np.ndarray, *, task: Task) -> np.ndarray:
+    """What each sample adds to the first figure; higher is better."""
+    name, first = next(iter(task.outcomes(targets, predicted).items()))
+    return np.asarray(first, dtype=np.float64) if name == "accuracy" else -np.asarray(first, dtype=np.float64)
+
+
+def temperature_of(scores: np.ndarray, targets: Targets, *, task: Task) -> float:
+    """The temperature that calibrates scores of samples that no weights were trained on."""
+    return fit_temperature(scores, targets.values, link=task.link)

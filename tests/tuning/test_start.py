@@ -1,0 +1,154 @@
+"""Where tuning begins and ends: with the frozen scores, and with the network's own tensors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from headstart.backbones.backbone import BackboneRequest
+from headstart.backbones.choice import open_backbone
+from headstart.backbones.network import NetworkBackbone
+from headstart.core.errors import UsageError
+from headstart.heads.fitted import Linear
+from headstart.tuning import STRATEGIES, choice
+from headstart.tuning.classifier import Classifier, State, Trainable
+from support.networks import save_tiny
+from support.tunable import head, network
+
+RNG = np.random.default_rng(0)
+
+
+def batch(backbone: NetworkBackbone, n: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+    probes = backbone.preparation.probes(n, 0)
+    return torch.from_numpy(np.array(probes.values)), torch.from_numpy(np.array(probes.lengths))
+
+
+def frozen_scores(backbone: NetworkBackbone, start: Linear, n: int = 6) -> np.ndarray:
+    return start.scores(np.concatenate(backbone.embed(backbone.preparation.probes(n, 0)), axis=1))
+
+
+@pytest.fixture
+def bert(tmp_path: Path) -> NetworkBackbone:
+    backbone = open_backbone(BackboneRequest("transformers", str(save_tiny("bert", tmp_path / "bert"))))
+    assert isinstance(backbone, NetworkBackbone)
+    return backbone
+
+
+@pytest.mark.parametrize("strategy", ["full", "last", "bitfit", "lora"])
+def test_no_step_changes_nothing(bert: NetworkBackbone, strategy: str) -> None:
+    start = head(bert.specs[0].dim)
+    chosen = choice.parse(strategy, bert.module.feed.net, n=100)
+    opened = Trainable.of(bert, start, strategy=chosen.strategy, options=chosen.options)
+    opened.classifier.eval()
+    with torch.inference_mode():
+        np.testing.assert_allclose(opened.classifier(*batch(bert)).numpy(), frozen_scores(bert, start), atol=2e-5)
+    chosen.strategy.end(opened.classifier.net)
+    state = State.of(opened.classifier)
+    assert state.backbone(bert).specs == bert.specs, "the same tensors under the same names are the same backbone"
+    np.testing.assert_array_equal(state.linear("softmax").weight, start.weight)
+
+
+def test_what_is_trained_is_what_the_strategy_says(bert: NetworkBackbone) -> None:
+    names = {name for name, _ in bert.module.feed.net.named_parameters()}
+    trained = {}
+    for text in ("full", "full(decay=1.0)", "last(blocks=1)", "bitfit", "lora(rank=4)"):
+        chosen = choice.parse(text, bert.module.feed.net, n=100)
+        opened = Trainable.of(bert, head(bert.specs[0].dim), strategy=chosen.strategy, options=chosen.options)
+        trained[text] = opened.shares
+        named = dict(opened.classifier.net.named_parameters())
+        assert {name for name, each in named.items() if each.requires_grad} == set(opened.shares)
+    assert set(trained["full"]) == names
+    assert set(trained["full(decay=1.0)"].values()) == {1.0}
+    depths = [trained["full"][f"encoder.layer.{block}.output.dense.weight"] for block in range(3)]
+    np.testing.assert_allclose(depths, [0.64, 0.8, 1.0])
+    np.testing.assert_allclose(trained["full"]["embeddings.word_embeddings.weight"], 0.512)
+    assert {name.split(".")[2] for name in trained["last(blocks=1)"] if name.startswith("encoder")} == {"2"}
+    assert all(name.endswith("bias") or "LayerNorm" in name for name in trained["bitfit"])
+    assert len(trained["lora(rank=4)"]) == 2 * 3 * 6, "two adapters on six linear layers of three blocks"
+
+
+def test_adapters_are_folded_into_the_weights(bert: NetworkBackbone) -> None:
+    chosen = choice.parse("lora(rank=4)", bert.module.feed.net, n=100)
+    opened = Trainable.of(bert, head(bert.specs[0].dim), strategy=chosen.strategy, options=chosen.options)
+    with torch.no_grad():
+        for each in opened.parameters().values():
+            each.add_(0.05 * torch.randn(each.shape, generator=torch.Generator().manual_seed(1)))
+    opened.classifier.eval()
+    with torch.inference_mode():
+        before = opened.classifier(*batch(bert)).numpy()
+    chosen.strategy.end(opened.classifier.net)
+    state = State.of(opened.classifier)
+    assert set(state.net) == set(bert.module.feed.net.state_dict())
+    tuned = state.backbone(bert)
+    assert tuned.specs[0].weights != bert.specs[0].weights
+    np.testing.assert_allclose(frozen_scores(tuned, state.linear("softmax")), before, atol=2e-5)
+    assert np.abs(before - frozen_scores(bert, head(bert.specs[0].dim))).max() > 0.01
+
+
+def test_the_line_between_two_sets_of_weights_has_them_at_its_ends() -> None:
+    start = State.of(Classifier(network().module, head()))
+    end = State(
+        {name: each + 1 if each.is_floating_point() else each for name, each in start.net.items()},
+        start.weight + 2,
+        start.bias,
+    )
+    assert all(torch.equal(each, start.net[name]) for name, each in start.towards(end, 0.0).net.items())
+    middle = start.towards(end, 0.5)
+    torch.testing.assert_close(middle.weight, start.weight + 1)
+    torch.testing.assert_close(middle.net["blocks.0.0.bias"], start.net["blocks.0.0.bias"] + 0.5)
+
+
+def test_batch_statistics_stay_as_they_are() -> None:
+    chosen = choice.parse("full", network().module.feed.net, n=100)
+    opened = Trainable.of(network(), head(), strategy=chosen.strategy, options=chosen.options)
+    opened.train_mode()
+    before = {name: each.clone() for name, each in opened.classifier.net.named_buffers()}
+    opened.classifier(*batch(network()))
+    assert all(torch.equal(each, before[name]) for name, each in opened.classifier.net.named_buffers())
+    assert opened.classifier.training
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("ful", "Did you mean 'full'"),
+        ("last(blocks=9)", "last takes 1 to 2 blocks"),
+        ("full(decay=0.0)", "decay above 0"),
+        ("lora(rank=2)", "no linear layers in blocks"),
+        ("auto(rank=2)", "auto takes no options"),
+        ("full(deca=1.0)", "deca"),
+    ],
+)
+def test_a_strategy_that_cannot_be_is_one_sentence(text: str, sentence: str) -> None:
+    backbone = network()
+    with pytest.raises(UsageError, match=sentence):
+        chosen = choice.parse(text, backbone.module.feed.net, n=100)
+        Trainable.of(backbone, head(), strategy=chosen.strategy, options=chosen.options)
+
+
+def test_auto_goes_by_size_network_and_distance(bert: NetworkBackbone) -> None:
+    attends, convolves = bert.module.feed.net, network().module.feed.net
+    found = {
+        (name, n, far): choice.parse("auto", net, n=n, far=far).text.partition("(")[0]
+        for name, net in (("attends", attends), ("convolves", convolves))
+        for n in (100, 1000, 5000)
+        for far in (False, True)
+    }
+    assert [found["attends", n, False] for n in (100, 1000, 5000)] == ["bitfit", "lora", "full"]
+    assert [found["convolves", n, False] for n in (100, 1000, 5000)] == ["bitfit", "full", "full"]
+    assert {found[name, n, True] for name in ("attends", "convolves") for n in (100, 1000, 5000)} == {"full"}
+
+
+def test_every_strategy_is_in_the_catalogue() -> None:
+    assert set(STRATEGIES.names()) == {"bitfit", "full", "last", "lora"}
+
+
+def test_time_becomes_steps_once() -> None:
+    steps, tries = choice.steps_within(100.0, per_step=0.1, n=3200, batch=32)
+    assert tries == int(0.15 * steps)
+    assert 950 <= steps + 3 * tries <= 1000
+    assert choice.steps_within(1e6, per_step=0.1, n=3200, batch=32)[0] == 20 * 100, "more epochs than help"
+    assert choice.steps_within(5.0, per_step=0.1, n=3200, batch=32) == (50, 0), "no time for tries"
+    with pytest.raises(UsageError, match="a step takes 2 s and 1 s of the budget are left"):
+        choice.steps_within(1.0, per_step=2.0, n=3200, batch=32)
