@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from headstart.verbs.rank import Ranking, RankOptions, rank
     from headstart.verbs.read import read
     from headstart.verbs.search import Search, SearchOptions, search
+    from headstart.verbs.tune import TuneOptions, Tuning, tune
 
 __version__ = "0.1.0"
 
@@ -74,6 +75,8 @@ _HOMES = {
     "Samples": "data.samples",
     "Search": "verbs.search",
     "SearchOptions": "verbs.search",
+    "TuneOptions": "verbs.tune",
+    "Tuning": "verbs.tune",
     "check": "verbs.check",
     "compare": "verbs.compare",
     "curve": "verbs.curve",
@@ -90,6 +93,7 @@ _HOMES = {
     "read": "verbs.read",
     "report": "reporting.report",
     "search": "verbs.search",
+    "tune": "verbs.tune",
     "suspects_page": "reporting.suspects",
 }
 
@@ -122,6 +126,8 @@ __all__ = [
     "Samples",
     "Search",
     "SearchOptions",
+    "TuneOptions",
+    "Tuning",
     "__version__",
     "check",
     "compare",
@@ -139,6 +145,7 @@ __all__ = [
     "read",
     "report",
     "search",
+    "tune",
     "suspects_page",
 ]
 

@@ -138,6 +138,15 @@ def test_an_input_that_cannot_be_read_prints_what_is_stated(examples: Path, caps
     assert "broken.jpg" in answers[1]["input"]
 
 
+@pytest.mark.usefixtures("examples")
+def test_tune_prints_what_is_stated(capsys: pytest.CaptureFixture[str]) -> None:
+    printed(capsys, "fit", "photos", "--out", "frozen")
+    [found] = printed(
+        capsys, "tune", "frozen", "photos", "--out", "tuned", "--steps", "3", "--strategy", "last(blocks=1)"
+    )
+    assert list(differences(found, documented("tune")[0])) == []
+
+
 @pytest.mark.usefixtures("built_catalogue")
 def test_the_catalogue_prints_what_is_stated(capsys: pytest.CaptureFixture[str]) -> None:
     [catalogue] = printed(capsys, "models")

@@ -23,8 +23,9 @@ from headstart.tuning.checkpoint import Checkpoint
 from headstart.tuning.classifier import State, Trainable
 from headstart.tuning.full import PLUGIN, FullRecipe
 from headstart.tuning.ladder import _accelerator
-from headstart.tuning.loop import Leg, Material, Trained, rate_at, train
+from headstart.tuning.loop import Material, Trained, train
 from headstart.tuning.losses import LossOptions, loss_of
+from headstart.tuning.schedule import Leg, rate_at
 from headstart.tuning.views import Views
 from support.data import ROOT
 from support.networks import write_tokenizer

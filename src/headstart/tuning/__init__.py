@@ -19,6 +19,7 @@ STRATEGIES: Registry[Strategy] = Registry(
             "loop",
             "checkpoint",
             "runs",
+            "schedule",
             "gate",
             "interpolation",
             "mirroring",

@@ -28,14 +28,17 @@ from headstart.tuning.augmentation import Augmentation
 from headstart.tuning.choice import Chosen
 from headstart.tuning.classifier import Classifier, State, Trainable
 from headstart.tuning.interpolation import Point, best_point, judged
-from headstart.tuning.loop import Leg, Material, Trained, train
+from headstart.tuning.loop import Material, Trained, train
 from headstart.tuning.losses import LossOptions, loss_of
 from headstart.tuning.runs import Run
+from headstart.tuning.schedule import Leg
 from headstart.tuning.views import Views
 
-_WARM, _TIMED = 3, 5
-# Of the budget, what is left for looking at points and for the gate.
-_RESERVED = 0.15
+_WARM, _TIMED = 3, 12
+# Of the budget, what is left for what was not timed.
+_RESERVED = 0.05
+# Looks at the samples that choose: the start, three tries, and up to two ends at four points; and about as many again for the gate.
+_LOOKS = 14
 
 
 @dataclass(frozen=True)
@@ -273,7 +276,10 @@ def _settled(
         tries = int(0.15 * plan.steps)
         return dataclasses.replace(draft, tries=tries if tries >= 20 else 0)
     per_step = _timed(frozen, head, material, chosen, draft, plan, accelerator)
-    left = (1 - _RESERVED) * plan.budget - (time.perf_counter() - plan.began)
+    looking = time.perf_counter()
+    scores_of(State.of(Classifier(frozen.module, head)), frozen, samples=ground.choosing, link=head.link)
+    now = time.perf_counter()
+    left = (1 - _RESERVED) * plan.budget - (now - plan.began) - _LOOKS * (now - looking)
     steps, tries = choice.steps_within(left, per_step=per_step, n=n, batch=batch)
     return dataclasses.replace(draft, steps=steps, tries=tries, seconds_per_step=per_step)
 

@@ -22,41 +22,15 @@ from headstart.tuning.batches import Batches
 from headstart.tuning.checkpoint import Checkpoint, load, save
 from headstart.tuning.classifier import State, Trainable
 from headstart.tuning.losses import Loss
+from headstart.tuning.schedule import Leg, rate_at
 from headstart.tuning.views import Views
 
 STAGE = "tuning"
-_RESTARTS, _SLOWER, _DIVERGED = 2, 3.0, 2.0
+_RESTARTS, _DIVERGED = 2, 2.0
 _LEAST_FOR_AVERAGE = 100
 _SMOOTH = 0.9
-
-
-@dataclass(frozen=True)
-class Leg:
-    """One training from the start to the end.
-
-    Attributes:
-        name: also of its folder.
-        rate: the base rate of the body; the head's is `head_rate`.
-        head_rate: of the head.
-        steps: how many there are.
-        batch: samples of a step.
-        seed: decides order, augmentation and dropout.
-        warm_up: the share of the steps in which the rate rises.
-        weight_decay: of matrices; vectors, which are biases and norms, and adapters have none.
-        clip: the gradient's norm is cut down to it.
-        every: steps between two checkpoints.
-    """
-
-    name: str
-    rate: float
-    head_rate: float
-    steps: int
-    batch: int
-    seed: int
-    warm_up: float = 0.1
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    every: int = 50
+# The average is of every fourth set of weights: neighbours hardly differ, and reading all of them takes time.
+_EVERY = 4
 
 
 @dataclass(frozen=True)
@@ -147,11 +121,12 @@ def train(
     trainable.train_mode()
     while running.step < leg.steps:
         try:
-            _one(classifier, optimizer, material, batches, leg, running, accelerator=accelerator)
+            with _attention(accelerator.device.type):
+                _one(classifier, optimizer, material, batches, leg, running, accelerator=accelerator)
         except _DivergedError:
             _restart(running, named, average, initial, optimizer)
             continue
-        _follow(average, named, leg)
+        _follow(average, named, leg=leg, step=running.step)
         running.step += 1
         progress(STAGE, running.step, leg.steps)
         if (
@@ -163,16 +138,6 @@ def train(
             save(folder, _checkpoint(running, named, average, optimizer))
     accelerator.unwrap_model(classifier, keep_fp32_wrapper=False)
     return _ended(trainable, named, average, running, leg, strategy_end)
-
-
-def rate_at(step: int, leg: Leg, *, restarts: int = 0) -> float:
-    """The factor of the base rate at a step: a linear rise, then half a cosine down to 0; a third of it after each restart."""
-    rise = max(1, round(min(0.5, leg.warm_up * 2**restarts) * leg.steps))
-    if step < rise:
-        share = (step + 1) / rise
-    else:
-        share = 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, leg.steps - rise)))
-    return float(share / _SLOWER**restarts)
 
 
 def _optimizer(trainable: Trainable, leg: Leg) -> torch.optim.Optimizer:
@@ -187,7 +152,7 @@ def _optimizer(trainable: Trainable, leg: Leg) -> torch.optim.Optimizer:
             {"params": parameters, "lr": rate, "base": rate, "weight_decay": decay}
             for (rate, decay), parameters in groups.items()
         ],
-        foreach=True,
+        fused=True,
     )
 
 
@@ -269,6 +234,18 @@ def _seeded(seed: int, step: int) -> Iterator[torch.Generator]:
     yield torch.Generator().manual_seed(number)
 
 
+@contextmanager
+def _attention(kind: str) -> Iterator[None]:
+    """On a CPU the plain way: there the other one takes twice the time for its gradients."""
+    if kind != "cpu":
+        yield
+        return
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
 def _note(running: _Running, leg: Leg, loss: float, factor: float) -> None:
     """The curve, and the guard: past the warm-up a loss twice as large as the first ones has run away."""
     running.smooth = loss if math.isnan(running.smooth) else _SMOOTH * running.smooth + (1 - _SMOOTH) * loss
@@ -304,10 +281,12 @@ def _restart(
             average[name].copy_(initial[name])
 
 
-def _follow(average: dict[str, torch.Tensor], named: dict[str, nn.Parameter], leg: Leg) -> None:
-    """The moving average takes a step towards the weights; its memory is a tenth of the steps."""
+def _follow(average: dict[str, torch.Tensor], named: dict[str, nn.Parameter], *, leg: Leg, step: int) -> None:
+    """Every few steps the moving average goes towards the weights; its memory is a tenth of the steps."""
+    if (step + 1) % _EVERY and step + 1 < leg.steps:
+        return
     with torch.no_grad():
-        torch._foreach_lerp_(list(average.values()), list(named.values()), min(1.0, 1.0 / max(1.0, 0.1 * leg.steps)))
+        torch._foreach_lerp_(list(average.values()), list(named.values()), min(1.0, _EVERY / max(1.0, 0.1 * leg.steps)))
 
 
 def _checkpoint(

@@ -29,6 +29,10 @@ ASIDE = 5
 """One in so many training samples is set aside: half of them choose, the others decide."""
 
 
+# Fewer that choose, or that decide, tell nothing.
+_LEAST = 4
+
+
 @dataclass(frozen=True)
 class Ground:
     """The samples of a tuning and the frozen head. Rows are positions in the training part, places are positions among the samples.
@@ -130,7 +134,7 @@ def read_ground(model: Model, data: Any, *, seed: int, new_labels: bool, progres
     aside_rows, fit_rows = np.flatnonzero(fold == 0), np.flatnonzero(fold != 0)
     of_aside = None if groups is None else groups[aside_rows]
     half = folds(y.take(aside_rows).values, task=y.task, groups=of_aside, n_folds=2, seed=seed)
-    if len(np.unique(half)) < 2:
+    if min(int((half == 0).sum()), int((half != 0).sum())) < _LEAST:
         raise DataError(
             f"{len(y)} training samples are too few to set some aside that choose and others that decide: stay with the frozen model"
         )

@@ -38,21 +38,21 @@ def shipped_model(
     temperature = temperature_of(scores, y, task=ground.task)
     aside = ground.samples.take(ground.aside)
     rows = extract(aside, backbone, progress=progress)
-    metrics, compared = _measured(model, ground, backbone, head, temperature=temperature, progress=progress)
+    counts = ground.task.summary(ground.y.take(ground.fit_rows))
+    metrics, compared = _measured(ground, backbone, head, temperature=temperature, classes=counts, progress=progress)
     digests = ground.extraction.features[0].digests
     parts = np.asarray(ground.samples.table.column("split").to_pylist(), dtype=object)
     names = ["train", *([ground.prepared.evaluated] if ground.prepared.evaluated else [])]
     predicted = ground.task.predict(scores, temperature)
-    own = metrics if metrics is not None else ground.task.metrics(y, predicted)
-    counts = ground.task.summary(ground.y.take(ground.fit_rows))
+    aside_metrics = ground.task.metrics(y, predicted, classes=counts)
     report = replace(
         model.report,
         head=f"tuned, {found.run.strategy}",
         n={**model.report.n, "train": len(ground.fit_rows)},
         classes=counts,
-        metrics=own,
+        metrics=aside_metrics if metrics is None else metrics,
         evaluated_on=ground.prepared.evaluated if metrics is not None else model.report.evaluated_on,
-        out_of_fold=ground.task.metrics(y, predicted),
+        out_of_fold=aside_metrics,
         candidates=(),
         precision=None,
         findings=(),
@@ -84,7 +84,13 @@ def shipped_model(
 
 
 def _measured(
-    model: Model, ground: Ground, backbone: NetworkBackbone, head: Linear, *, temperature: float, progress: Progress
+    ground: Ground,
+    backbone: NetworkBackbone,
+    head: Linear,
+    *,
+    temperature: float,
+    classes: Mapping[str, int],
+    progress: Progress,
 ) -> tuple[Mapping[str, Any] | None, Mapping[str, Difference]]:
     """The tuned model's figures on the evaluated part, and beside those of the frozen one."""
     part = ground.prepared.evaluated
@@ -105,8 +111,7 @@ def _measured(
         )
         for name in ours
     }
-    del model
-    return ground.task.metrics(targets, predicted), compared
+    return ground.task.metrics(targets, predicted, classes=classes), compared
 
 
 def _told(found: "Climbed", ground: Ground) -> str:

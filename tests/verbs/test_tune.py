@@ -1,0 +1,202 @@
+"""`tune`: it ships what wins, keeps what does not lose, and goes on where it was killed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import headstart as hs
+from headstart.backbones.backbone import BackboneRequest
+from headstart.backbones.choice import open_backbone
+from headstart.cli.main import main
+from headstart.core.errors import DataError, UsageError
+from headstart.model.model import Model
+from headstart.tuning import ladder
+from headstart.verbs.tune import TuneOptions, tune
+from support.made import photos
+from support.networks import save_tiny
+from support.tunable import network, stripes
+
+STEPS = TuneOptions(steps=150, strategy="full(decay=1.0)")
+
+
+def fitted(data: Path, *, alike: bool = True) -> Model:
+    return hs.fit(data, options=hs.FitOptions(backbone=network(alike=alike), check=False))
+
+
+def test_what_only_tuning_can_learn_is_shipped_and_loads_alike(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=60)
+    model = fitted(data)
+    found = tune(model, data, options=STEPS)
+    assert found.shipped
+    assert found.sentence.startswith("tuning won and is shipped: accuracy")
+    assert found.compared["accuracy"].a > found.compared["accuracy"].b + 0.2
+    assert found.compared["accuracy"].p < 0.001
+    assert found.model.report.metrics["accuracy"].value == found.compared["accuracy"].a
+    assert found.model.backbone.specs[0].weights != model.backbone.specs[0].weights
+    assert found.gate["n"] == 12
+    assert found.curve[-1][1] < found.curve[0][1]
+    assert hs.evaluate(found.model, data).metrics == found.model.report.metrics
+    answers = found.model.predict(data / "test" / "level")
+    assert {"label", "probabilities"} <= set(next(iter(answers)))
+    assert found.model.judge is not None
+
+
+def test_a_tuned_network_of_a_library_is_saved_by_value(tmp_path: Path) -> None:
+    folder = save_tiny("bert", tmp_path / "bert")
+    rng = np.random.default_rng(0)
+    words = (["dog", "cat", "runs", "sleeps"], ["the", "a", "on", "mat"])
+    lines = [f"{' '.join(rng.choice(words[i % 2], 12))},{'ab'[i % 2]}" for i in range(160)]
+    (tmp_path / "texts.csv").write_text("text,label\n" + "\n".join(lines))
+    backbone = open_backbone(BackboneRequest("transformers", str(folder)))
+    model = hs.fit(tmp_path / "texts.csv", options=hs.FitOptions(backbone=backbone, check=False, hold_out=0.2))
+    found = tune(model, tmp_path / "texts.csv", options=replace(STEPS, strategy="lora(rank=4)", steps=30))
+    tuned = found.model if found.shipped else _forced(model, tmp_path / "texts.csv")
+    before = list(tuned.predict(tmp_path / "texts.csv"))
+    tuned.save(tmp_path / "tuned")
+    assert list(hs.load(tmp_path / "tuned").predict(tmp_path / "texts.csv")) == before
+
+
+def _forced(model: Model, data: Path) -> Model:
+    """The tuned model, whatever the gate says."""
+    from headstart.tuning import gate
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate.Gate, "passed", property(lambda self: True))
+        return tune(model, data, options=replace(STEPS, strategy="full(decay=0.8)", steps=20)).model
+
+
+def test_what_is_no_better_stays_frozen(tmp_path: Path) -> None:
+    data = photos(tmp_path / "data", n=30, parts=("train", "test"))
+    model = fitted(data, alike=False)
+    found = tune(model, data, options=replace(STEPS, steps=20))
+    assert not found.shipped
+    assert found.model is model
+    assert "the frozen model stays" in found.sentence
+    assert found.compared == {}
+
+
+def test_the_start_scores_as_the_frozen_head(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=30)
+    found = tune(fitted(data), data, options=replace(STEPS, steps=20))
+    start = found.points[0]
+    assert (start["title"], start["share"]) == ("start", 0.0)
+    other = tune(fitted(data), data, options=replace(STEPS, steps=25, strategy="bitfit"))
+    assert other.points[0] == start
+
+
+def test_the_same_call_goes_on_and_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = stripes(tmp_path / "data", n=40)
+    model = fitted(data)
+    options = replace(STEPS, run=tmp_path / "run")
+    whole = tune(model, data, options=replace(options, run=tmp_path / "whole"))
+    train, calls = ladder.train, []
+
+    def killed(*arguments: object, **named: object) -> object:
+        calls.append(named["leg"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return train(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ladder, "train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        tune(model, data, options=options)
+    found = tune(model, data, options=options)
+    assert [leg.name for leg in calls] == ["try-0", "try-1", "try-2", "try-2", "long"]  # type: ignore[attr-defined]
+    assert found.points == whole.points
+    assert found.curve == whole.curve
+    assert found.model.backbone.specs == whole.model.backbone.specs
+    with pytest.raises(UsageError, match="holds the tuning of another model, other data or other options"):
+        tune(model, data, options=replace(options, seed=1))
+
+
+def test_a_budget_becomes_steps_once_and_is_kept(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=40)
+    model = fitted(data)
+    tune(model, data, options=TuneOptions(budget=30.0, strategy="full(decay=1.0)", run=tmp_path / "run"))
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["steps"] > 0
+    assert run["seconds_per_step"] > 0
+    assert run["strategy"] == "full(decay=1.0)"
+    with pytest.raises(UsageError, match="of the budget are left for steps: give a longer --budget"):
+        tune(model, data, options=TuneOptions(budget=0.5))
+
+
+def test_labels_that_the_model_does_not_know_are_offered(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=30)
+    model = fitted(data)
+    (data / "train" / "dots").mkdir()
+    for number in range(30):
+        source = data / "train" / ("level", "upright")[number % 2] / f"{number}.png"
+        (data / "train" / "dots" / f"{number}.png").write_bytes(source.read_bytes()[:-1] + b"\x82")
+    with pytest.raises(DataError, match=r"does not know 1 of the labels of .* \(dots\): say --new-labels"):
+        tune(model, data, options=replace(STEPS, steps=5))
+
+
+def test_what_cannot_be_tuned_is_one_sentence(tmp_path: Path) -> None:
+    data = photos(tmp_path / "data", n=12, parts=("train",))
+    with pytest.raises(UsageError, match="no network of torch, and only those can be tuned"):
+        tune(hs.fit(data, backbone="toy:image"), data)
+    few = stripes(tmp_path / "few", n=3, parts=("train",))
+    with pytest.raises(DataError, match="too few"):
+        tune(fitted(few), few, options=STEPS)
+
+
+def test_mirrored_stripes_are_stripes_and_mirrored_arrows_are_not(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "stripes", n=40)
+    told = tune(fitted(data, alike=False), data, options=replace(STEPS, steps=3)).notes
+    assert any("pictures are mirrored while training" in note for note in told)
+    rng = np.random.default_rng(0)
+    for label in ("left", "right"):
+        for number in range(60):
+            pixels = rng.integers(0, 60, (12, 12, 3))
+            # A ramp that rises towards one side.
+            pixels[:, :, 0] += (np.arange(12) * 12)[:: -1 if label == "left" else 1]
+            path = tmp_path / "ramps" / "train" / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+    asked = BackboneRequest("torch", "halves", module=halves(), prepare={"modality": "image", "size": 12})
+    model = hs.fit(tmp_path / "ramps", options=hs.FitOptions(backbone=open_backbone(asked), check=False))
+    told = tune(model, tmp_path / "ramps", options=replace(STEPS, steps=3)).notes
+    assert any("pictures are not mirrored while training" in note for note in told)
+
+
+def halves() -> nn.Module:
+
+    class Net(nn.Module):
+        """The brightness of the left and of the right half."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d((1, 2)))
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.blocks(pixels).flatten(1)
+            return found
+
+    torch.manual_seed(0)
+    return Net()
+
+
+def test_the_command_writes_a_model_and_removes_its_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made").mkdir()
+    folder = save_tiny("test_resnet", tmp_path / "made")
+    data = photos(tmp_path / "data", n=30, parts=("train", "test"))
+    request = BackboneRequest("timm", "test_resnet", weights=folder, prepare={"size": 32})
+    hs.fit(data, options=hs.FitOptions(backbone=open_backbone(request), check=False)).save(tmp_path / "frozen")
+    monkeypatch.chdir(tmp_path)
+    assert main(["tune", "frozen", "data", "--out", "tuned", "--steps", "5", "--strategy", "last(blocks=1)"]) == 0
+    assert "samples that chose nothing" in " ".join(capsys.readouterr().out.split())
+    assert hs.load("tuned").labels == hs.load("frozen").labels
+    assert not Path("tuned.tuning").exists()
+    assert main(["tune", "frozen", "data", "--out", "data/tuned"]) == 2
+    assert "never written to" in capsys.readouterr().err
+    assert main(["tune", "frozen", "data", "--out", "tuned", "--strategy", "ful"]) == 2
+    assert "Did you mean 'full'" in capsys.readouterr().err
