@@ -145,8 +145,8 @@ __all__ = [
     "read",
     "report",
     "search",
-    "tune",
     "suspects_page",
+    "tune",
 ]
 
 

