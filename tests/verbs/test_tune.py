@@ -1,5 +1,6 @@
 """`tune`: it ships what wins, keeps what does not lose, and goes on where it was killed."""
 
+import html
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +60,11 @@ def test_a_tuned_network_of_a_library_is_saved_by_value(tmp_path: Path) -> None:
     tuned = found.model if found.shipped else _forced(model, tmp_path / "texts.csv")
     before = list(tuned.predict(tmp_path / "texts.csv"))
     tuned.save(tmp_path / "tuned")
-    assert list(hs.load(tmp_path / "tuned").predict(tmp_path / "texts.csv")) == before
+    loaded = hs.load(tmp_path / "tuned")
+    assert list(loaded.predict(tmp_path / "texts.csv")) == before
+    assert loaded.report.tuned.startswith(("lora(", "full("))
+    page = hs.report(tmp_path / "tuned", tmp_path / "texts.csv", out=tmp_path / "report.html")
+    assert "headstart tune tuned-frozen texts.csv --out tuned --strategy" in html.unescape(page.path.read_text())
 
 
 def _forced(model: Model, data: Path) -> Model:

@@ -11,6 +11,8 @@ from headstart.model import json_types as kinds
 from headstart.model.precision import PrecisionChange, is_change
 
 OUT_OF_FOLD = "train, out of fold"
+TUNED = "tuned, "
+"""What `head` begins with where the network was tuned together with it; the strategy follows."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class FitReport:
         backbone: what made the rows, as a person writes it.
         above: backbones that stand above it in the list of defaults but are not on this machine.
         engine: what ran the backbone, such as `eager` or `channels_last+openvino`; `none` where every row was stored.
-        head: the chosen recipe, as a string.
+        head: the chosen recipe, as a string; of a tuned model `tuned, ` and the strategy.
         n: samples used of each part, `train`, `val` and `test`.
         classes: samples of each label in `train`; empty for regression.
         extracted: distinct samples that the backbone was run on.
@@ -31,7 +33,8 @@ class FitReport:
         seconds: what took how long.
         evaluated_on: the part that `metrics` are of: `test`, `val`, or `train, out of fold` where there is no other.
         metrics: the figures on that part; samples that the head was not fitted on.
-        out_of_fold: the figures on `train`, each sample scored by a head that had not seen it.
+        out_of_fold: the figures on `train`, each sample scored by a head that had not seen it; of a tuned model those on the samples
+            that tuning set aside.
         candidates: every head that was compared, with its out-of-fold loss.
         notes: how the data was understood, one sentence each.
         warnings: what a person should read before trusting the model.
@@ -58,6 +61,11 @@ class FitReport:
     warnings: tuple[str, ...] = ()
     precision: PrecisionChange | None = None
     findings: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def tuned(self) -> str:
+        """The strategy that the network was tuned by, or empty: then `head` is a head's recipe."""
+        return self.head.removeprefix(TUNED) if self.head.startswith(TUNED) else ""
 
     def to_json(self, model: str | None = None) -> dict[str, Any]:
         """The object that `headstart fit --json` prints (docs/json.md); `model` is the directory, where there is one."""

@@ -164,9 +164,10 @@ def _out_of_fold(
 ) -> tuple[str, Float[np.ndarray, "n k"]]:
     """Scores of heads of the model's own recipe, each fitted without the fold that it scores.
 
-    Where a part of the training samples is missing, or folds cannot be made, the scores are the model's own.
+    Where a part of the training samples is missing, folds cannot be made, or the network itself was trained on them, the scores are the
+    model's own.
     """
-    if len(np.unique(digests, axis=0)) < int((model.split.parts & 1).sum()):
+    if model.report.tuned or len(np.unique(digests, axis=0)) < int((model.split.parts & 1).sum()):
         return IN_SAMPLE, model.head.scores(x)
     given = _groups(model, data, used)
     groups = together_again(used, x, digests=digests, groups=given, seed=choice.seed)

@@ -117,10 +117,12 @@ def _against(loss: float, own: float | None, error: float) -> str:
 
 def _fit(model: Model, name: str, out: str) -> str:
     spec, reading = model.backbone.specs[0], model.reading
-    words = ["headstart", "fit", name, "--out", out, "--backbone", f"{spec.source}:{spec.name}"]
+    tuned = model.report.tuned
+    frozen = f"{out}-frozen" if tuned else out
+    words = ["headstart", "fit", name, "--out", frozen, "--backbone", f"{spec.source}:{spec.name}"]
     for option, value in (
         ("--layer", ",".join(each.layer for each in model.backbone.specs)),
-        ("--head", model.report.head),
+        ("--head", "" if tuned else model.report.head),
         ("--precision", model.fitted_precision),
         ("--target", reading.target),
         ("--input", reading.input),
@@ -131,7 +133,8 @@ def _fit(model: Model, name: str, out: str) -> str:
     if model.task != "single_label":
         words += ["--task", model.task]
     words += _held_out(model.report.notes)
-    return shlex.join(words)
+    after = ["headstart", "tune", frozen, name, "--out", out, "--strategy", tuned]
+    return shlex.join(words) + (f" && {shlex.join(after)}" if tuned else "")
 
 
 def _seed_of(notes: tuple[str, ...]) -> str:

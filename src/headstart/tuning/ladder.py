@@ -36,7 +36,7 @@ from headstart.tuning.views import Views
 
 _WARM, _TIMED = 3, 12
 # Of the budget, what is left for what was not timed.
-_RESERVED = 0.05
+_RESERVED = 0.1
 # Looks at the samples that choose: the start, three tries, and up to two ends at four points; and about as many again for the gate.
 _LOOKS = 14
 

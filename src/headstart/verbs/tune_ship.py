@@ -14,6 +14,7 @@ from headstart.features.extraction import extract
 from headstart.heads.fitted import Linear
 from headstart.model.judge import fit_judge
 from headstart.model.model import Model, join
+from headstart.model.reports import TUNED
 from headstart.model.rule import Rule
 from headstart.model.split_record import SplitRecord
 from headstart.verbs.tune_ground import ASIDE, Ground, temperature_of
@@ -47,7 +48,7 @@ def shipped_model(
     aside_metrics = ground.task.metrics(y, predicted, classes=counts)
     report = replace(
         model.report,
-        head=f"tuned, {found.run.strategy}",
+        head=f"{TUNED}{found.run.strategy}",
         n={**model.report.n, "train": len(ground.fit_rows)},
         classes=counts,
         metrics=aside_metrics if metrics is None else metrics,
