@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from support.data import ROOT
 from support.examples import write_examples
@@ -140,9 +141,13 @@ def test_an_input_that_cannot_be_read_prints_what_is_stated(examples: Path, caps
 
 @pytest.mark.usefixtures("examples")
 def test_tune_prints_what_is_stated(capsys: pytest.CaptureFixture[str]) -> None:
-    printed(capsys, "fit", "photos", "--out", "frozen")
+    for number in range(60):
+        folder = Path("textures", ("fine", "coarse")[number % 2])
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((32, 32), (40, 90)[number % 2]).save(folder / f"{number}.png")
+    printed(capsys, "fit", "textures", "--out", "frozen")
     [found] = printed(
-        capsys, "tune", "frozen", "photos", "--out", "tuned", "--steps", "3", "--strategy", "last(blocks=1)"
+        capsys, "tune", "frozen", "textures", "--out", "tuned", "--steps", "3", "--strategy", "last(blocks=1)"
     )
     assert list(differences(found, documented("tune")[0])) == []
 

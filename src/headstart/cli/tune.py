@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
         adjust=options.adjust,
         new_labels=options.new_labels,
         seed=options.seed,
+        offline=options.offline,
         run=folder,
     )
     with Watch(quiet=options.quiet) as progress:

@@ -7,7 +7,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from headstart.evaluation.comparison import Difference
 from headstart.model.loading import load
 from headstart.model.model import Model
 from headstart.tuning.gate import Gate, decide
+from headstart.verbs.fit_data import FitOptions
 from headstart.verbs.tune_ground import Ground, figure_of, read_ground, temperature_of, tunable
 from headstart.verbs.tune_ship import shipped_model
 
@@ -39,7 +40,8 @@ class TuneOptions:
         smoothing: of labels, as a share of their probability.
         adjust: tau of the logit-adjusted loss for classes of uneven size; 0: none.
         new_labels: learn labels of the data that the model does not know.
-        seed: decides what is set aside, order, augmentation and dropout.
+        seed: decides what is set aside, order and augmentation.
+        offline: open no socket.
         run: the folder in which the tuning keeps what it has settled and its checkpoints, so that the same call goes on after a kill;
             None: a temporary one.
     """
@@ -52,6 +54,7 @@ class TuneOptions:
     adjust: float = 0.0
     new_labels: bool = False
     seed: int = 0
+    offline: bool = False
     run: Path | None = None
 
 
@@ -131,7 +134,9 @@ def tune(
     began = time.perf_counter()
     opened = model if isinstance(model, Model) else load(Path(model))
     frozen = tunable(opened)
-    ground = read_ground(opened, data, seed=options.seed, new_labels=options.new_labels, progress=progress)
+    reading = replace(opened.reading, task=opened.task)
+    asked = FitOptions(reading=reading, seed=options.seed, offline=options.offline)
+    ground = read_ground(opened, data, asked=asked, new_labels=options.new_labels, progress=progress)
     read = time.perf_counter()
     flip, notes = _mirrored(frozen, ground, options)
     with _folder(options) as folder:
@@ -226,7 +231,9 @@ def _identity(model: Model, ground: Ground, options: TuneOptions) -> str:
         "train": hashlib.blake2b(np.ascontiguousarray(digests[ground.train]).tobytes(), digest_size=16).hexdigest(),
         "aside": hashlib.blake2b(np.ascontiguousarray(digests[ground.aside]).tobytes(), digest_size=16).hexdigest(),
         "targets": hashlib.blake2b(np.ascontiguousarray(ground.y.values).tobytes(), digest_size=16).hexdigest(),
-        "options": {name: value for name, value in dataclasses.asdict(options).items() if name != "run"},
+        "options": {
+            name: value for name, value in dataclasses.asdict(options).items() if name not in {"run", "offline"}
+        },
     }
     return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16).hexdigest()
 

@@ -1,6 +1,6 @@
 """The ground of a tuning: what is trained on, what chooses, what decides, and the frozen head that has to be beaten."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,20 +104,20 @@ def tunable(model: Model) -> NetworkBackbone:
     return backbone
 
 
-def read_ground(model: Model, data: Any, *, seed: int, new_labels: bool, progress: Progress) -> Ground:
+def read_ground(model: Model, data: Any, *, asked: FitOptions, new_labels: bool, progress: Progress) -> Ground:
     """Read, extract, set aside, and fit the frozen head that has to be beaten.
 
     Args:
         model: whose backbone is tuned.
         data: labelled, as for `fit`.
-        seed: decides what is set aside.
+        asked: how the data is read, and the seed that decides what is set aside.
         new_labels: whether labels are learnt that the model does not know.
         progress: stages `read` and `extract`, in samples.
 
     Raises:
         DataError: the data cannot be used, has labels that the model does not know, or too few samples to set some aside.
     """
-    asked = FitOptions(reading=replace(model.reading, task=model.task), seed=seed)
+    seed = asked.seed
     prepared = prepare(data, asked)
     if prepared.samples.modality != model.modality:
         raise DataError(
