@@ -5,7 +5,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -288,11 +287,3 @@ def test_losses_are_those_of_their_formulas() -> None:
     torch.testing.assert_close(several, torch.nn.functional.softplus(torch.tensor([-2.0, 0.0, 0.0, -1.0])).mean())
     value = loss_of("identity", LossOptions())(torch.tensor([[1.0], [3.0]]), torch.tensor([0.0, 1.0]), torch.ones(2))
     assert float(value) == 2.5
-
-
-def test_a_step_costs_hardly_more_than_a_bare_one(tmp_path: Path) -> None:
-    """The figure itself is the benchmark's, on a real network; here only that nothing absurd is done beside the step."""
-    source = material(tmp_path / "data")
-    began = time.perf_counter()
-    run(source, replace(LEG, steps=120))
-    assert (time.perf_counter() - began) / 120 < 0.1

@@ -16,9 +16,11 @@ from headstart.backbones.backbone import BackboneRequest
 from headstart.backbones.choice import open_backbone
 from headstart.cli.main import main
 from headstart.core.errors import DataError, UsageError
+from headstart.core.progress import silent
 from headstart.model.model import Model
 from headstart.tuning import ladder
 from headstart.verbs.tune import TuneOptions, tune
+from headstart.verbs.tune_ground import read_ground
 from support.made import photos
 from support.networks import save_tiny
 from support.tunable import network, stripes
@@ -141,6 +143,23 @@ def test_labels_that_the_model_does_not_know_are_offered(tmp_path: Path) -> None
         (data / "train" / "dots" / f"{number}.png").write_bytes(source.read_bytes()[:-1] + b"\x82")
     with pytest.raises(DataError, match=r"does not know 1 of the labels of .* \(dots\): say --new-labels"):
         tune(model, data, options=replace(STEPS, steps=5))
+
+
+def test_doubted_labels_count_less(tmp_path: Path) -> None:
+    data = photos(tmp_path / "data", n=40, parts=("train",))
+    labels = sorted(path.name for path in (data / "train").iterdir())
+    moved = min((data / "train" / labels[0]).iterdir())
+    moved.rename(data / "train" / labels[1] / f"wrong-{moved.name}")
+    model = hs.fit(data, options=hs.FitOptions(backbone="toy:image", check=False))
+    asked = hs.FitOptions(reading=model.reading)
+    ground = read_ground(model, data, asked=asked, new_labels=False, doubted=True, progress=silent)
+    plain = read_ground(model, data, asked=asked, new_labels=False, doubted=False, progress=silent)
+    wrong = [place for place, name in enumerate(ground.samples.take(ground.train).ids) if "wrong" in name]
+    assert len(wrong) == 1, "it is trained on with this seed"
+    assert ground.weights[wrong[0]] < 0.5
+    assert ground.weights.sum() > len(ground.weights) - 4
+    assert (plain.weights == 1).all()
+    assert any("count less, as their labels are doubted" in note for note in ground.notes)
 
 
 def test_what_cannot_be_tuned_is_one_sentence(tmp_path: Path) -> None:

@@ -29,6 +29,9 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
     parser.add_argument(
         "--new-labels", action="store_true", help="learn labels of the data that the model does not know"
     )
+    parser.add_argument(
+        "--doubted", action="store_true", help="let samples count less whose labels the data gate doubts"
+    )
     parser.add_argument("--run", dest="folder", metavar="DIR", help="where checkpoints lie, so that the same command goes on after a kill (default: OUT.tuning)")  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, help="decides what is set aside, order and augmentation (default: 0)")  # fmt: skip
     parser.set_defaults(run=run)
@@ -60,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
         smoothing=options.smoothing,
         adjust=options.adjust,
         new_labels=options.new_labels,
+        doubted=options.doubted,
         seed=options.seed,
         offline=options.offline,
         run=folder,

@@ -40,6 +40,7 @@ class TuneOptions:
         smoothing: of labels, as a share of their probability.
         adjust: tau of the logit-adjusted loss for classes of uneven size; 0: none.
         new_labels: learn labels of the data that the model does not know.
+        doubted: let samples count less whose labels the data gate doubts.
         seed: decides what is set aside, order and augmentation.
         offline: open no socket.
         run: the folder in which the tuning keeps what it has settled and its checkpoints, so that the same call goes on after a kill;
@@ -53,6 +54,7 @@ class TuneOptions:
     smoothing: float = 0.0
     adjust: float = 0.0
     new_labels: bool = False
+    doubted: bool = False
     seed: int = 0
     offline: bool = False
     run: Path | None = None
@@ -136,7 +138,9 @@ def tune(
     frozen = tunable(opened)
     reading = replace(opened.reading, task=opened.task)
     asked = FitOptions(reading=reading, seed=options.seed, offline=options.offline)
-    ground = read_ground(opened, data, asked=asked, new_labels=options.new_labels, progress=progress)
+    ground = read_ground(
+        opened, data, asked=asked, new_labels=options.new_labels, doubted=options.doubted, progress=progress
+    )
     read = time.perf_counter()
     flip, notes = _mirrored(frozen, ground, options)
     with _folder(options) as folder:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from headstart.audit.labels import NEIGHBOURS, doubt_labels
+from headstart.audit.neighbours import nearest
 from headstart.backbones.choice import tokenizer_warning
 from headstart.backbones.network import NetworkBackbone
 from headstart.core.errors import DataError, UsageError
@@ -31,6 +33,7 @@ ASIDE = 5
 
 # Fewer that choose, or that decide, tell nothing.
 _LEAST = 4
+_LEAST_WEIGHT = 0.05
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Ground:
         frozen: the best frozen head.
         frozen_outcomes: (aside,) what each sample that is set aside adds to its first figure; higher is better.
         far: whether the network hardly knows such data.
+        weights: (fit,) how much each sample that is trained on counts.
         notes: how the data was understood, one sentence each.
     """
 
@@ -69,6 +73,7 @@ class Ground:
     frozen: Selection
     frozen_outcomes: np.ndarray
     far: bool
+    weights: np.ndarray
     notes: tuple[str, ...]
 
     @property
@@ -85,7 +90,7 @@ class Ground:
             targets=self.y.take(self.fit_rows),
             choosing=self.samples.take(self.aside[self.chooses]),
             chosen_by=self.y.take(self.aside_rows[self.chooses]),
-            weights=np.ones(len(self.train)),
+            weights=self.weights,
             far=self.far,
         )
 
@@ -104,7 +109,9 @@ def tunable(model: Model) -> NetworkBackbone:
     return backbone
 
 
-def read_ground(model: Model, data: Any, *, asked: FitOptions, new_labels: bool, progress: Progress) -> Ground:
+def read_ground(
+    model: Model, data: Any, *, asked: FitOptions, new_labels: bool, doubted: bool, progress: Progress
+) -> Ground:
     """Read, extract, set aside, and fit the frozen head that has to be beaten.
 
     Args:
@@ -112,12 +119,12 @@ def read_ground(model: Model, data: Any, *, asked: FitOptions, new_labels: bool,
         data: labelled, as for `fit`.
         asked: how the data is read, and the seed that decides what is set aside.
         new_labels: whether labels are learnt that the model does not know.
+        doubted: whether samples count less whose labels the data gate doubts.
         progress: stages `read` and `extract`, in samples.
 
     Raises:
         DataError: the data cannot be used, has labels that the model does not know, or too few samples to set some aside.
     """
-    seed = asked.seed
     prepared = prepare(data, asked)
     if prepared.samples.modality != model.modality:
         raise DataError(
@@ -130,17 +137,11 @@ def read_ground(model: Model, data: Any, *, asked: FitOptions, new_labels: bool,
     in_train = np.asarray(samples.table.column("split").to_pylist(), dtype=object) == "train"
     y = prepared.task.encode(samples.table.column("target").filter(pa.array(in_train)), labels)
     groups = gate.together(in_train)
-    fold = folds(y.values, task=y.task, groups=groups, n_folds=ASIDE, seed=seed)
-    aside_rows, fit_rows = np.flatnonzero(fold == 0), np.flatnonzero(fold != 0)
-    of_aside = None if groups is None else groups[aside_rows]
-    half = folds(y.take(aside_rows).values, task=y.task, groups=of_aside, n_folds=2, seed=seed)
-    if min(int((half == 0).sum()), int((half != 0).sum())) < _LEAST:
-        raise DataError(
-            f"{len(y)} training samples are too few to set some aside that choose and others that decide: stay with the frozen model"
-        )
+    fit_rows, aside_rows, chooses = _set_aside(y, groups, seed=asked.seed)
     x = join(extraction.features)[in_train]
     of_fit = None if groups is None else groups[fit_rows]
-    frozen, start = _frozen(x[fit_rows], y.take(fit_rows), of_fit, seed=seed)
+    frozen, start = _frozen(x[fit_rows], y.take(fit_rows), of_fit, seed=asked.seed)
+    weights, told = _weights(x[fit_rows], y.take(fit_rows), frozen, of_fit, prepared.task, doubted=doubted)
     predicted = prepared.task.predict(frozen.head.scores(x[aside_rows]), frozen.temperature)
     places = np.flatnonzero(in_train)
     return Ground(
@@ -153,16 +154,35 @@ def read_ground(model: Model, data: Any, *, asked: FitOptions, new_labels: bool,
         aside_rows=aside_rows,
         train=places[fit_rows],
         aside=places[aside_rows],
-        chooses=half == 0,
+        chooses=chooses,
         start=start,
         frozen=frozen,
         frozen_outcomes=figure_of(y.take(aside_rows), predicted, task=prepared.task),
         far=_far(extraction, model),
+        weights=weights,
         notes=(
             *prepared.notes,
             f"{len(aside_rows):,} of {len(y):,} training samples are set aside to choose and to decide",
+            *told,
         ),
     )
+
+
+def _set_aside(y: Targets, groups: np.ndarray | None, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is trained on, what is set aside, and which of that chooses; groups stay together.
+
+    Raises:
+        DataError: too few could be set aside.
+    """
+    fold = folds(y.values, task=y.task, groups=groups, n_folds=ASIDE, seed=seed)
+    aside, fit = np.flatnonzero(fold == 0), np.flatnonzero(fold != 0)
+    of_aside = None if groups is None else groups[aside]
+    half = folds(y.take(aside).values, task=y.task, groups=of_aside, n_folds=2, seed=seed)
+    if min(int((half == 0).sum()), int((half != 0).sum())) < _LEAST:
+        raise DataError(
+            f"{len(y)} training samples are too few to set some aside that choose and others that decide: stay with the frozen model"
+        )
+    return fit, aside, half == 0
 
 
 def _labels(model: Model, prepared: FitData, *, new_labels: bool) -> tuple[str, ...] | None:
@@ -193,6 +213,20 @@ def _frozen(x: np.ndarray, y: Targets, groups: np.ndarray | None, *, seed: int) 
     assert isinstance(head, Linear)
     warm = Linear((head.weight / linear.temperature).astype(np.float32), head.bias / linear.temperature, head.link)
     return best, warm
+
+
+def _weights(
+    x: np.ndarray, y: Targets, frozen: Selection, groups: np.ndarray | None, task: Task, *, doubted: bool
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """1 for a sample whose label is not doubted, else the probability that a head which has not seen it gives that label."""
+    weights = np.ones(len(x))
+    if not doubted or task.link != "softmax":
+        return weights, ()
+    probabilities = task.predict(frozen.oof_scores, frozen.temperature)
+    near = nearest(x, max(1, min(NEIGHBOURS, int(np.sqrt(len(x))))), apart=groups)
+    doubts = doubt_labels(probabilities, y.values, near=near)
+    weights[doubts.flagged] = np.maximum(_LEAST_WEIGHT, 1.0 - doubts.scores[doubts.flagged])
+    return weights, (f"{int(doubts.flagged.sum()):,} of {len(x):,} samples count less, as their labels are doubted",)
 
 
 def _far(extraction: Extraction, model: Model) -> bool:
