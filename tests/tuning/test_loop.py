@@ -287,3 +287,12 @@ def test_losses_are_those_of_their_formulas() -> None:
     torch.testing.assert_close(several, torch.nn.functional.softplus(torch.tensor([-2.0, 0.0, 0.0, -1.0])).mean())
     value = loss_of("identity", LossOptions())(torch.tensor([[1.0], [3.0]]), torch.tensor([0.0, 1.0]), torch.ones(2))
     assert float(value) == 2.5
+
+
+def test_each_tuning_of_a_process_has_its_own_precision(tmp_path: Path) -> None:
+    source = material(tmp_path / "data")
+    ends = [
+        train(trainable(), source, leg=replace(LEG, steps=5), accelerator=_accelerator(narrow=narrow)).raw
+        for narrow in (False, True, False)
+    ]
+    assert same(ends[0], ends[2])

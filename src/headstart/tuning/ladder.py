@@ -238,9 +238,12 @@ def _material(views: Views, ground: Ground, plan: Plan, task: Task) -> Material:
 
 
 def _accelerator(*, narrow: bool) -> Any:
-    from accelerate import Accelerator  # type: ignore[import-untyped]
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
     here = device()
+    # The first precision of a process would be that of every later tuning in it.
+    AcceleratorState._reset_state()  # noqa: SLF001
     mixed = "bf16" if narrow and "bfloat16" in here.units else "no"
     return Accelerator(mixed_precision=mixed, cpu=here.kind == "cpu")
 
