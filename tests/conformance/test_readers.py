@@ -1,8 +1,11 @@
 """Every reader keeps the contract that `headstart.testing.check_reader` states."""
 
+import io
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 
@@ -64,6 +67,25 @@ def _arrays(root: Path) -> Example:
     return (root / "a.npz",), ReadOptions(), 4
 
 
+def _huggingface(root: Path) -> Example:
+    kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["ants", "bees"])}
+    pictures = [{"bytes": media.image(seed=number), "path": None} for number in range(4)]
+    rows = {"image": pictures, "label": [0, 1, -1, 1]}
+    datasets.Dataset.from_dict(rows, features=datasets.Features(kinds)).save_to_disk(root / "pets")
+    return (root / "pets",), ReadOptions(), 3
+
+
+def _webdataset(root: Path) -> Example:
+    with tarfile.open(root / "train-0.tar", "w") as shard:
+        for number in range(4):
+            for suffix, content in (("png", media.image(seed=number)), ("cls", b"ab"[number % 2 :][:1])):
+                entry = tarfile.TarInfo(f"{number}.{suffix}")
+                entry.size = len(content)
+                if number or suffix == "cls":
+                    shard.addfile(entry, io.BytesIO(content))
+    return (root / "train-0.tar",), ReadOptions(), 3
+
+
 EXAMPLES: dict[str, Callable[[Path], Example]] = {
     "folder": _folder,
     "table": _table,
@@ -72,6 +94,8 @@ EXAMPLES: dict[str, Callable[[Path], Example]] = {
     "cifar": _cifar,
     "imagenet": _imagenet,
     "arrays": _arrays,
+    "huggingface": _huggingface,
+    "webdataset": _webdataset,
 }
 
 
