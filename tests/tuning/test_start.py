@@ -1,5 +1,6 @@
 """Where tuning begins and ends: with the frozen scores, and with the network's own tensors."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from headstart.backbones.network import NetworkBackbone
 from headstart.core.errors import UsageError
 from headstart.heads.fitted import Linear
 from headstart.tuning import STRATEGIES, choice
-from headstart.tuning.classifier import Classifier, State, Trainable
+from headstart.tuning.classifier import Classifier, State, Trainable, widen_grouped
 from support.networks import save_tiny
 from support.tunable import head, network
 
@@ -152,3 +153,30 @@ def test_time_becomes_steps_once() -> None:
     assert choice.steps_within(5.0, per_step=0.1, n=3200, batch=32) == (50, 0), "no time for tries"
     with pytest.raises(UsageError, match="a step takes 2 s and 1 s of the budget are left"):
         choice.steps_within(1.0, per_step=2.0, n=3200, batch=32)
+
+
+def test_convolutions_in_groups_run_in_float32_and_nothing_else_changes() -> None:
+    class Padded(torch.nn.Conv2d):
+        """As timm's, which pads by itself."""
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return super().forward(torch.nn.functional.pad(values, (0, 1, 0, 1), value=1.0))
+
+    net = torch.nn.Sequential(Padded(4, 4, 3, groups=4), torch.nn.Conv2d(4, 2, 1))
+    names = list(net.state_dict())
+    values = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    plain = net(values)
+    kinds: list[torch.dtype] = []
+    for each in net:
+        each.register_forward_hook(lambda module, given, out: kinds.append(out.dtype))
+    widen_grouped(net)
+    twin = copy.deepcopy(net)
+    torch.testing.assert_close(net(values), plain)
+    kinds.clear()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        net(values)
+    assert kinds == [torch.float32, torch.bfloat16]
+    assert list(net.state_dict()) == names
+    with torch.no_grad():
+        net[0].weight.zero_()
+    torch.testing.assert_close(twin(values), plain), "a copy has weights of its own"

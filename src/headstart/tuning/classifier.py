@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,23 @@ class Classifier(nn.Module):
     def net(self) -> nn.Module:
         """The backbone's network."""
         return self.readout.feed.net
+
+
+def widen_grouped(module: nn.Module) -> None:
+    """Run convolutions in groups, such as depthwise ones, in float32 whatever the rest runs in.
+
+    On a CPU their gradients take several times as long in bfloat16: 0.84 s a step of EfficientNet-Lite0 on 32 pictures of 128 pixels
+    and two cores, and 0.40 s so.
+    """
+    for each in module.modules():
+        if isinstance(each, nn.Conv2d) and each.groups > 1:
+            each.forward = MethodType(_in_float32, each)  # type: ignore[method-assign]
+
+
+def _in_float32(self: nn.Conv2d, values: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(values.device.type, enabled=False):
+        found: torch.Tensor = type(self).forward(self, values.float())  # that of its class, which may pad
+        return found
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from headstart.tasks.task import Targets, Task
 from headstart.tuning import choice, runs
 from headstart.tuning.augmentation import Augmentation
 from headstart.tuning.choice import Chosen
-from headstart.tuning.classifier import Classifier, State, Trainable
+from headstart.tuning.classifier import Classifier, State, Trainable, widen_grouped
 from headstart.tuning.interpolation import Point, best_point, judged
 from headstart.tuning.loop import Material, Trained, train
 from headstart.tuning.losses import LossOptions, loss_of
@@ -253,8 +253,10 @@ def _leg(name: str, rate: float, steps: int, run: Run, plan: Plan) -> Leg:
 
 
 def _to_layout(trainable: Trainable, accelerator: Any) -> None:
-    """Convolutions run with their channels innermost."""
+    """Convolutions run with their channels innermost, and on a CPU those in groups in float32."""
     trainable.classifier.to(accelerator.device)
+    if accelerator.device.type == "cpu" and accelerator.mixed_precision != "no":
+        widen_grouped(trainable.classifier)
     if any(each.dim() == 4 for each in trainable.classifier.parameters()):
         trainable.classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
