@@ -28,7 +28,8 @@ from headstart.data.splits import folds, join_groups
 from headstart.features.extraction import extract
 from headstart.features.hashing import digest_samples
 from headstart.heads.selection import select
-from headstart.selection.ranking import Entrant, Field, Standing, rank_backbones
+from headstart.selection.field import Field
+from headstart.selection.ranking import Entrant, Standing, rank_backbones
 from headstart.tasks import TASKS
 
 SETS = {

@@ -250,6 +250,23 @@ def test_a_record_that_cannot_be_read_counts_as_none(planted: Path, own_cache: P
     assert json.loads(path.read_text(encoding="utf-8"))["backbone"] == NAME
 
 
+def test_a_record_of_a_later_version_still_holds_its_digest(planted: Path, own_cache: Path) -> None:
+    open_backbone(NAME)
+    [path] = (own_cache / "models").glob("timm*.json")
+    told = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**told, "later": 1}), encoding="utf-8")
+    record = records.read(NAME)
+    assert record is not None
+    assert record.digest == told["digest"]
+    path.write_text(json.dumps({**told, "tensors": None}), encoding="utf-8")
+    assert records.read(NAME) is None
+
+
+def test_a_modality_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"no modality 'imag'.*Did you mean 'image'"):
+        hs.models(modality="imag")
+
+
 def test_names_of_records_never_run_into_each_other() -> None:
     names = ["a:" + "x" * 300, "a:" + "x" * 299 + "y", "a:B", "a:b", "a:b/c", "a:b%2Fc"]
     paths = {records._path(name).name.lower() for name in names}

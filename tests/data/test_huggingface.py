@@ -143,6 +143,38 @@ def test_what_is_damaged_is_named(tmp_path: Path) -> None:
         open_samples(root)
 
 
+def test_two_splits_of_one_part_are_refused_and_a_test_split_stays_one(tmp_path: Path) -> None:
+    whole = pictures()
+    parts = {"train": whole, "validation": whole.select(range(4)), "dev": whole.select(range(4)), "test": whole}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "mmlu")
+    with pytest.raises(DataError, match="more than one split for the part val: keep one of validation, dev"):
+        open_samples(tmp_path / "mmlu")
+    datasets.DatasetDict({"test": whole, "corpus": whole}).save_to_disk(tmp_path / "test")
+    assert open_samples(tmp_path / "test").parts == ("test",)
+    empty = {"train": whole, "test": whole.select([])}
+    datasets.DatasetDict(empty).save_to_disk(tmp_path / "empty")
+    samples = open_samples(tmp_path / "empty")
+    assert samples.parts == ("train",)
+    assert "the split test has no rows" in samples.notes
+    told = json.loads((tmp_path / "empty" / "dataset_dict.json").read_text())
+    told["splits"] = ["../test/test"]
+    (tmp_path / "empty" / "dataset_dict.json").write_text(json.dumps(told))
+    with pytest.raises(DataError, match="folders beside it were expected"):
+        open_samples(tmp_path / "empty")
+
+
+def test_lists_of_classes_of_every_kind(tmp_path: Path) -> None:
+    names = datasets.ClassLabel(names=["a", "b", "c"])
+    for kind in (datasets.Sequence(names), datasets.LargeList(names)):
+        texts([[0], None, [1, 2]], kind).save_to_disk(tmp_path / type(kind).__name__)
+        samples = open_samples(tmp_path / type(kind).__name__, options=ReadOptions(task="multi_label"))
+        assert samples.table.column("target").to_pylist() == [["a"], ["b", "c"]]
+        assert [each.input for each in samples.skipped] == ["all:2"]
+    texts([[0, 1], [2, 2]], datasets.Sequence(names, length=2)).save_to_disk(tmp_path / "two")
+    samples = open_samples(tmp_path / "two", options=ReadOptions(task="multi_label"))
+    assert samples.table.column("target").to_pylist()[0] == ["a", "b"]
+
+
 @pytest.fixture
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A data set in the cache of the library, as it lies there once it was fetched; returns its name."""
@@ -161,7 +193,8 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_name_is_looked_for_in_the_cache_first(cached: str) -> None:
     samples = open_samples(cached)
     assert samples.source == cached
-    assert samples.parts == ()
+    assert samples.parts == ("train",)
+    assert "hf:someone/pets is read in the configuration default" in samples.notes
     np.testing.assert_array_equal(np.asarray(picture(content_of(samples)(23))), PIXELS[23])
     assert len(open_samples(f"{cached}:default")) == 24
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 import headstart as hs
 from headstart.core.errors import DataError
+from headstart.data import places
 from headstart.data.modalities.image import picture
 from headstart.data.opening import open_samples
 from headstart.data.reading import ReadOptions
@@ -156,3 +157,78 @@ def test_a_folder_with_other_files_is_no_folder_of_shards(tmp_path: Path) -> Non
             path.write_bytes(png(row))
     shard(tmp_path / "cat" / "old.tar", pets(range(2)))
     assert len(open_samples(tmp_path)) == 6
+
+
+def test_ids_are_unique_over_folders_and_names_within_a_shard(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        shard(tmp_path / part / "0.tar", pets(range(4)))
+    samples = open_samples(tmp_path)
+    assert len(set(samples.ids)) == len(samples) == 8
+    assert samples.ids[0] == "train/0.tar:some/0000"
+    path = shard(tmp_path / "a.tar", [*pets(range(2)), ("else.png", png(3)), *pets([0])])
+    with pytest.raises(DataError, match="the sample some/0000 is there twice"):
+        open_samples(path)
+
+
+def test_links_are_followed_within_the_archive_and_others_refused(tmp_path: Path) -> None:
+    def linked(kind: bytes, to: str) -> Path:
+        path = tmp_path / "links.tar"
+        with tarfile.open(path, "w") as archive:
+            for name, content in (("1.png", png(1)), ("1.cls", b"a"), ("2.cls", b"b")):
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+            info = tarfile.TarInfo("2.png")
+            info.type, info.linkname = kind, to
+            archive.addfile(info)
+        return path
+
+    samples = open_samples(linked(tarfile.LNKTYPE, "1.png"))
+    assert len(samples) == 2
+    np.testing.assert_array_equal(np.asarray(picture(content_of(samples)(1))), PIXELS[1])
+    for kind, to in ((tarfile.SYMTYPE, "1.png"), (tarfile.LNKTYPE, "/etc/passwd")):
+        with pytest.raises(DataError, match=r"the member 2\.png is no plain file"):
+            open_samples(linked(kind, to))
+
+
+def test_an_archive_that_does_not_end_is_refused(tmp_path: Path) -> None:
+    path = shard(tmp_path / "a.tar", pets(range(6)))
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"some/0003.png")])
+    with pytest.raises(DataError, match="ends without the block that ends an archive"):
+        open_samples(path)
+
+
+def test_labels_are_text_or_refused(tmp_path: Path) -> None:
+    marked = [("1.png", png(1)), ("1.cls", b"\xef\xbb\xbfcat"), ("2.png", png(2)), ("2.cls", b"cat")]
+    samples = open_samples(shard(tmp_path / "a.tar", marked))
+    assert samples.table.column("target").to_pylist() == ["cat", "cat"]
+    path = shard(tmp_path / "b.tar", [("1.png", png(1)), ("1.cls", "caf\u00e9".encode("latin-1"))])
+    with pytest.raises(DataError, match=r"b\.tar: the member 1\.cls"):
+        open_samples(path)
+
+
+def test_many_packed_shards_are_unpacked_once_each(tmp_path: Path) -> None:
+    for number in range(7):
+        path = shard(tmp_path / f"train-{number}.tar", pets(range(3 * number, 3 * number + 3)))
+        path.with_suffix(".tar.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    samples = open_samples(tmp_path)
+    before = places._unpacked.cache_info().misses
+    read = content_of(samples)
+    for row in np.random.default_rng(0).permutation(21):
+        np.testing.assert_array_equal(np.asarray(picture(read(int(row)))), PIXELS[row])
+    assert places._unpacked.cache_info().misses == before
+
+
+def test_a_suffix_is_asked_for_with_or_without_its_dot(tmp_path: Path) -> None:
+    members = [
+        (f"{i}.{suffix}", content)
+        for i in range(4)
+        for suffix, content in (("png", png(i)), ("Kind.cls", b"ab"[i % 2 :][:1]))
+    ]
+    path = shard(tmp_path / "a.tar", members)
+    for asked in ("Kind.cls", ".kind.cls"):
+        assert (
+            open_samples(path, options=ReadOptions(target=asked)).table.column("target").to_pylist() == ["a", "b"] * 2
+        )

@@ -11,11 +11,13 @@ import headstart as hs
 from headstart.backbones.backbone import Backbone, BackboneRequest
 from headstart.backbones.choice import open_backbone
 from headstart.backbones.layers import open_every_layer
-from headstart.core.errors import UsageError
+from headstart.core.errors import UsageError, WeightsMissing
+from headstart.data.samples import make_samples
 from headstart.features.hashing import digest_samples
 from headstart.selection import ranking
+from headstart.selection.field import Field
 from headstart.selection.layers import scan_layers
-from headstart.selection.ranking import Entrant, Field, Plan, rank_backbones
+from headstart.selection.ranking import Entrant, Plan, rank_backbones
 from headstart.tasks import TASKS
 from headstart.tasks.task import Targets
 from support.made import photos
@@ -148,3 +150,32 @@ def test_a_copy_of_a_layer_does_not_join_it() -> None:
     rows, y = layers()
     both = np.concatenate([rows[1], rows[2]], axis=1)
     assert len(scan_layers([both, both, rows[0]], y).chosen) == 1
+
+
+def test_large_groups_make_the_first_subset_larger() -> None:
+    groups = np.repeat(np.arange(8), 500)
+    y = Targets((groups % 2).astype(np.int64), ("a", "b"), "single_label")
+    order = np.argsort(groups, kind="stable")
+    samples = make_samples([str(i) for i in range(4000)], ["x"] * 4000, modality="text", inline=True, source="videos")
+    ground = Field(samples, y, groups, order)
+    assert ground.fair(400) == 1600, "each label in two groups"
+    alone = Field(samples, y, None, order)
+    assert alone.fair(400) == 400
+    rare = Targets(np.where(groups == 7, 1, 0).astype(np.int64), ("a", "b"), "single_label")
+    assert Field(samples, rare, groups, order).fair(400) == 4000, "as far as there are two"
+
+
+def test_candidates_that_are_alike_are_tied(tmp_path: Path) -> None:
+    found = rank_backbones([Entrant("one", toy(16)), Entrant("other", toy(16))], field(tmp_path, n=15))
+    assert [each.tied for each in found] == [True, True]
+
+
+def test_what_nobody_named_is_left_out_where_it_cannot_be_opened(tmp_path: Path) -> None:
+    def missing() -> Backbone:
+        raise WeightsMissing("no weights")
+
+    entrants = [Entrant("good", toy(16)), Entrant("missing", missing, optional=True)]
+    found = rank_backbones(entrants, field(tmp_path, n=15))
+    assert found[1].note == "cannot be opened: no weights"
+    with pytest.raises(WeightsMissing):
+        rank_backbones([Entrant("good", toy(16)), Entrant("missing", missing)], field(tmp_path, n=15))

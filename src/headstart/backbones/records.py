@@ -52,7 +52,9 @@ def read(backbone: str) -> Record | None:
     try:
         value = json.loads(_path(backbone).read_text(encoding="utf-8"))
         speeds = {machine: Speed(**speed) for machine, speed in value.pop("speeds").items()}
-        found = Record(**value, speeds=speeds)
+        # A later version may know more of a model; the digest that holds its weights counts all the same.
+        known = {name: each for name, each in value.items() if name in Record.__dataclass_fields__}
+        found = Record(**{**known, "tensors": dict(known["tensors"]), "speeds": speeds})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return found if found.backbone == backbone else None

@@ -45,10 +45,11 @@ def members_of(path: str) -> list[Member]:
     Raises:
         DataError: it is damaged or cut off; names the member where that shows.
     """
-    gzipped = not path.endswith(".tar")
+    gzipped = not path.lower().endswith(".tar")
     whole = open_or_unpack(path, gzipped=gzipped)
     stream = io.BytesIO(whole) if isinstance(whole, bytes) else whole
     found: list[Member] = []
+    named: dict[str, tuple[int, int]] = {}
     last = "its first member"
     try:
         stream.seek(0)
@@ -59,9 +60,22 @@ def members_of(path: str) -> list[Member]:
                     raise DataError(
                         f"{path}: the member {entry.name} is cut off: the archive ends before it does; download it again"
                     )
-                if entry.isfile() and not entry.name.rsplit("/", 1)[-1].startswith("."):
-                    found.append(Member(entry.name, path, gzipped, entry.offset_data, entry.size))
+                if entry.isdir() or entry.name.rsplit("/", 1)[-1].startswith("."):
+                    continue
+                if (
+                    entry.issparse()
+                    or not (entry.isfile() or entry.islnk())
+                    or (entry.islnk() and entry.linkname not in named)
+                ):
+                    raise DataError(
+                        f"{path}: the member {entry.name} is no plain file: pack it again without links and holes"
+                    )
+                where = named[entry.linkname] if entry.islnk() else (entry.offset_data, entry.size)
+                named[entry.name] = where
+                found.append(Member(entry.name, path, gzipped, *where))
             # A header that makes no sense ends the loop as the end of the archive does, which is a block of zeros.
+            if archive.offset >= len(whole):
+                raise tarfile.ReadError("it ends without the block that ends an archive")
             if any(whole[archive.offset : archive.offset + tarfile.BLOCKSIZE]):
                 raise tarfile.ReadError("what follows is no header of a member")
     except (tarfile.TarError, OSError, ValueError) as error:

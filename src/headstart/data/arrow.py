@@ -28,7 +28,7 @@ def read_arrow(files: Sequence[Path], name: str) -> TableFile:
         DataError: a file is missing, damaged, compressed, or says nothing of its columns.
     """
     tables = [_mapped(path) for path in files]
-    if len({tuple(table.column_names) for table in tables}) != 1:
+    if any(not table.schema.equals(tables[0].schema) for table in tables):
         raise DataError(f"the Arrow files of {name} have different columns: make the data set again")
     whole = pa.concat_tables(tables)
     return TableFile(whole, np.arange(1, whole.num_rows + 1), name, files[0].parent)
@@ -48,15 +48,15 @@ def _mapped(path: Path) -> pa.Table:
     base = file.read_buffer(file.size()).address
     columns = {}
     for column in table.column_names:
-        values, feature = table.column(column), features.get(column) or {}
+        values, feature = table.column(column), _feature(features.get(column))
         kind = feature.get("_type")
         if kind in _FILES:
             chunks = [_placed(chunk, home, base, size=file.size()) for chunk in values.chunks]
             columns[column] = pa.chunked_array(chunks, pa.string())
         elif kind == "ClassLabel":
             columns[column] = _named(values, _names(feature, path, column))
-        elif pa.types.is_list(values.type) and (feature.get("feature") or {}).get("_type") == "ClassLabel":
-            columns[column] = _lists(values, _names(feature["feature"], path, column))
+        elif _is_list(values.type) and _feature(feature.get("feature")).get("_type") == "ClassLabel":
+            columns[column] = _lists(values, _names(_feature(feature["feature"]), path, column))
         else:
             columns[column] = plain(values)
     return pa.table(columns)
@@ -73,6 +73,17 @@ def _features(metadata: Mapping[bytes, bytes] | None, path: Path) -> dict[str, A
     return dict(found) if isinstance(found, dict) else {}
 
 
+def _feature(value: Any) -> Mapping[str, Any]:
+    """What is said of a column; a list of one thing is how lists were written once."""
+    if isinstance(value, list):
+        return {"_type": "List", "feature": value[0] if value else None}
+    return value if isinstance(value, dict) else {}
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def _names(feature: Mapping[str, Any], path: Path, column: str) -> pa.Array:
     names = feature.get("names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -84,14 +95,14 @@ def _placed(chunk: pa.Array, home: str, base: int, *, size: int) -> pa.Array:
     """Where the bytes of each row lie in the file; the row's path where it has no bytes, null where it has neither."""
     content, paths = chunk.field("bytes"), chunk.field("path")
     present = np.asarray(content.is_valid()) & np.asarray(chunk.is_valid())
-    written = paths.cast(pa.string())
+    written = pa.compute.if_else(chunk.is_valid(), paths.cast(pa.string()), pa.scalar(None, pa.string()))
     if not present.any():
         return written
     wide = pa.types.is_large_binary(content.type)
     _, offsets, values = content.buffers()
     ends = np.frombuffer(offsets, np.int64 if wide else np.int32)[content.offset : content.offset + len(content) + 1]
-    begin = values.address - base
-    if not 0 <= begin <= size - values.size:
+    begin = 0 if values is None or not values.size else values.address - base
+    if values is not None and not 0 <= begin <= size - values.size:
         raise DataError(f"{home} is compressed: save the data set again with save_to_disk, which does not")
     found = places(home, begin + ends[:-1].astype(np.int64), length=np.diff(ends))
     return pa.compute.if_else(pa.array(present), found, written)
@@ -112,9 +123,9 @@ def _taken(numbers: pa.Array, names: pa.Array) -> pa.Array:
 
 def _lists(values: pa.ChunkedArray, names: pa.Array) -> pa.ChunkedArray:
     chunks = []
-    for chunk in values.chunks:
+    for chunk in values.cast(pa.list_(values.type.value_type)).chunks:
         flat = _taken(chunk.flatten(), names)
         lengths = pa.compute.fill_null(pa.compute.list_value_length(chunk), 0)
         offsets = pa.array(np.concatenate([[0], np.cumsum(np.asarray(lengths))]).astype(np.int32))
-        chunks.append(pa.ListArray.from_arrays(offsets, flat))
+        chunks.append(pa.ListArray.from_arrays(offsets, flat, mask=chunk.is_null()))
     return pa.chunked_array(chunks, pa.list_(pa.string()))

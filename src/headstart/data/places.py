@@ -84,6 +84,8 @@ def read_place(written: str, *, most: int | None = None) -> bytes:
     path, offset, length = found[1], int(found[2]), int(found[3])
     if most is not None and not found[5]:
         length = min(length, most)
+    if found[5] and length != int(found[6]) * int(found[7]) * int(found[8]):
+        raise OSError(f"{written} names {length} bytes, and its pixels are another number")
     if found[4]:
         content = unpacked(path, member=found[4].partition("=")[2])[offset : offset + length]
     else:
@@ -122,7 +124,7 @@ def _encoded(content: bytes, order: str, shape: tuple[int, int, int]) -> bytes:
     return head + rows.tobytes()
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=512)
 def _unpacked(path: str, member: str, size: int, modified: int) -> mmap.mmap | bytes:  # noqa: ARG001  (the size and the time are the key)
     with tempfile.TemporaryFile() as target:
         try:

@@ -214,7 +214,7 @@ def column_of(values: list[Any]) -> pa.Array:
     """A column of whatever JSON holds: as text where the types differ."""
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError):
         if any(isinstance(value, list) for value in values):  # several labels here, one there
             listed = [value if value is None or isinstance(value, list) else [value] for value in values]
             return pa.array([None if row is None else [repair(str(value)) for value in row] for row in listed])

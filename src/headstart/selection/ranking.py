@@ -2,7 +2,7 @@
 
 Every candidate is scored by what will be shipped, a head fitted out of fold on its rows. All begin with the same few samples; those that
 are clearly behind the best (two paired standard errors) stay there, and the others go on with twice as many, at most the better half of
-them (successive halving; Jamieson and Talwalkar, 2016), until all samples are used or the extraction that is worth it is spent.
+them (successive halving; Jamieson and Talwalkar, 2016), until one is left, all samples are used or the extraction that is worth it is spent.
 """
 
 import time
@@ -11,18 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from headstart.backbones.backbone import Backbone
-from headstart.core.errors import DataError, UsageError, suggest
+from headstart.core.errors import BackboneError, DataError, ExtraMissing, UsageError, WeightsMissing, suggest
 from headstart.core.progress import Progress, silent
-from headstart.data.samples import Samples
-from headstart.data.splits import join_groups
-from headstart.evaluation.learning_curve import nested_order
 from headstart.features.choosing import AUTO
 from headstart.features.extraction import Extraction, extract
+from headstart.selection.field import Field
 from headstart.selection.scoring import METRICS, Subset, Values, gap, mean, score, summary
-from headstart.tasks.task import Targets
 
 STAGE = "ranking"
 SMALL = 2000
@@ -43,11 +39,13 @@ class Entrant:
         title: what a person calls it.
         open: opens it; called once, when its turn comes.
         each_layer: whether every layer that it reads is a candidate of its own, from the same pass; else all of them together are one.
+        optional: whether it is left out with a note, rather than an error, where it cannot be opened: nobody named it.
     """
 
     title: str
     open: Callable[[], Backbone]
     each_layer: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,38 +135,6 @@ class _Runner:
         return self.seconds / self.extracted if self.extracted else 0.0
 
 
-@dataclass(frozen=True)
-class Field:
-    """The samples that candidates are compared on.
-
-    Attributes:
-        samples: labelled, all of them for training.
-        y: their targets.
-        groups: names of what shares a fold; None where each stands alone.
-        order: positions; every beginning of them is a fair subset.
-    """
-
-    samples: Samples
-    y: Targets
-    groups: Int[np.ndarray, "n"] | None
-    order: Int[np.ndarray, "n"]
-
-    @classmethod
-    def of(cls, samples: Samples, y: Targets, *, digests: np.ndarray, seed: int) -> "Field":
-        """The field of samples with their content digests."""
-        groups = join_groups(samples.groups, digests)
-        given = None if samples.groups is None else np.asarray(samples.groups, dtype=object)
-        classes = y.values if y.task == "single_label" else None
-        if given is None and classes is None:
-            order = np.random.default_rng(seed).permutation(len(y))
-        else:
-            order = nested_order(classes, None if given is None else given.astype(str), seed=seed)
-        return cls(samples, y, groups, order)
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-
 def rank_backbones(
     entrants: Sequence[Entrant], ground: Field, *, plan: Plan = Plan(), progress: Progress = silent
 ) -> tuple[Standing, ...]:
@@ -233,7 +199,7 @@ def _first(ground: Field) -> int:
     """How many samples all candidates begin with."""
     if len(ground) <= SMALL:
         return len(ground)
-    return min(len(ground), max(_FIRST, _A_CLASS * len(ground.y.labels)))
+    return ground.fair(max(_FIRST, _A_CLASS * len(ground.y.labels)))
 
 
 def _wider(size: int, alive: int, *, growth: float, room: float, n: int) -> int:
@@ -288,7 +254,13 @@ def _run(runner: _Runner, ground: Field, n: int, *, plan: Plan, clock: _Clock) -
 
 def _extract(runner: _Runner, ground: Field, n: int, plan: Plan) -> Extraction | None:
     if runner.backbone is None:
-        runner.backbone = runner.entrant.open()
+        try:
+            runner.backbone = runner.entrant.open()
+        except (BackboneError, WeightsMissing, ExtraMissing) as error:
+            if not runner.entrant.optional:
+                raise
+            runner.note = f"cannot be opened: {error}"
+            return None
     began = time.perf_counter()
     found = extract(ground.samples.take(ground.order[:n]), runner.backbone, engine=plan.engine)
     if found.extracted:
@@ -331,7 +303,7 @@ def _standings(scored: list[_Runner], missed: list[_Runner], metric: str) -> Ite
     for runner, place, values in every:
         short, error = gap(best[runner.n], values[metric])
         first = values is every[0][2]
-        tied = runner.n == furthest and (first or (np.isfinite(error) and short < error))
+        tied = runner.n == furthest and (first or (np.isfinite(error) and (short <= 0 or short < error)))
         yield _standing(runner, place, values, metric=metric, behind=max(short, 0.0), tied=tied and len(every) > 1)
     for runner in missed:
         blank = float("nan")

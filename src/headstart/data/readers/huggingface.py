@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from headstart.core.errors import DataError, ExtraMissing
 from headstart.data.arrow import read_arrow
 from headstart.data.columns import TARGETS
-from headstart.data.parts import part_of
+from headstart.data.parts import part_of, parts_of
 from headstart.data.readers.table import samples_of
 from headstart.data.reading import Reader, ReadOptions
 from headstart.data.samples import PARTS, Samples
@@ -45,15 +45,20 @@ class HuggingFaceReader(Reader):
         """
         (root,) = source
         named = str(root).startswith(self.prefix)
-        splits = _by_name(str(root).removeprefix(self.prefix), options) if named else _saved(root)
-        parts = {split: part_of(split) for split in splits}
-        known = [split for split in splits if parts[split]]
-        used = known or list(splits)
-        left = [split for split in splits if split not in used]
-        notes = (f"the split {', '.join(left)} is neither train, val nor test, and is not read",) if left else ()
-        order = sorted(used, key=lambda split: PARTS.index(parts[split] or PARTS[0]))
-        files = {split: _labelled(read_arrow(splits[split], split), options) for split in order}
-        return samples_of(files, options, title=str(root), notes=notes)
+        splits, notes = _by_name(str(root).removeprefix(self.prefix), options) if named else (_saved(root), ())
+        empty = [split for split in splits if not splits[split]]
+        parts = {split: part for split in splits if split not in empty and (part := part_of(split))}
+        for part, names in parts_of(parts).items():
+            if len(names) > 1:
+                raise DataError(f"{root} has more than one split for the part {part}: keep one of {', '.join(names)}")
+        used = sorted(parts, key=lambda split: PARTS.index(parts[split])) or [each for each in splits if splits[each]]
+        left = [split for split in splits if split not in used and split not in empty]
+        notes += (f"the split {', '.join(left)} is neither train, val nor test, and is not read",) if left else ()
+        notes += (f"the split {', '.join(empty)} has no rows",) if empty else ()
+        if not used:
+            raise DataError(f"{root} has no rows in any split: {', '.join(splits)}")
+        files = {split: _labelled(read_arrow(splits[split], split), options) for split in used}
+        return samples_of(files, options, title=str(root), notes=notes, parts=parts)
 
 
 PLUGIN = HuggingFaceReader()
@@ -61,7 +66,7 @@ PLUGIN = HuggingFaceReader()
 
 def _labelled(file: TableFile, options: ReadOptions) -> TableFile:
     """Without a column of labels that holds none: so are test parts handed out whose labels are kept secret."""
-    asked = {options.target} if options.target else {*TARGETS}
+    asked = {options.target.lower()} if options.target else {*TARGETS}
     empty = [
         name
         for name in file.table.column_names
@@ -80,8 +85,8 @@ def _saved(root: Path) -> dict[str, list[Path]]:
         state = _json(root / _STATE)
         return {str(state.get("_split") or "all"): _files(root, state)}
     names = _json(root / _SPLITS).get("splits")
-    if not isinstance(names, list) or not names:
-        raise DataError(f"{root / _SPLITS} names no splits: save the data set again")
+    if not isinstance(names, list) or not names or any(Path(str(name)).name != name for name in names):
+        raise DataError(f"{root / _SPLITS} names {names or 'no splits'}, and folders beside it were expected")
     return {str(name): _files(root / str(name), _json(root / str(name) / _STATE)) for name in names}
 
 
@@ -91,8 +96,8 @@ def _files(folder: Path, state: Mapping[str, Any]) -> list[Path]:
     except (KeyError, TypeError) as error:
         raise DataError(f"{folder / _STATE} names no Arrow files: save the data set again") from error
     inside = [name for name in names if Path(name).name == name]
-    if not names or len(inside) != len(names):
-        raise DataError(f"{folder / _STATE} names {names or 'no Arrow files'}, and files beside it were expected")
+    if len(inside) != len(names):
+        raise DataError(f"{folder / _STATE} names {names}, and files beside it were expected")
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise DataError(f"{folder / missing[0]} is missing, and {_STATE} names it: copy the data set again")
@@ -109,8 +114,8 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _by_name(asked: str, options: ReadOptions) -> dict[str, list[Path]]:
-    """The Arrow files of each split of `OWNER/NAME[:CONFIG]`, or of a folder of data files, fetched where they are not here.
+def _by_name(asked: str, options: ReadOptions) -> tuple[dict[str, list[Path]], tuple[str, ...]]:
+    """The Arrow files, and a note of the configuration, of each split of `OWNER/NAME[:CONFIG]`, or of a folder of data files, fetched where they are not here.
 
     Raises:
         DataError: whatever `datasets` says against it.
@@ -132,7 +137,9 @@ def _by_name(asked: str, options: ReadOptions) -> dict[str, list[Path]]:
             found = datasets.load_dataset(name, config or None)
         except Exception as second:
             raise _refusal(asked, second, "cannot be fetched or read") from second
-    return {str(split): [Path(each["filename"]) for each in one.cache_files] for split, one in found.items()}
+    files = {str(split): [Path(each["filename"]) for each in one.cache_files] for split, one in found.items()}
+    configs = sorted({str(one.info.config_name) for one in found.values()})
+    return files, (f"hf:{name} is read in the configuration {', '.join(configs)}",)
 
 
 def _refusal(asked: str, error: Exception, what: str) -> DataError:

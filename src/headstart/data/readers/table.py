@@ -1,7 +1,7 @@
 """A table, CSV, TSV, JSON lines or Parquet, of texts or of paths, or a folder with a train, a val and a test table."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -64,20 +64,26 @@ PLUGIN = TableReader()
 
 
 def samples_of(
-    files: dict[str, TableFile], options: ReadOptions, *, title: str, notes: tuple[str, ...] = ()
+    files: dict[str, TableFile],
+    options: ReadOptions,
+    *,
+    title: str,
+    notes: tuple[str, ...] = (),
+    parts: Mapping[str, str] | None = None,
 ) -> Samples:
     """Read the rows of tables as items.
 
     Args:
-        files: the tables, by the names that their rows' ids begin with; each is a part where all are called after parts.
+        files: the tables, by the names that their rows' ids begin with.
         options: what a person says about them.
         title: what to call the whole.
         notes: what was understood before.
+        parts: the part of each table; None: told by the names, where every one of several is called after a part of its own.
 
     Raises:
         DataError: a column is not there, or no row can be used.
     """
-    parts = _parts(list(files))
+    parts = _parts(list(files)) if parts is None else parts
     first = next((name for name in files if parts.get(name) == "train"), next(iter(files)))
     source = str(files[first].folder / first)
     columns = find_columns(files[first].table.column_names, options, source=source)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headstart.core.errors import DataError, Skipped, suggest
+from headstart.core.errors import DataError, SampleError, Skipped, suggest
 from headstart.data.archives import Member, members_of
+from headstart.data.decoding import decode_text
 from headstart.data.modalities import MODALITIES
 from headstart.data.parts import part_of
 from headstart.data.places import places
@@ -20,7 +21,7 @@ from headstart.data.readers.table import samples_of
 from headstart.data.reading import Reader, ReadOptions
 from headstart.data.samples import PARTS, Samples
 from headstart.data.tables import TableFile, column_of
-from headstart.data.walking import list_folder
+from headstart.data.walking import is_plain, list_folder, printable
 
 _SHARD = re.compile(r"(?!cifar-100?-).+\.(tar|tar\.gz|tgz)", re.IGNORECASE)
 # What a sample's class is written in, by the suffix of its file, best first.
@@ -60,8 +61,8 @@ class WebDatasetReader(Reader):
     def read(self, source: tuple[Path, ...], options: ReadOptions) -> Samples:
         """Read the shards.
 
-        The input is the picture, recording or text of a sample, or what has the suffix that is asked for; the target its `.cls`, else a
-        usual key of its `.json`, or whatever suffix or key is asked for.
+        The input is the picture, recording or text of a sample, or what has the suffix that is asked for; the target its `.cls`, or where
+        no sample has one a usual key of its `.json`, or whatever suffix or key is asked for.
 
         Raises:
             DataError: a shard is damaged, which names the member, or no sample has an input.
@@ -70,10 +71,10 @@ class WebDatasetReader(Reader):
         shards = _shards(source[0]) if len(source) == 1 and source[0].is_dir() else list(source)
         parts = {shard: _part(shard) for shard in shards}
         used = [shard for shard in shards if parts[shard]] or shards
-        skipped = [
-            Skipped(each.name, "is called after no part, and is not read") for each in shards if each not in used
-        ]
-        items = {shard: list(_items(shard)) for shard in used}
+        skipped = [Skipped(each.name, "is called after no part, and is not read") for each in shards if not parts[each]]
+        skipped = skipped if len(used) < len(shards) else []
+        common = Path(os.path.commonpath([os.path.abspath(shard.parent) for shard in shards]))  # noqa: PTH100
+        items = {shard: list(_items(shard, common)) for shard in used}
         every = [item for each in items.values() for item in each]
         chosen = _input(every, options, title)
         label = _label(every, options)
@@ -88,7 +89,8 @@ class WebDatasetReader(Reader):
         asked = replace(options, input=chosen.modality, target=label or options.target)
         suffixes = " or ".join(f".{suffix}" for suffix in sorted(chosen.suffixes))
         told = f"read as WebDataset, {len(used)} shard{'s' if len(used) > 1 else ''}: the input is the {suffixes} of each sample"
-        samples = samples_of(files, asked, title=title, notes=(told,))
+        own_parts = {name: name for name in files if name in PARTS}
+        samples = samples_of(files, asked, title=title, notes=(told,), parts=own_parts)
         return replace(samples, skipped=(*skipped, *samples.skipped))
 
 
@@ -119,27 +121,37 @@ def _part(shard: Path) -> str:
     return part_of(words[0]) or ""
 
 
-def _items(shard: Path) -> Iterator[_Item]:
+def _items(shard: Path, root: Path) -> Iterator[_Item]:
     """The samples: neighbouring files of one name up to its first dot.
 
     Raises:
-        DataError: the archive is damaged, or a sample has two files of one suffix.
+        DataError: the archive is damaged, a sample has two files of one suffix, or a name comes again further on.
     """
+    path = os.path.abspath(shard)  # noqa: PTH100
+    title = os.path.relpath(path, root).replace(os.sep, "/")
+    seen: set[str] = set()
     files: dict[str, Member] = {}
     key = ""
-    for member in members_of(os.path.abspath(shard)):  # noqa: PTH100
+    for member in members_of(path):
+        if not is_plain(member.name):
+            raise DataError(f"{shard}: the member {printable(member.name)} has a name that is not UTF-8: pack it again")
         folder, _, base = member.name.rpartition("/")
         stem, _, suffix = base.partition(".")
         name = f"{folder}/{stem}" if folder else stem
         if files and name != key:
-            yield _Item(f"{shard.name}:{key}", files)
+            yield _Item(f"{title}:{key}", files)
             files = {}
+        if name != key and name in seen:
+            raise DataError(
+                f"{shard}: the sample {name} is there twice: make the shard again, its files beside each other"
+            )
+        seen.add(name)
         key = name
         if suffix.lower() in files:
             raise DataError(f"{shard}: the member {member.name} is there twice in one sample: make the shard again")
         files[suffix.lower()] = member
     if files:
-        yield _Item(f"{shard.name}:{key}", files)
+        yield _Item(f"{title}:{key}", files)
 
 
 def _input(items: Sequence[_Item], options: ReadOptions, title: str) -> _Input:
@@ -182,7 +194,8 @@ def _modality(suffix: str) -> str | None:
 def _label(items: Sequence[_Item], options: ReadOptions) -> str | None:
     """The suffix or the key of `.json` that holds the target, where it is asked for or usual; else the table's own rules find one."""
     if options.target or not options.labelled:
-        return options.target
+        suffix = (options.target or "").lower().removeprefix(".")
+        return suffix if any(suffix in item.files for item in items) else options.target
     return next((suffix for suffix in _LABELS if any(suffix in item.files for item in items)), None)
 
 
@@ -211,7 +224,10 @@ def _places(members: Sequence[Member]) -> pa.ChunkedArray:
 
 
 def _text(member: Member | None) -> str | None:
-    return None if member is None else member.content().decode("utf-8", "replace").strip()
+    try:
+        return None if member is None else decode_text(member.content()).strip()
+    except SampleError as error:
+        raise DataError(f"{member.archive}: the member {member.name} {error}") from error  # type: ignore[union-attr]
 
 
 def _described(items: Sequence[_Item]) -> dict[str, pa.Array]:
@@ -231,7 +247,7 @@ def _object(member: Member | None) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(member.content())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{member.archive}: the member {member.name} is no JSON ({error}): make the shard again"
         ) from error
