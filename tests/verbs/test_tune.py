@@ -15,7 +15,7 @@ import headstart as hs
 from headstart.backbones.backbone import BackboneRequest
 from headstart.backbones.choice import open_backbone
 from headstart.cli.main import main
-from headstart.core.errors import DataError, UsageError
+from headstart.core.errors import DataError, FitError, UsageError
 from headstart.core.progress import silent
 from headstart.model.model import Model
 from headstart.tuning import ladder
@@ -120,6 +120,19 @@ def test_the_same_call_goes_on_and_another_is_refused(tmp_path: Path, monkeypatc
     assert found.model.backbone.specs == whole.model.backbone.specs
     with pytest.raises(UsageError, match="holds the tuning of another model, other data or other options"):
         tune(model, data, options=replace(options, seed=1))
+
+
+def test_a_rate_at_which_it_runs_away_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = stripes(tmp_path / "data", n=40)
+    model, train = fitted(data), ladder.train
+
+    def wild(*arguments: object, **named: object) -> object:
+        if getattr(named["leg"], "name", "") == "try-2":
+            raise FitError("tuning diverged")
+        return train(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ladder, "train", wild)
+    assert sorted(map(float, tune(model, data, options=STEPS).tries)) == pytest.approx([1e-3 / 3, 1e-3], rel=0.01)
 
 
 def test_a_budget_becomes_steps_once_and_is_kept(tmp_path: Path) -> None:

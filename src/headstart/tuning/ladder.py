@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from headstart.backbones.network import NetworkBackbone
 from headstart.backbones.precision import device
+from headstart.core.errors import FitError
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.features.engines import ENGINES
@@ -149,7 +150,10 @@ def climb(
     base = choice.base_rate(ladder.chosen, frozen.module.feed.net)
     tries: dict[float, float] = {}
     for number, rate in enumerate(choice.rates(base) if run.tries else ()):
-        short = ladder.leg(f"try-{number}", rate, run.tries)
+        try:
+            short = ladder.leg(f"try-{number}", rate, run.tries)
+        except FitError:  # it ran away: not this rate
+            continue
         tries[rate] = judged(ladder.scores(short.raw), ground.chosen_by, task=task)[0]
     rate = min(tries, key=lambda one: tries[one], default=base)
     trained = ladder.leg("long", rate, run.steps)

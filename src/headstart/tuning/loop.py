@@ -27,6 +27,8 @@ from headstart.tuning.views import Views
 
 STAGE = "tuning"
 _RESTARTS, _DIVERGED = 2, 2.0
+# The loss of a coin: a head that errs nowhere begins far below, and twice that is still no divergence.
+_CHANCE = 0.7
 _LEAST_FOR_AVERAGE = 100
 _SMOOTH = 0.9
 # The average is of every fourth set of weights: neighbours hardly differ, and reading all of them takes time.
@@ -251,7 +253,7 @@ def _note(running: _Running, leg: Leg, loss: float, factor: float) -> None:
     running.smooth = loss if math.isnan(running.smooth) else _SMOOTH * running.smooth + (1 - _SMOOTH) * loss
     if running.step == 0:
         running.first = loss
-    if running.step > leg.warm_up * leg.steps and running.smooth > _DIVERGED * max(running.first, 0.1):
+    if running.step > leg.warm_up * leg.steps and running.smooth > _DIVERGED * max(running.first, _CHANCE):
         raise _DivergedError
     if running.step % max(1, leg.steps // 100) == 0 or running.step + 1 == leg.steps:
         running.curve.append((running.step + 1, running.smooth, factor * leg.rate))
