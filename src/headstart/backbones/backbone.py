@@ -207,7 +207,6 @@ class Source(ABC):
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
         """What the source offers by name; opens no socket and imports no heavy library."""
 
-    @abstractmethod
     def entry(self, name: str) -> CatalogueEntry | None:
         """A published model, listed or not, under its full name; None where the name stands for a person's own network. Opens no socket.
 
@@ -215,8 +214,9 @@ class Source(ABC):
             BackboneError: there is no such model; the sentence has names that come near.
             ExtraMissing: the library that knows the name is not installed.
         """
+        del name
+        return None
 
-    @abstractmethod
     def build(self, name: str) -> Built | None:
         """What the architecture says without weights and without the network; None where it cannot be built so.
 
@@ -224,6 +224,8 @@ class Source(ABC):
             BackboneError: there is no such model.
             ExtraMissing: a library is not installed.
         """
+        del name
+        return None
 
     @abstractmethod
     def open(self, request: BackboneRequest) -> Backbone:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, Built, CatalogueEntry, Source
+from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
 from headstart.backbones.graph import Graph, Port, in_batches, layers_of
 from headstart.backbones.network import need
 from headstart.core.errors import BackboneError, ModelError, UsageError, WeightsMissing
@@ -42,16 +42,6 @@ class OnnxSource(Source):
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
         """Nothing: files have no list."""
         return ()
-
-    def entry(self, name: str) -> CatalogueEntry | None:
-        """None: a name is a person's own file."""
-        del name
-        return None
-
-    def build(self, name: str) -> Built | None:
-        """None."""
-        del name
-        return None
 
     def open(self, request: BackboneRequest) -> Backbone:
         """The model of a file, read at an output or at a tensor inside.

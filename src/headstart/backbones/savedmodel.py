@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, Built, CatalogueEntry, Source
+from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
 from headstart.backbones.graph import Graph, Port, in_batches, layers_of
 from headstart.backbones.network import need
 from headstart.core.errors import BackboneError, ModelError, UsageError, WeightsMissing
@@ -39,15 +39,6 @@ class SavedModelSource(Source):
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
         """Nothing: directories have no list."""
         return ()
-
-    def entry(self, name: str) -> None:
-        """None: a directory is a person's own."""
-        del name
-
-    def build(self, name: str) -> Built | None:
-        """None: what a program is stands in its files."""
-        del name
-        return None
 
     def open(self, request: BackboneRequest) -> Backbone:
         """The signature `serving_default` of a SavedModel, or its only one.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, Built, CatalogueEntry, Source
+from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
 from headstart.backbones.network import Network, colour, described_by, freeze, need, prepared_by, refreeze
 from headstart.core import recipes
 from headstart.core.errors import BackboneError, ModelError, UsageError, suggest
@@ -45,16 +45,6 @@ class TorchSource(Source):
             )
             for point in sorted(_points().values(), key=lambda point: point.name)
         )
-
-    def entry(self, name: str) -> CatalogueEntry | None:
-        """None: a name stands for a person's own module."""
-        del name
-        return None
-
-    def build(self, name: str) -> Built | None:
-        """None."""
-        del name
-        return None
 
     def open(self, request: BackboneRequest) -> Backbone:
         """A frozen copy of the module; the person's own is left as it is.

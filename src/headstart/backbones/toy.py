@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, Built, CatalogueEntry, Source
+from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
 from headstart.backbones.network import prepared_by
 from headstart.core import digests, recipes
 from headstart.core.errors import BackboneError, ModelError, UsageError, suggest
@@ -64,16 +64,6 @@ class Toy(Source):
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
         """Nothing: toys are for tests and are not offered."""
         return ()
-
-    def entry(self, name: str) -> CatalogueEntry | None:
-        """None: toys are not offered."""
-        del name
-        return None
-
-    def build(self, name: str) -> Built | None:
-        """None."""
-        del name
-        return None
 
     def open(self, request: BackboneRequest) -> Backbone:
         """The toy of that name; `prepare` may change its recipe.
