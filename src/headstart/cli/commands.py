@@ -15,7 +15,7 @@ from headstart.cli.output import print_json, show
 from headstart.cli.rows import as_items
 from headstart.cli.watch import Watch
 from headstart.core.errors import CacheError, UsageError
-from headstart.core.files import lies_in
+from headstart.core.files import refuse_inside_data
 from headstart.core.progress import Progress
 from headstart.data.reading import ReadOptions
 from headstart.model.judge import Judging
@@ -36,7 +36,7 @@ def fit(options: argparse.Namespace) -> int:
     out = Path(options.out) if options.out else None
     if out is not None:
         refuse_if_not_ours(out)
-        _refuse_inside_data(out, Path(options.data))
+        refuse_inside_data(out, options.data)
     with Watch(quiet=options.quiet) as progress:
         model = fit_verb(options.data, options=_fit_options(options), progress=progress)
     if out is not None:
@@ -200,14 +200,6 @@ def _assignment(text: str) -> tuple[str, Any]:
         return key, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return key, value
-
-
-def _refuse_inside_data(out: Path, data: Path) -> None:
-    """The source data is never written to, hence no model below it."""
-    if lies_in(out, data):
-        raise UsageError(
-            f"--out {out} lies inside the data folder {data}, which is never written to; name a place outside it"
-        )
 
 
 def _write_csv(model: Model, answers: list[dict[str, Any]]) -> None:

@@ -43,17 +43,13 @@ def run(options: argparse.Namespace) -> int:
 
     from headstart.cli.output import print_json
     from headstart.cli.watch import Watch
-    from headstart.core.errors import UsageError
-    from headstart.core.files import lies_in
+    from headstart.core.files import refuse_inside_data
     from headstart.model.saving import refuse_if_not_ours
     from headstart.verbs.tune import TuneOptions, tune
 
     out = Path(options.out)
     refuse_if_not_ours(out)
-    if lies_in(out, options.data):
-        raise UsageError(
-            f"--out {out} lies inside the data {options.data}, which is never written to; name a place outside it"
-        )
+    refuse_inside_data(out, options.data)
     folder = Path(options.folder) if options.folder else out.with_name(f"{out.name}.tuning")
     chosen = TuneOptions(
         strategy=options.strategy,

@@ -77,6 +77,18 @@ def lies_in(target: Path, place: str | Path) -> bool:
     return there.exists() and target.exists() and target.samefile(there)
 
 
+def refuse_inside_data(out: Path, data: str | Path) -> None:
+    """Refuse a directory to write that is, or lies below, the data, which is never written to.
+
+    Raises:
+        UsageError: as said.
+    """
+    if lies_in(out, data):
+        raise UsageError(
+            f"--out {out} lies inside the data folder {data}, which is never written to; name a place outside it"
+        )
+
+
 def check_place(target: Path, *, outside: str | Path, what: str) -> None:
     """Refuse a file to write that would lie in the data, which is never written to, or in no folder that is there.
 

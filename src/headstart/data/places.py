@@ -55,15 +55,20 @@ def places(
     return pc.binary_join_element_wise(pa.scalar(f"{file}#at="), begins, pa.scalar("+"), lengths, pa.scalar(tail), "")
 
 
+def _parsed(written: str) -> re.Match[str] | None:
+    """The parts of a place; None for a path, of which there may be a million."""
+    return _PLACE.fullmatch(written) if "#at=" in written else None
+
+
 def file_of(written: str) -> str:
     """The file that an input lies in: itself, where it is a path."""
-    found = _PLACE.fullmatch(written)
+    found = _parsed(written)
     return found[1] if found else written
 
 
 def size_of(written: str) -> int | None:
     """How many bytes a place names, None for the path of a file."""
-    found = _PLACE.fullmatch(written)
+    found = _parsed(written)
     return int(found[3]) if found else None
 
 
@@ -77,7 +82,7 @@ def read_place(written: str, *, most: int | None = None) -> bytes:
     Raises:
         OSError: the file cannot be read, or ends before the place does.
     """
-    found = _PLACE.fullmatch(written)
+    found = _parsed(written)
     if found is None:
         with open(written, "rb") as file:  # noqa: PTH123  (a Path per item is what `Samples` avoids)
             return file.read()

@@ -12,7 +12,7 @@ class Augmentation:
     """What is changed at random.
 
     Attributes:
-        modality: `image`, `audio` or `text`; texts stay as they are, dropout varies them enough.
+        modality: `image`, `audio` or `text`; texts stay as they are.
         least: the smallest share of a picture's area that a crop keeps; 1.0: no crops.
         flip: whether pictures are mirrored.
     """

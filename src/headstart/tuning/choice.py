@@ -125,5 +125,11 @@ def steps_within(seconds: float, *, per_step: float, n: int, batch: int) -> tupl
     epochs = next(most for limit, most in _EPOCHS if n < limit)
     most = max(1, epochs * n // batch)
     steps = min(most, int(affordable / (1 + _TRIES * _TRY)))
+    tries = try_steps(steps)
+    return (steps, tries) if tries else (max(1, min(most, affordable)), 0)
+
+
+def try_steps(steps: int) -> int:
+    """Steps of a try beside a long training of so many; 0 where they would be too few to tell."""
     tries = int(_TRY * steps)
-    return (steps, tries) if tries >= _LEAST_TRY else (max(1, min(most, affordable)), 0)
+    return tries if tries >= _LEAST_TRY else 0

@@ -71,7 +71,7 @@ class Plan:
         strategy: `auto`, or a recipe.
         budget: seconds for all of it.
         steps: of the long training, instead of a budget; None: as many as fit.
-        seed: decides order, augmentation and dropout.
+        seed: decides order and augmentation.
         smoothing: of the labels.
         flip: whether pictures may be mirrored.
         began: when the budget began, as `time.perf_counter` tells.
@@ -208,14 +208,14 @@ class _Ladder:
 
 
 def scores_of(state: State, frozen: NetworkBackbone, *, samples: Samples, link: str) -> Float[np.ndarray, "n k"]:
-    """The scores of samples under some weights, as the shipped model would give them; rows are not stored.
+    """The scores of samples under some weights, as the shipped model would give them."""
+    return state.linear(link).scores(rows_of(state, frozen, samples=samples))
 
-    Raises:
-        DataError: a sample cannot be read.
-    """
+
+def rows_of(state: State, frozen: NetworkBackbone, *, samples: Samples) -> Float[np.ndarray, "n d"]:
+    """The rows of samples under some weights; they are not stored."""
     backbone = state.backbone(frozen)
-    extraction = embed(backbone, samples, engine=_engine(backbone))
-    return state.linear(link).scores(join(extraction.features))
+    return join(embed(backbone, samples, engine=_engine(backbone)).features)
 
 
 def _engine(backbone: NetworkBackbone) -> str:
@@ -282,8 +282,7 @@ def _settled(
     batch = choice.batch_size(n)
     draft = Run(identity, plan.steps or 0, 0, batch, chosen.text, plan.flip, 0.0)
     if plan.steps is not None:
-        tries = int(0.15 * plan.steps)
-        return dataclasses.replace(draft, tries=tries if tries >= 20 else 0)
+        return dataclasses.replace(draft, tries=choice.try_steps(plan.steps))
     per_step = _timed(frozen, head, material, chosen, draft, plan, accelerator)
     looking = time.perf_counter()
     scores_of(State.of(Classifier(frozen.module, head)), frozen, samples=ground.choosing, link=head.link)

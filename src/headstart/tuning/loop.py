@@ -4,6 +4,7 @@ Every random number of a step comes from the seed and the step's number, and all
 that was killed and goes on ends with the very weights of one that was not, on the same machine with as many threads.
 """
 
+import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,7 +140,7 @@ def train(
         ):
             save(folder, _checkpoint(running, named, average, optimizer))
     accelerator.unwrap_model(classifier, keep_fp32_wrapper=False)
-    return _ended(trainable, named, average, running, leg, strategy_end)
+    return _ended(trainable, average, running, leg, strategy_end)
 
 
 def _optimizer(trainable: Trainable, leg: Leg) -> torch.optim.Optimizer:
@@ -230,7 +231,7 @@ def _backward(
 
 @contextmanager
 def _seeded(seed: int, step: int) -> Iterator[torch.Generator]:
-    """The step's own random numbers, for dropout and for augmentation."""
+    """The step's own random numbers."""
     number = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
     torch.manual_seed(number)
     yield torch.Generator().manual_seed(number)
@@ -338,15 +339,12 @@ def _inner(optimizer: Any) -> torch.optim.Optimizer:
 
 def _ended(
     trainable: Trainable,
-    named: dict[str, nn.Parameter],
     average: dict[str, torch.Tensor],
     running: _Running,
     leg: Leg,
     strategy_end: Any,
 ) -> Trained:
     """The weights with all adapters folded in: the last ones, and the average."""
-    import copy
-
     trainable.classifier.eval()
     averaged = None
     if leg.steps >= _LEAST_FOR_AVERAGE:
@@ -356,7 +354,6 @@ def _ended(
             for name, each in twin.parameters().items():
                 each.copy_(average[name])
         averaged = _folded(twin, strategy_end)
-    del named
     raw = _folded(trainable, strategy_end)
     return Trained(raw, averaged, tuple(running.curve), tuple(running.notes))
 

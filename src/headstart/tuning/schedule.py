@@ -16,7 +16,7 @@ class Leg:
         head_rate: of the head.
         steps: how many there are.
         batch: samples of a step.
-        seed: decides order, augmentation and dropout.
+        seed: decides order and augmentation.
         warm_up: the share of the steps in which the rate rises.
         weight_decay: of matrices; vectors, which are biases and norms, and adapters have none.
         clip: the gradient's norm is cut down to it.

@@ -131,7 +131,7 @@ def tune(
         UsageError: the backbone cannot be tuned, the budget is too short for a step, or the run's folder holds another run.
         FitError: training diverges at every rate. CacheError: a checkpoint cannot be written.
     """
-    from headstart.tuning.ladder import climb, scores_of
+    from headstart.tuning.ladder import climb, rows_of
 
     began = time.perf_counter()
     opened = model if isinstance(model, Model) else load(Path(model))
@@ -155,11 +155,11 @@ def tune(
             progress=progress,
         )
     tuned = time.perf_counter()
-    scores = scores_of(found.state, frozen, samples=ground.samples.take(ground.aside), link=ground.start.link)
-    gate = _gate(ground, scores)
+    rows = rows_of(found.state, frozen, samples=ground.samples.take(ground.aside))
+    gate = _gate(ground, found.state.linear(ground.start.link).scores(rows))
     shipped: tuple[Model, Mapping[str, Difference]] = opened, {}
     if gate.passed:
-        shipped = shipped_model(opened, ground, frozen=frozen, found=found, scores=scores, progress=progress)
+        shipped = shipped_model(opened, ground, frozen=frozen, found=found, rows=rows, progress=progress)
     ended = time.perf_counter()
     seconds = {"read": read - began, "tune": tuned - read, "gate": ended - tuned, "total": ended - began}
     return _tuning(ground, found, gate, shipped, notes=notes, seconds=seconds)

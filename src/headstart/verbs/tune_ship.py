@@ -29,16 +29,15 @@ def shipped_model(
     *,
     frozen: NetworkBackbone,
     found: "Climbed",
-    scores: np.ndarray,
+    rows: np.ndarray,
     progress: Progress,
 ) -> tuple[Model, Mapping[str, Difference]]:
     """The tuned model, measured on the evaluated part beside the frozen one."""
     backbone = found.state.backbone(frozen)
     head = found.state.linear(ground.start.link)
     y = ground.y.take(ground.aside_rows)
+    scores = head.scores(rows)
     temperature = temperature_of(scores, y, task=ground.task)
-    aside = ground.samples.take(ground.aside)
-    rows = extract(aside, backbone, progress=progress)
     counts = ground.task.summary(ground.y.take(ground.fit_rows))
     metrics, compared = _measured(ground, backbone, head, temperature=temperature, classes=counts, progress=progress)
     digests = ground.extraction.features[0].digests
@@ -74,11 +73,11 @@ def shipped_model(
         judge=None,
     )
     judge = fit_judge(
-        join(rows.features),
+        rows,
         y.values,
         predicted=predicted,
         fold=folds(y.values, task=y.task, groups=None, n_folds=ASIDE),
-        ids=aside.ids,
+        ids=ground.samples.take(ground.aside).ids,
         bond=tuned.bond,
     )
     return replace(tuned, judge=judge), compared

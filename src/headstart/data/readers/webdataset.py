@@ -71,8 +71,8 @@ class WebDatasetReader(Reader):
         shards = _shards(source[0]) if len(source) == 1 and source[0].is_dir() else list(source)
         parts = {shard: _part(shard) for shard in shards}
         used = [shard for shard in shards if parts[shard]] or shards
-        skipped = [Skipped(each.name, "is called after no part, and is not read") for each in shards if not parts[each]]
-        skipped = skipped if len(used) < len(shards) else []
+        left = [each for each in shards if each not in set(used)]
+        skipped = [Skipped(each.name, "is called after no part, and is not read") for each in left]
         common = Path(os.path.commonpath([os.path.abspath(shard.parent) for shard in shards]))  # noqa: PTH100
         items = {shard: list(_items(shard, common)) for shard in used}
         every = [item for each in items.values() for item in each]
