@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from headstart.verbs.check import CheckOptions, check
     from headstart.verbs.compare import Comparison, compare
     from headstart.verbs.curve import Curve, CurveOptions, curve
+    from headstart.verbs.distil import Distillation, distil
+    from headstart.verbs.distil_options import DistilOptions
     from headstart.verbs.evaluate import evaluate
     from headstart.verbs.explain import ExplainOptions, Explanation, explain
     from headstart.verbs.extract import extract
@@ -53,6 +55,9 @@ _HOMES = {
     "BackboneSpec": "core.spec",
     "CheckOptions": "verbs.check",
     "Comparison": "verbs.compare",
+    "DistilOptions": "verbs.distil_options",
+    "Distillation": "verbs.distil",
+    "distil": "verbs.distil",
     "Curve": "verbs.curve",
     "CurveOptions": "verbs.curve",
     "DataError": "core.errors",
@@ -107,6 +112,8 @@ __all__ = [
     "Curve",
     "CurveOptions",
     "DataError",
+    "DistilOptions",
+    "Distillation",
     "EvaluationReport",
     "ExplainOptions",
     "Explanation",
@@ -132,6 +139,7 @@ __all__ = [
     "check",
     "compare",
     "curve",
+    "distil",
     "evaluate",
     "explain",
     "extract",

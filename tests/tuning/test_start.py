@@ -13,7 +13,8 @@ from headstart.backbones.network import NetworkBackbone
 from headstart.core.errors import UsageError
 from headstart.heads.fitted import Linear
 from headstart.tuning import STRATEGIES, choice
-from headstart.tuning.classifier import Classifier, State, Trainable, widen_grouped
+from headstart.tuning.classifier import Classifier, State, Trainable
+from headstart.tuning.devices import widen_grouped
 from support.networks import save_tiny
 from support.tunable import head, network
 
@@ -147,7 +148,8 @@ def test_every_strategy_is_in_the_catalogue() -> None:
 
 def test_time_becomes_steps_once() -> None:
     steps, tries = choice.steps_within(100.0, per_step=0.1, n=3200, batch=32)
-    assert tries == int(0.15 * steps)
+    assert tries == 100, "an epoch, which is more than a tenth of the steps"
+    assert choice.steps_within(60.0, per_step=0.1, n=3200, batch=32)[1] == 0, "an epoch would be a fifth of the steps"
     assert 950 <= steps + 3 * tries <= 1000
     assert choice.steps_within(1e6, per_step=0.1, n=3200, batch=32)[0] == 20 * 100, "more epochs than help"
     assert choice.steps_within(5.0, per_step=0.1, n=3200, batch=32) == (50, 0), "no time for tries"
@@ -180,3 +182,32 @@ def test_convolutions_in_groups_run_in_float32_and_nothing_else_changes() -> Non
     with torch.no_grad():
         net[0].weight.zero_()
     torch.testing.assert_close(twin(values), plain), "a copy has weights of its own"
+
+
+def test_a_larger_rate_wins_where_it_is_no_worse_by_a_standard_error() -> None:
+    rng = np.random.default_rng(3)
+    base, noise = rng.exponential(0.5, 400), rng.normal(0, 0.2, 400)
+    noise -= noise.mean()
+    alike, worse = base + noise + 0.005, base + noise + 0.1  # the standard error is 0.01
+    assert choice.best_rate({1e-5: base, 3e-5: alike, 9e-5: worse}) == 3e-5
+    assert choice.best_rate({1e-5: base, 3e-5: worse, 9e-5: worse}) == 1e-5
+    assert choice.best_rate({1e-5: base}) == 1e-5
+    assert choice.best_rate({1e-5: base, 3e-5: base}) == 3e-5
+
+
+def test_words_stay_where_auto_trains_a_language_that_the_tokenizer_knows(bert: NetworkBackbone) -> None:
+    net = bert.module.feed.net
+    known, far = (choice.parse("auto", net, n=5000, far=far) for far in (False, True))
+    assert (known.text, far.text) == ("full(decay=0.8, embeddings=False)", "full(decay=0.8, embeddings=True)")
+    shares = known.strategy.begin(net, known.options)
+    tables = {name for name, _ in net.named_parameters() if name.endswith("_embeddings.weight")}
+    assert len(tables) == 3
+    assert set(shares) == {name for name, _ in net.named_parameters()} - tables
+    assert choice.parse("auto", network().module.feed.net, n=5000).text == "full(decay=0.8, embeddings=True)"
+
+
+def test_the_rate_goes_with_the_root_of_the_batch(bert: NetworkBackbone) -> None:
+    chosen = choice.parse("full", bert.module.feed.net, n=5000)
+    four, one = (choice.base_rate(chosen, bert.module.feed.net, batch=batch) for batch in (64, 16))
+    np.testing.assert_allclose(four, 2 * one)
+    assert (choice.batch_size(5000, "text"), choice.batch_size(5000, "image"), choice.batch_size(300, "text")) == (64, 32, 16)  # fmt: skip

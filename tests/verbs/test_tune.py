@@ -132,7 +132,9 @@ def test_a_rate_at_which_it_runs_away_is_not_taken(tmp_path: Path, monkeypatch: 
         return train(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ladder, "train", wild)
-    assert sorted(map(float, tune(model, data, options=STEPS).tries)) == pytest.approx([1e-3 / 3, 1e-3], rel=0.01)
+    assert sorted(map(float, tune(model, data, options=STEPS).tries)) == pytest.approx(
+        [0.5**0.5 * 1e-3 / 3, 0.5**0.5 * 1e-3], rel=0.01
+    )
 
 
 def test_a_budget_becomes_steps_once_and_is_kept(tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_a_budget_becomes_steps_once_and_is_kept(tmp_path: Path) -> None:
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["steps"] > 0
     assert run["seconds_per_step"] > 0
-    assert run["strategy"] == "full(decay=1.0)"
+    assert run["strategy"] == "full(decay=1.0, embeddings=True)"
     with pytest.raises(UsageError, match="of the budget are left for steps: give a longer --budget"):
         tune(model, data, options=TuneOptions(budget=0.5))
 

@@ -1,8 +1,12 @@
 """Options that several verbs share, and the kinds of value that options take. Imports nothing heavy: every command passes here."""
 
 import argparse
+import ast
 import re
 from collections.abc import Mapping
+from typing import Any
+
+from headstart.core.errors import UsageError
 
 Verbs = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -98,3 +102,18 @@ def _measured(text: str, units: Mapping[str, int]) -> float | None:
     """A number and a unit, in the unit of size 1; None where it is something else."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", text.strip().lower(), re.ASCII)
     return None if found is None or found[2] not in units else float(found[1]) * units[found[2]]
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """The value of `--prepare KEY=VALUE`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise UsageError(f"--prepare takes KEY=VALUE, such as size=128, and got {text!r}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value

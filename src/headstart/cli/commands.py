@@ -1,7 +1,6 @@
 """One function a verb of the command line: call the verb, render what it returns."""
 
 import argparse
-import ast
 import csv
 import dataclasses
 import functools
@@ -11,6 +10,7 @@ from typing import Any
 
 from headstart.backbones.backbone import BackboneRequest
 from headstart.cli import render
+from headstart.cli.arguments import assignment
 from headstart.cli.output import print_json, show
 from headstart.cli.rows import as_items
 from headstart.cli.watch import Watch
@@ -177,7 +177,7 @@ def _fit_options(options: argparse.Namespace) -> FitOptions:
 
 
 def _request(options: argparse.Namespace) -> BackboneRequest | str | None:
-    prepare = dict(map(_assignment, options.prepare))
+    prepare = dict(map(assignment, options.prepare))
     if options.long:
         prepare["long"] = options.long
     changed = {"layer": options.layer, "pooling": options.pooling, "weights": options.weights, "prepare": prepare}
@@ -190,16 +190,6 @@ def _request(options: argparse.Namespace) -> BackboneRequest | str | None:
     request = BackboneRequest.parse(options.backbone)
     weights = Path(options.weights) if options.weights else None
     return dataclasses.replace(request, layer=options.layer, pooling=options.pooling, weights=weights, prepare=prepare)
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.isidentifier():
-        raise UsageError(f"--prepare takes KEY=VALUE, such as size=128, and got {text!r}")
-    try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return key, value
 
 
 def _write_csv(model: Model, answers: list[dict[str, Any]]) -> None:

@@ -24,6 +24,11 @@ STRATEGIES: Registry[Strategy] = Registry(
             "interpolation",
             "mirroring",
             "ladder",
+            "devices",
+            "materials",
+            "teaching",
+            "looks",
+            "soft_head",
         }
     ),
 )

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -25,20 +24,18 @@ class Classifier(nn.Module):
     It begins as the frozen model: the same readout with the same weights, and the fitted head, so that no step changes nothing.
     """
 
-    def __init__(self, readout: Readout, head: Linear) -> None:
+    def __init__(self, readout: Readout, head: Linear, *, match: Float[np.ndarray, "d1 e"] | None = None) -> None:
         super().__init__()
         self.readout = readout
-        self.head = nn.Linear(*head.weight.shape)
-        with torch.no_grad():
-            self.head.weight.copy_(torch.from_numpy(np.array(head.weight.T)))
-            self.head.bias.copy_(torch.from_numpy(np.array(head.bias)))
+        self.head = _linear(head.weight, head.bias)
+        self.match = None if match is None else _linear(match[:-1], match[-1])
 
-    def forward(self, values: torch.Tensor, lengths: Int[torch.Tensor, " n"]) -> Float[torch.Tensor, "n k"]:
-        """Scores in float32, whatever precision the network runs in."""
+    def forward(self, values: torch.Tensor, lengths: Int[torch.Tensor, " n"]) -> Float[torch.Tensor, "n ke"]:
+        """Scores in float32, whatever precision the network runs in, and after them the rows' map where there is one."""
         rows = torch.cat([row.float() for row in self.readout(values, lengths)], dim=1)
         with torch.autocast(values.device.type, enabled=False):
             scores: torch.Tensor = self.head(rows)
-        return scores
+            return scores if self.match is None else torch.cat([scores, self.match(rows)], dim=1)
 
     @property
     def net(self) -> nn.Module:
@@ -46,21 +43,12 @@ class Classifier(nn.Module):
         return self.readout.feed.net
 
 
-def widen_grouped(module: nn.Module) -> None:
-    """Run convolutions in groups, such as depthwise ones, in float32 whatever the rest runs in.
-
-    On a CPU their gradients take several times as long in bfloat16: 0.84 s a step of EfficientNet-Lite0 on 32 pictures of 128 pixels
-    and two cores, and 0.40 s so.
-    """
-    for each in module.modules():
-        if isinstance(each, nn.Conv2d) and each.groups > 1:
-            each.forward = MethodType(_in_float32, each)  # type: ignore[method-assign]
-
-
-def _in_float32(self: nn.Conv2d, values: torch.Tensor) -> torch.Tensor:
-    with torch.autocast(values.device.type, enabled=False):
-        found: torch.Tensor = type(self).forward(self, values.float())  # that of its class, which may pad
-        return found
+def _linear(weight: Float[np.ndarray, "d k"], bias: Float[np.ndarray, "k"]) -> nn.Linear:
+    made = nn.Linear(*weight.shape)
+    with torch.no_grad():
+        made.weight.copy_(torch.from_numpy(np.array(weight.T)))
+        made.bias.copy_(torch.from_numpy(np.array(bias)))
+    return made
 
 
 @dataclass(frozen=True)
@@ -119,13 +107,21 @@ class Trainable:
     shares: Mapping[str, float]
 
     @classmethod
-    def of(cls, frozen: NetworkBackbone, head: Linear, *, strategy: Strategy, options: Any) -> "Trainable":
-        """A copy of a frozen backbone with its head, opened for training.
+    def of(
+        cls,
+        frozen: NetworkBackbone,
+        head: Linear,
+        *,
+        strategy: Strategy,
+        options: Any,
+        match: Float[np.ndarray, "d1 e"] | None = None,
+    ) -> "Trainable":
+        """A copy of a frozen backbone with its head, and with the map of its rows where they are matched, opened for training.
 
         Raises:
             UsageError: the strategy finds nothing to train.
         """
-        classifier = Classifier(copy.deepcopy(frozen.module), head)
+        classifier = Classifier(copy.deepcopy(frozen.module), head, match=match)
         classifier.readout.requires_grad_(requires_grad=False)
         shares = strategy.begin(classifier.net, options)
         named = dict(classifier.net.named_parameters())
@@ -150,7 +146,12 @@ class Trainable:
                 module.p = 0.0
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """What is trained, by name: `net.` and the network's own names, and `head.`."""
+        """What is trained, by name: `net.` and the network's own names, `head.`, and `match.`."""
         named = dict(self.classifier.net.named_parameters())
-        own = {f"net.{name}": named[name] for name in self.shares}
-        return own | {f"head.{name}": each for name, each in self.classifier.head.named_parameters()}
+        found = {f"net.{name}": named[name] for name in self.shares}
+        beside = {"head": self.classifier.head} | (
+            {} if self.classifier.match is None else {"match": self.classifier.match}
+        )
+        for title, module in beside.items():
+            found |= {f"{title}.{name}": each for name, each in module.named_parameters()}
+        return found

@@ -11,8 +11,8 @@ from headstart.tasks.task import Targets, Task
 from headstart.tuning.classifier import State
 from headstart.tuning.loop import Trained
 
-SHARES = (0.25, 0.5, 0.75, 1.0)
-"""Points that are looked at, besides the start: 1 is the tuned end."""
+SHARES = (0.25, 0.5, 0.75)
+"""Points that are looked at between the start, 0, and the better of the tuned ends, 1."""
 
 Scores = Callable[[State], Float[np.ndarray, "n k"]]
 
@@ -34,13 +34,13 @@ class Point:
     figure: float
 
 
-def judged(scores: Float[np.ndarray, "n k"], targets: Targets, *, task: Task) -> tuple[float, float]:
-    """The calibrated loss and the first figure, higher being better, of scores."""
+def judged(scores: Float[np.ndarray, "n k"], targets: Targets, *, task: Task) -> tuple[Float[np.ndarray, "n"], float]:
+    """The calibrated loss of each sample, and the first figure, higher being better, of scores."""
     predicted = task.predict(scores, fit_temperature(scores, targets.values, link=task.link))
     outcomes = task.outcomes(targets, predicted)
     name, first = next(iter(outcomes.items()))
     figure = np.asarray(first if name == "accuracy" else -np.asarray(first))
-    return float(np.mean(outcomes.get("log_loss", -figure))), float(np.mean(figure))
+    return np.asarray(outcomes.get("log_loss", -figure)), float(np.mean(figure))
 
 
 def best_point(
@@ -54,14 +54,20 @@ def best_point(
         targets: of the samples that choose.
         task: what they are.
         scores: the scores of those samples under some weights.
-        shares: points to look at.
+        shares: points to look at on the way to the better end.
     """
+
+    def look(title: str, share: float, state: State) -> tuple[State, Point]:
+        losses, figure = judged(scores(state), targets, task=task)
+        return state, Point(title, share, float(losses.mean()), figure)
+
     ends = {"raw": trained.raw} | ({} if trained.average is None else {"average": trained.average})
-    found: list[tuple[State, Point]] = []
-    for title, end in ends.items():
-        for share in shares:
-            state = end if share == 1.0 else start.towards(end, share)
-            loss, figure = judged(scores(state), targets, task=task)
-            found.append((state, Point(title, share, loss, figure)))
-    state, point = min(found, key=lambda one: one[1].loss)
+    found = [look(title, 1.0, end) for title, end in ends.items()]
+    end, better = min(found, key=_loss)
+    found += [look(better.title, share, start.towards(end, share)) for share in shares]
+    state, point = min(found, key=_loss)
     return state, point, tuple(each for _, each in found)
+
+
+def _loss(one: tuple[State, Point]) -> float:
+    return one[1].loss

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from headstart.backbones.network import NetworkBackbone
@@ -25,41 +24,35 @@ from headstart.heads.fitted import Linear
 from headstart.model.model import join
 from headstart.tasks.task import Targets, Task
 from headstart.tuning import choice, runs
-from headstart.tuning.augmentation import Augmentation
 from headstart.tuning.choice import Chosen
-from headstart.tuning.classifier import Classifier, State, Trainable, widen_grouped
+from headstart.tuning.classifier import Classifier, State, Trainable
+from headstart.tuning.devices import open_accelerator, to_layout
 from headstart.tuning.interpolation import Point, best_point, judged
 from headstart.tuning.loop import Material, Trained, train
-from headstart.tuning.losses import LossOptions, loss_of
-from headstart.tuning.runs import Run
+from headstart.tuning.runs import Place, Run
 from headstart.tuning.schedule import Leg
-from headstart.tuning.views import Views
 
 _WARM, _TIMED = 3, 12
 # Of the budget, what is left for what was not timed.
 _RESERVED = 0.1
-# Looks at the samples that choose: the start, three tries, and up to two ends at four points; and about as many again for the gate.
-_LOOKS = 14
+# Looks at the samples that choose: after three tries, at two ends and three points on the way to one of them, and two by the gate.
+_LOOKS = 10
 
 
 @dataclass(frozen=True)
-class Ground:
-    """The samples of a tuning, all of them labelled and none evaluated.
+class Choosing:
+    """The labelled samples that choose rates and points; nothing is trained on them, and they are not evaluated.
 
     Attributes:
-        train: what is trained on.
+        samples: m of them.
         targets: theirs.
-        choosing: what chooses rates and points.
-        chosen_by: their targets.
-        weights: (n,) of the training samples in the loss.
+        at_start: their scores under the weights that tuning begins with.
         far: whether the network hardly knows such data.
     """
 
-    train: Samples
+    samples: Samples
     targets: Targets
-    choosing: Samples
-    chosen_by: Targets
-    weights: Float[np.ndarray, "n"]
+    at_start: Float[np.ndarray, "m k"]
     far: bool = False
 
 
@@ -72,8 +65,6 @@ class Plan:
         budget: seconds for all of it.
         steps: of the long training, instead of a budget; None: as many as fit.
         seed: decides order and augmentation.
-        smoothing: of the labels.
-        flip: whether pictures may be mirrored.
         began: when the budget began, as `time.perf_counter` tells.
         narrow: train in bfloat16 where the device has the units.
     """
@@ -82,9 +73,6 @@ class Plan:
     budget: float = 600.0
     steps: int | None = None
     seed: int = 0
-    smoothing: float = 0.0
-    adjust: float = 0.0
-    flip: bool = False
     began: float = 0.0
     narrow: bool = True
 
@@ -111,16 +99,24 @@ class Climbed:
     run: Run
     trained: Trained
 
+    @property
+    def told(self) -> str:
+        """How the weights were made."""
+        return (
+            f"{self.run.strategy} for {self.run.steps:,} steps of {self.run.batch} from the fitted head, rate {self.rate:.3g}; "
+            f"the {self.point.title} weights at {self.point.share:g} of the way"
+        )
+
 
 def climb(
     frozen: NetworkBackbone,
     head: Linear,
     *,
-    ground: Ground,
+    material: Material,
+    choosing: Choosing,
     task: Task,
     plan: Plan,
-    folder: Path,
-    identity: str,
+    place: Place,
     progress: Progress = silent,
 ) -> Climbed:
     """Tune from a frozen backbone and its fitted head.
@@ -128,39 +124,39 @@ def climb(
     Args:
         frozen: the backbone.
         head: fitted on the training samples, calibrated.
-        ground: the samples.
+        material: what is trained on.
+        choosing: what chooses.
         task: what their targets are.
         plan: how.
-        folder: of the run: what was settled, checkpoints, what ended.
-        identity: of this tuning.
-        progress: stages `prepare`, in samples, and `tuning`, in steps.
+        place: what was settled, checkpoints, what ended.
+        progress: stage `tuning`, in steps.
 
     Raises:
         UsageError: the folder holds another run, or the budget is too short for a step.
         FitError: it diverges at every rate.
     """
-    views = Views.of(ground.train, frozen.preparation, progress=progress)
-    material = _material(views, ground, plan, task)
-    accelerator = _accelerator(narrow=plan.narrow)
-    run = runs.opened(folder, identity)
+    accelerator = open_accelerator(narrow=plan.narrow)
+    run = runs.opened(place)
     if run is None:
-        run = _settled(frozen, head, material, plan, ground, accelerator=accelerator, identity=identity)
-        runs.settle(folder, run)
-    ladder = _Ladder(frozen, head, ground, task, plan, material, accelerator, run, folder, progress)
-    base = choice.base_rate(ladder.chosen, frozen.module.feed.net)
-    tries: dict[float, float] = {}
+        run = _settled(frozen, head, material, plan, choosing, accelerator=accelerator, identity=place.identity)
+        runs.settle(place.folder, run)
+    ladder = _Ladder(frozen, head, choosing, task, plan, material, accelerator, run, place.folder, progress)
+    base = choice.base_rate(ladder.chosen, frozen.module.feed.net, batch=run.batch)
+    tries: dict[float, np.ndarray] = {}
     for number, rate in enumerate(choice.rates(base) if run.tries else ()):
         try:
             short = ladder.leg(f"try-{number}", rate, run.tries)
         except FitError:  # it ran away: not this rate
             continue
-        tries[rate] = judged(ladder.scores(short.raw), ground.chosen_by, task=task)[0]
-    rate = min(tries, key=lambda one: tries[one], default=base)
+        tries[rate] = judged(ladder.scores(short.raw), choosing.targets, task=task)[0]
+    rate = choice.best_rate(tries) if tries else base
     trained = ladder.leg("long", rate, run.steps)
     start = State.of(Classifier(frozen.module, head))
-    state, point, points = best_point(start, trained, targets=ground.chosen_by, task=task, scores=ladder.scores)
-    loss, figure = judged(ladder.scores(start), ground.chosen_by, task=task)
-    return Climbed(state, point, (Point("start", 0.0, loss, figure), *points), rate, tries, run, trained)
+    state, point, points = best_point(start, trained, targets=choosing.targets, task=task, scores=ladder.scores)
+    losses, figure = judged(choosing.at_start, choosing.targets, task=task)
+    first = Point("start", 0.0, float(losses.mean()), figure)
+    told = {rate: float(each.mean()) for rate, each in tries.items()}
+    return Climbed(state, point, (first, *points), rate, told, run, trained)
 
 
 @dataclass(frozen=True)
@@ -169,7 +165,7 @@ class _Ladder:
 
     frozen: NetworkBackbone
     head: Linear
-    ground: Ground
+    choosing: Choosing
     task: Task
     plan: Plan
     material: Material
@@ -184,7 +180,7 @@ class _Ladder:
 
     def scores(self, state: State) -> Float[np.ndarray, "n k"]:
         """Of the samples that choose."""
-        return scores_of(state, self.frozen, samples=self.ground.choosing, link=self.head.link)
+        return scores_of(state, self.frozen, samples=self.choosing.samples, link=self.head.link)
 
     def leg(self, name: str, rate: float, steps: int) -> Trained:
         """One training, or what it ended with where it has."""
@@ -192,8 +188,10 @@ class _Ladder:
         if known is not None:
             return known
         chosen = self.chosen
-        opened = Trainable.of(self.frozen, self.head, strategy=chosen.strategy, options=chosen.options)
-        _to_layout(opened, self.accelerator)
+        opened = Trainable.of(
+            self.frozen, self.head, strategy=chosen.strategy, options=chosen.options, match=self.material.match
+        )
+        to_layout(opened, self.accelerator)
         found = train(
             opened,
             self.material,
@@ -224,45 +222,8 @@ def _engine(backbone: NetworkBackbone) -> str:
     return "eager" if ENGINES.get(wanted).refusal(backbone) else wanted
 
 
-def _material(views: Views, ground: Ground, plan: Plan, task: Task) -> Material:
-    targets = ground.targets.take(views.kept).values
-    weights = torch.from_numpy(ground.weights[views.kept].astype(np.float32))
-    prior = None
-    if task.link == "softmax":
-        prior = np.bincount(targets, minlength=len(ground.targets.labels)) / len(targets)
-    kind = np.int64 if task.link == "softmax" else np.float32
-    options = LossOptions(plan.smoothing, plan.adjust)
-    return Material(
-        views=views,
-        targets=torch.from_numpy(targets.astype(kind)),
-        weights=weights,
-        loss=loss_of(task.link, options, prior=prior),
-        augmentation=Augmentation(ground.train.modality, flip=plan.flip),
-    )
-
-
-def _accelerator(*, narrow: bool) -> Any:
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    here = device()
-    # The first precision of a process would be that of every later tuning in it.
-    AcceleratorState._reset_state()  # noqa: SLF001
-    mixed = "bf16" if narrow and "bfloat16" in here.units else "no"
-    return Accelerator(mixed_precision=mixed, cpu=here.kind == "cpu")
-
-
 def _leg(name: str, rate: float, steps: int, run: Run, plan: Plan) -> Leg:
-    return Leg(name, rate, rate, steps, run.batch, plan.seed, every=max(10, steps // 20))
-
-
-def _to_layout(trainable: Trainable, accelerator: Any) -> None:
-    """Convolutions run with their channels innermost, and on a CPU those in groups in float32."""
-    trainable.classifier.to(accelerator.device)
-    if accelerator.device.type == "cpu" and accelerator.mixed_precision != "no":
-        widen_grouped(trainable.classifier)
-    if any(each.dim() == 4 for each in trainable.classifier.parameters()):
-        trainable.classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Leg(name, rate, rate, steps, run.batch, plan.seed, every=max(10, steps // 10))
 
 
 def _settled(
@@ -270,7 +231,7 @@ def _settled(
     head: Linear,
     material: Material,
     plan: Plan,
-    ground: Ground,
+    choosing: Choosing,
     *,
     accelerator: Any,
     identity: str,
@@ -278,14 +239,14 @@ def _settled(
     """Measure a few steps, which leave no trace, and make the budget a number of steps."""
     n = len(material.views)
     net = frozen.module.feed.net
-    chosen = choice.parse(plan.strategy, net, n=n, far=ground.far)
-    batch = choice.batch_size(n)
-    draft = Run(identity, plan.steps or 0, 0, batch, chosen.text, plan.flip, 0.0)
+    chosen = choice.parse(plan.strategy, net, n=n, far=choosing.far)
+    batch = choice.batch_size(n, choosing.samples.modality)
+    draft = Run(identity, plan.steps or 0, 0, batch, chosen.text, material.augmentation.flip, 0.0)
     if plan.steps is not None:
-        return dataclasses.replace(draft, tries=choice.try_steps(plan.steps))
+        return dataclasses.replace(draft, tries=choice.try_steps(plan.steps, n=n, batch=batch))
     per_step = _timed(frozen, head, material, chosen, draft, plan, accelerator)
     looking = time.perf_counter()
-    scores_of(State.of(Classifier(frozen.module, head)), frozen, samples=ground.choosing, link=head.link)
+    scores_of(State.of(Classifier(frozen.module, head)), frozen, samples=choosing.samples, link=head.link)
     now = time.perf_counter()
     left = (1 - _RESERVED) * plan.budget - (now - plan.began) - _LOOKS * (now - looking)
     steps, tries = choice.steps_within(left, per_step=per_step, n=n, batch=batch)
@@ -296,8 +257,8 @@ def _timed(
     frozen: NetworkBackbone, head: Linear, material: Material, chosen: Chosen, run: Run, plan: Plan, accelerator: Any
 ) -> float:
     """Seconds of a step: the mean of a few after the first ones, as their lengths differ."""
-    opened = Trainable.of(frozen, head, strategy=chosen.strategy, options=chosen.options)
-    _to_layout(opened, accelerator)
+    opened = Trainable.of(frozen, head, strategy=chosen.strategy, options=chosen.options, match=material.match)
+    to_layout(opened, accelerator)
     ends: list[float] = []
 
     def note(stage: str, done: int, total: int) -> None:

@@ -22,6 +22,7 @@ from headstart.tuning.augmentation import Augmentation
 from headstart.tuning.batches import Batches
 from headstart.tuning.checkpoint import Checkpoint, load, save
 from headstart.tuning.classifier import State, Trainable
+from headstart.tuning.devices import attention_for
 from headstart.tuning.losses import Loss
 from headstart.tuning.schedule import Leg, rate_at
 from headstart.tuning.views import Views
@@ -46,6 +47,7 @@ class Material:
         weights: (n,) of the samples in the loss.
         loss: what is lowered.
         augmentation: what varies the views.
+        match: where a linear map from a sample's row begins whose result follows the scores; its last row is the bias. None: scores alone.
     """
 
     views: Views
@@ -53,6 +55,7 @@ class Material:
     weights: torch.Tensor
     loss: Loss
     augmentation: Augmentation
+    match: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def train(
     trainable.train_mode()
     while running.step < leg.steps:
         try:
-            with _attention(accelerator.device.type):
+            with attention_for(accelerator.device.type):
                 _one(classifier, optimizer, material, batches, leg, running, accelerator=accelerator)
         except _DivergedError:
             _restart(running, named, average, initial, optimizer)
@@ -147,7 +150,8 @@ def _optimizer(trainable: Trainable, leg: Leg) -> torch.optim.Optimizer:
     """AdamW; one group for each rate and decay."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, each in trainable.parameters().items():
-        rate = leg.head_rate if name.startswith("head.") else leg.rate * trainable.shares[name.removeprefix("net.")]
+        share = trainable.shares.get(name.removeprefix("net."))
+        rate = leg.head_rate if share is None else leg.rate * share
         decay = leg.weight_decay if each.dim() > 1 and ".lora_" not in name else 0.0
         groups.setdefault((rate, decay), []).append(each)
     return torch.optim.AdamW(
@@ -235,18 +239,6 @@ def _seeded(seed: int, step: int) -> Iterator[torch.Generator]:
     number = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
     torch.manual_seed(number)
     yield torch.Generator().manual_seed(number)
-
-
-@contextmanager
-def _attention(kind: str) -> Iterator[None]:
-    """On a CPU the plain way: there the other one takes twice the time for its gradients."""
-    if kind != "cpu":
-        yield
-        return
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    with sdpa_kernel(SDPBackend.MATH):
-        yield
 
 
 def _note(running: _Running, leg: Leg, loss: float, factor: float) -> None:

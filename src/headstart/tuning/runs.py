@@ -40,12 +40,26 @@ class Run:
     seconds_per_step: float
 
 
-def opened(folder: Path, identity: str) -> Run | None:
+@dataclass(frozen=True)
+class Place:
+    """Where a run is kept.
+
+    Attributes:
+        folder: of its own.
+        identity: of the run.
+    """
+
+    folder: Path
+    identity: str
+
+
+def opened(place: Place) -> Run | None:
     """The run that a folder holds; None where it holds none.
 
     Raises:
         UsageError: it holds another one.
     """
+    folder, identity = place.folder, place.identity
     try:
         run = Run(**json.loads((folder / _FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

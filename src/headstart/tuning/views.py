@@ -14,6 +14,7 @@ from headstart.core.progress import Progress, silent
 from headstart.data.preparation import Batch, Preparation
 from headstart.data.samples import Samples
 from headstart.features.contents import content_of
+from headstart.features.pipeline import Content
 
 _AT_ONCE = 256
 
@@ -52,20 +53,27 @@ class Views:
 
     @classmethod
     def of(
-        cls, samples: Samples, preparation: Preparation, *, folder: Path | None = None, progress: Progress = silent
+        cls,
+        samples: Samples,
+        preparation: Preparation,
+        *,
+        content: Content | None = None,
+        folder: Path | None = None,
+        progress: Progress = silent,
     ) -> "Views":
         """Prepare samples.
 
         Args:
             samples: n samples.
             preparation: of the backbone.
+            content: from a position to what is prepared; None: the sample's own.
             folder: where the temporary file lies; None: where the system has its own.
             progress: stage `prepare`, in samples.
 
         Raises:
             DataError: none of them can be read.
         """
-        read = content_of(samples)
+        read = content or content_of(samples)
 
         def one(position: int) -> tuple[np.ndarray, ...]:
             try:

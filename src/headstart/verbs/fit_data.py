@@ -89,8 +89,13 @@ class FitData:
     ignored: dict[str, int]
 
 
-def prepare(data: Any, options: FitOptions) -> FitData:
+def prepare(data: Any, options: FitOptions, *, kept: str = "") -> FitData:
     """Read the data, split it where asked, and settle the task.
+
+    Args:
+        data: what is read.
+        options: the fit's.
+        kept: a part that is kept besides `train` and the evaluated one.
 
     Raises:
         DataError: the data cannot be used, has no labels or no training part; FitError: it has fewer than two labels.
@@ -118,13 +123,10 @@ def prepare(data: Any, options: FitOptions) -> FitData:
         notes += tuple(note for note in check_label_sets(samples) if note not in notes)
     evaluated = samples.evaluated_part
     split = samples.table.column("split")
-    wanted = pc.or_(pc.equal(split, "train"), pc.equal(split, evaluated)) if evaluated else pc.equal(split, "train")
+    parts = {"train", evaluated, kept} & set(samples.parts)
+    wanted = pc.is_in(split, pa.array(sorted(parts), split.type))
     labelled = pc.and_(wanted, pc.is_valid(samples.table.column("target")))
-    counts = {
-        part: int(pc.sum(pc.equal(split, part)).as_py() or 0)
-        for part in samples.parts
-        if part not in {"train", evaluated}
-    }
+    counts = {part: int(pc.sum(pc.equal(split, part)).as_py() or 0) for part in samples.parts if part not in parts}
     used = replace(samples, table=samples.table.filter(labelled))
     classes = task.encode(used.part("train").table.column("target"), None)
     if classes.labels and len(classes.labels) < 2:

@@ -1,17 +1,13 @@
 """`tune`: train a fitted model's network further, and ship it only where it measurably wins."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from headstart.backbones.network import NetworkBackbone
 from headstart.core.progress import Progress, silent
@@ -19,13 +15,14 @@ from headstart.data.samples import Samples
 from headstart.evaluation.comparison import Difference
 from headstart.model.loading import load
 from headstart.model.model import Model
-from headstart.tuning.gate import Gate, decide
+from headstart.tuning.gate import Gate
 from headstart.verbs.fit_data import FitOptions
-from headstart.verbs.tune_ground import Ground, figure_of, read_ground, temperature_of, tunable
-from headstart.verbs.tune_ship import shipped_model
+from headstart.verbs.tune_ground import Ground, read_ground, tunable
+from headstart.verbs.tune_ship import Candidate, gated, mirrored, run_folder, shipped_model
 
 if TYPE_CHECKING:
-    from headstart.tuning.ladder import Climbed
+    from headstart.tuning.ladder import Climbed, Plan
+    from headstart.tuning.loop import Material
 
 
 @dataclass(frozen=True)
@@ -132,6 +129,7 @@ def tune(
         FitError: training diverges at every rate. CacheError: a checkpoint cannot be written.
     """
     from headstart.tuning.ladder import climb, rows_of
+    from headstart.tuning.runs import Place
 
     began = time.perf_counter()
     opened = model if isinstance(model, Model) else load(Path(model))
@@ -142,24 +140,26 @@ def tune(
         opened, data, asked=asked, new_labels=options.new_labels, doubted=options.doubted, progress=progress
     )
     read = time.perf_counter()
-    flip, notes = _mirrored(frozen, ground, options)
-    with _folder(options) as folder:
+    flip, notes = mirrored(frozen, ground, flip=options.flip)
+    with run_folder(options.run) as folder:
         found = climb(
             frozen,
             ground.start,
-            ground=ground.of_ladder(),
+            material=_material(frozen, ground, options, flip=flip, progress=progress),
+            choosing=ground.choosing(ground.start),
             task=ground.task,
-            plan=_plan(options, flip=flip, began=began),
-            folder=folder,
-            identity=_identity(opened, ground, options),
+            plan=_plan(options, began=began),
+            place=Place(folder, _identity(opened, ground, options)),
             progress=progress,
         )
     tuned = time.perf_counter()
     rows = rows_of(found.state, frozen, samples=ground.samples.take(ground.aside))
-    gate = _gate(ground, found.state.linear(ground.start.link).scores(rows))
+    head, backbone = found.state.linear(ground.start.link), found.state.backbone(frozen)
+    candidate = Candidate(backbone, head, rows, found.run.strategy, f"tuned by {found.told}")
+    gate = gated(ground, candidate.scores)
     shipped: tuple[Model, Mapping[str, Difference]] = opened, {}
     if gate.passed:
-        shipped = shipped_model(opened, ground, frozen=frozen, found=found, rows=rows, progress=progress)
+        shipped = shipped_model(opened, ground, candidate=candidate, progress=progress)
     ended = time.perf_counter()
     seconds = {"read": read - began, "tune": tuned - read, "gate": ended - tuned, "total": ended - began}
     return _tuning(ground, found, gate, shipped, notes=notes, seconds=seconds)
@@ -194,47 +194,35 @@ def _tuning(
     )
 
 
-def _gate(ground: Ground, scores: np.ndarray) -> Gate:
-    """Compare tuned scores of what was set aside with the frozen head's, on the half that chose nothing."""
-    y = ground.y.take(ground.aside_rows)
-    outcomes = figure_of(y, ground.task.predict(scores, temperature_of(scores, y, task=ground.task)), task=ground.task)
-    deciding = ~ground.chooses
-    return decide(ground.frozen_outcomes[deciding], outcomes[deciding])
+def _material(
+    frozen: NetworkBackbone, ground: Ground, options: TuneOptions, *, flip: bool, progress: Progress
+) -> "Material":
+    from headstart.tuning.augmentation import Augmentation
+    from headstart.tuning.losses import LossOptions
+    from headstart.tuning.materials import labelled
+    from headstart.tuning.views import Views
 
-
-def _plan(options: TuneOptions, *, flip: bool, began: float) -> Any:
-    from headstart.tuning.ladder import Plan
-
-    return Plan(
-        strategy=options.strategy,
-        budget=options.budget,
-        steps=options.steps,
-        seed=options.seed,
-        smoothing=options.smoothing,
-        adjust=options.adjust,
-        flip=flip,
-        began=began,
+    return labelled(
+        Views.of(ground.samples.take(ground.train), frozen.preparation, progress=progress),
+        ground.y.take(ground.fit_rows),
+        task=ground.task,
+        options=LossOptions(options.smoothing, options.adjust),
+        augmentation=Augmentation(ground.samples.modality, flip=flip),
+        weights=ground.weights,
     )
 
 
-@contextlib.contextmanager
-def _folder(options: TuneOptions) -> Iterator[Path]:
-    if options.run is not None:
-        yield options.run
-        return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+def _plan(options: TuneOptions, *, began: float) -> "Plan":
+    from headstart.tuning.ladder import Plan
+
+    return Plan(options.strategy, options.budget, options.steps, options.seed, began)
 
 
 def _identity(model: Model, ground: Ground, options: TuneOptions) -> str:
     """Of the model, the data and the options."""
-    digests = ground.extraction.features[0].digests
     told = {
         "specs": [spec.to_json() for spec in model.backbone.specs],
-        "labels": list(ground.y.labels),
-        "train": hashlib.blake2b(np.ascontiguousarray(digests[ground.train]).tobytes(), digest_size=16).hexdigest(),
-        "aside": hashlib.blake2b(np.ascontiguousarray(digests[ground.aside]).tobytes(), digest_size=16).hexdigest(),
-        "targets": hashlib.blake2b(np.ascontiguousarray(ground.y.values).tobytes(), digest_size=16).hexdigest(),
+        "data": ground.identity,
         "options": {
             name: value for name, value in dataclasses.asdict(options).items() if name not in {"run", "offline"}
         },
@@ -250,24 +238,3 @@ def _sentence(gate: Gate, ground: Ground) -> str:
     return (
         f"tuning did not win by more than one standard error ({gate.error:.4f}), so the frozen model stays: {figures}"
     )
-
-
-def _mirrored(frozen: NetworkBackbone, ground: Ground, options: TuneOptions) -> tuple[bool, tuple[str, ...]]:
-    """Whether pictures are mirrored, and how that was found out."""
-    if ground.samples.modality != "image":
-        return False, ()
-    if options.flip is not None:
-        return options.flip, ()
-    from headstart.tuning.mirroring import is_safe
-
-    chooses = ground.chooses
-    targets = ground.y.take(ground.aside_rows[chooses])
-
-    def outcome(x: np.ndarray) -> np.ndarray:
-        predicted = ground.task.predict(ground.frozen.head.scores(x), ground.frozen.temperature)
-        return figure_of(targets.take(np.arange(len(x))), predicted, task=ground.task)
-
-    pictures, plain = ground.samples.take(ground.aside[chooses]), ground.frozen_outcomes[chooses]
-    if is_safe(frozen, pictures, plain=plain, outcome=outcome):
-        return True, ("pictures are mirrored while training, as the frozen model tells mirrored ones as well",)
-    return False, ("pictures are not mirrored while training, as the frozen model tells mirrored ones worse",)

@@ -1,10 +1,12 @@
 """The ground of a tuning: what is trained on, what chooses, what decides, and the frozen head that has to be beaten."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headstart.audit.labels import NEIGHBOURS, doubt_labels
 from headstart.audit.neighbours import nearest
@@ -25,11 +27,19 @@ from headstart.verbs.fit_data import FitData, FitOptions, prepare
 from headstart.verbs.fit_gate import open_gate
 
 if TYPE_CHECKING:
-    from headstart.tuning.ladder import Ground as LadderGround
+    from headstart.tuning.ladder import Choosing
 
 ASIDE = 5
 """One in so many training samples is set aside: half of them choose, the others decide."""
 
+MOST_ASIDE = 2000
+"""And no more than so many."""
+
+VALIDATION = "val"
+"""The part that chooses and decides in their place, where it is not the evaluated one and holds enough."""
+
+# So many samples of it, or one for every so many training samples.
+_ENOUGH = 200
 
 # Fewer that choose, or that decide, tell nothing.
 _LEAST = 4
@@ -38,14 +48,14 @@ _LEAST_WEIGHT = 0.05
 
 @dataclass(frozen=True)
 class Ground:
-    """The samples of a tuning and the frozen head. Rows are positions in the training part, places are positions among the samples.
+    """The samples of a tuning and the frozen head. Rows are positions in what is labelled for it, places are positions among the samples.
 
     Attributes:
         prepared: the data as `fit` reads it.
         samples: those that have a row.
         extraction: their rows.
         task: what the targets are.
-        y: targets of the training part.
+        y: targets of the training part, and of the part that chooses and decides where there is one.
         fit_rows: what is trained on.
         aside_rows: what is set aside.
         train: places of what is trained on.
@@ -81,18 +91,25 @@ class Ground:
         """The task's first figure."""
         return self.task.primary
 
-    def of_ladder(self) -> "LadderGround":
-        """What the ladder sees of it: nothing that decides."""
-        from headstart.tuning.ladder import Ground as LadderGround
+    @property
+    def identity(self) -> str:
+        """Of what is trained on, what is set aside, and their targets."""
+        digests, parts = self.extraction.features[0].digests, hashlib.blake2b(digest_size=16)
+        for each in (digests[self.train], digests[self.aside], self.y.values, np.array(self.y.labels, dtype=str)):
+            parts.update(np.ascontiguousarray(each).tobytes() + len(each).to_bytes(8, "little"))
+        return parts.hexdigest()
 
-        return LadderGround(
-            train=self.samples.take(self.train),
-            targets=self.y.take(self.fit_rows),
-            choosing=self.samples.take(self.aside[self.chooses]),
-            chosen_by=self.y.take(self.aside_rows[self.chooses]),
-            weights=self.weights,
-            far=self.far,
-        )
+    def choosing(self, start: Linear) -> "Choosing":
+        """What the ladder chooses by: nothing of it decides.
+
+        Args:
+            start: the head that tuning begins with.
+        """
+        from headstart.tuning.ladder import Choosing
+
+        places, rows = self.aside[self.chooses], self.aside_rows[self.chooses]
+        at_start = start.scores(join(self.extraction.features)[places])
+        return Choosing(self.samples.take(places), self.y.take(rows), at_start, self.far)
 
 
 def tunable(model: Model) -> NetworkBackbone:
@@ -125,7 +142,7 @@ def read_ground(
     Raises:
         DataError: the data cannot be used, has labels that the model does not know, or too few samples to set some aside.
     """
-    prepared = prepare(data, asked)
+    prepared = prepare(data, asked, kept=VALIDATION)
     if prepared.samples.modality != model.modality:
         raise DataError(
             f"the model takes {model.modality}, and {prepared.samples.source} holds {prepared.samples.modality}"
@@ -134,16 +151,16 @@ def read_ground(
     extraction = extract(prepared.samples, model.backbone, progress=progress)
     gate, prepared = open_gate(prepared, extraction, options=asked)
     samples = prepared.samples.take(extraction.kept)
-    in_train = np.asarray(samples.table.column("split").to_pylist(), dtype=object) == "train"
-    y = prepared.task.encode(samples.table.column("target").filter(pa.array(in_train)), labels)
-    groups = gate.together(in_train)
-    fit_rows, aside_rows, chooses = _set_aside(y, groups, seed=asked.seed)
-    x = join(extraction.features)[in_train]
+    part = np.asarray(samples.table.column("split").to_pylist(), dtype=object)
+    places = np.flatnonzero((part == "train") | ((part == VALIDATION) & (prepared.evaluated != VALIDATION)))
+    y = prepared.task.encode(samples.table.column("target").take(pa.array(places)), labels)
+    groups = gate.together(np.isin(np.arange(len(part)), places))
+    fit_rows, aside_rows, chooses, how = _set_aside(y, groups, part[places] == VALIDATION, seed=asked.seed)
+    x = join(extraction.features)[places]
     of_fit = None if groups is None else groups[fit_rows]
     frozen, start = _frozen(x[fit_rows], y.take(fit_rows), of_fit, seed=asked.seed)
     weights, told = _weights(x[fit_rows], y.take(fit_rows), frozen, of_fit, prepared.task, doubted=doubted)
     predicted = prepared.task.predict(frozen.head.scores(x[aside_rows]), frozen.temperature)
-    places = np.flatnonzero(in_train)
     return Ground(
         prepared=prepared,
         samples=samples,
@@ -162,27 +179,39 @@ def read_ground(
         weights=weights,
         notes=(
             *prepared.notes,
-            f"{len(aside_rows):,} of {len(y):,} training samples are set aside to choose and to decide",
+            how,
             *told,
         ),
     )
 
 
-def _set_aside(y: Targets, groups: np.ndarray | None, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What is trained on, what is set aside, and which of that chooses; groups stay together.
+def _set_aside(
+    y: Targets, groups: np.ndarray | None, validation: np.ndarray, *, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """What is trained on, what is set aside, which of that chooses, and where it is from; groups stay together.
 
     Raises:
         DataError: too few could be set aside.
     """
-    fold = folds(y.values, task=y.task, groups=groups, n_folds=ASIDE, seed=seed)
-    aside, fit = np.flatnonzero(fold == 0), np.flatnonzero(fold != 0)
+    fit = np.flatnonzero(~validation)
+    if y.task == "single_label":  # a label that is never trained on says nothing of either model
+        validation = validation & np.isin(y.values, y.values[fit])
+    aside = np.flatnonzero(validation if groups is None else validation & ~np.isin(groups, groups[fit]))
+    if len(aside) >= min(_ENOUGH, len(fit) // ASIDE) and len(aside) >= 2 * _LEAST:
+        how = f"{len(aside):,} samples of the part {VALIDATION} choose and decide"
+    else:
+        of_fit = None if groups is None else groups[fit]
+        n_folds = max(ASIDE, -(-len(fit) // MOST_ASIDE))
+        fold = folds(y.take(fit).values, task=y.task, groups=of_fit, n_folds=n_folds, seed=seed)
+        how = f"{int((fold == 0).sum()):,} of {len(fit):,} training samples are set aside to choose and to decide"
+        fit, aside = fit[fold != 0], fit[fold == 0]
     of_aside = None if groups is None else groups[aside]
     half = folds(y.take(aside).values, task=y.task, groups=of_aside, n_folds=2, seed=seed)
     if min(int((half == 0).sum()), int((half != 0).sum())) < _LEAST:
         raise DataError(
-            f"{len(y)} training samples are too few to set some aside that choose and others that decide: stay with the frozen model"
+            f"{len(fit) + len(aside)} training samples are too few to set some aside that choose and others that decide: stay with the frozen model"
         )
-    return fit, aside, half == 0
+    return fit, aside, half == 0, how
 
 
 def _labels(model: Model, prepared: FitData, *, new_labels: bool) -> tuple[str, ...] | None:
@@ -191,7 +220,10 @@ def _labels(model: Model, prepared: FitData, *, new_labels: bool) -> tuple[str, 
     Raises:
         DataError: the data has others than the model.
     """
-    found = prepared.task.encode(prepared.samples.part("train").table.column("target"), None).labels
+    parts = {"train", VALIDATION} - ({VALIDATION} & {prepared.evaluated})
+    split = prepared.samples.table.column("split")
+    used = prepared.samples.table.filter(pc.is_in(split, pa.array(sorted(parts), split.type)))
+    found = prepared.task.encode(used.column("target"), None).labels
     fresh = [label for label in found if label not in model.labels]
     if not fresh or new_labels:
         return None if not model.labels else (*model.labels, *fresh)

@@ -1,13 +1,18 @@
 """The model that a tuning ships: calibrated and judged by the samples that were set aside, measured beside the frozen one."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from headstart.backbones.network import NetworkBackbone
+from headstart.backbones.backbone import Backbone
 from headstart.core.progress import Progress
+from headstart.data.samples import PARTS
 from headstart.data.splits import folds
 from headstart.evaluation.comparison import HIGHER_IS_BETTER, Difference, paired_difference
 from headstart.features.extraction import extract
@@ -17,37 +22,52 @@ from headstart.model.model import Model, join
 from headstart.model.reports import TUNED
 from headstart.model.rule import Rule
 from headstart.model.split_record import SplitRecord
-from headstart.verbs.tune_ground import ASIDE, Ground, temperature_of
+from headstart.tuning.gate import Gate, decide
+from headstart.verbs.tune_ground import ASIDE, Ground, figure_of, temperature_of
 
-if TYPE_CHECKING:
-    from headstart.tuning.ladder import Climbed
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a tuning would ship.
+
+    Attributes:
+        backbone: with its weights.
+        head: of its rows.
+        rows: (aside, d) of the samples that were set aside.
+        strategy: the recipe.
+        told: how it was made, in a sentence's first half.
+    """
+
+    backbone: Backbone
+    head: Linear
+    rows: np.ndarray
+    strategy: str
+    told: str
+
+    @property
+    def scores(self) -> Float[np.ndarray, "aside k"]:
+        """Of the samples that were set aside."""
+        return self.head.scores(self.rows)
 
 
 def shipped_model(
-    model: Model,
-    ground: Ground,
-    *,
-    frozen: NetworkBackbone,
-    found: "Climbed",
-    rows: np.ndarray,
-    progress: Progress,
+    model: Model, ground: Ground, *, candidate: Candidate, progress: Progress
 ) -> tuple[Model, Mapping[str, Difference]]:
     """The tuned model, measured on the evaluated part beside the frozen one."""
-    backbone = found.state.backbone(frozen)
-    head = found.state.linear(ground.start.link)
+    backbone, head, rows = candidate.backbone, candidate.head, candidate.rows
     y = ground.y.take(ground.aside_rows)
-    scores = head.scores(rows)
+    scores = candidate.scores
     temperature = temperature_of(scores, y, task=ground.task)
     counts = ground.task.summary(ground.y.take(ground.fit_rows))
     metrics, compared = _measured(ground, backbone, head, temperature=temperature, classes=counts, progress=progress)
     digests = ground.extraction.features[0].digests
     parts = np.asarray(ground.samples.table.column("split").to_pylist(), dtype=object)
-    names = ["train", *([ground.prepared.evaluated] if ground.prepared.evaluated else [])]
+    names = [name for name in PARTS if name in set(parts)]
     predicted = ground.task.predict(scores, temperature)
     aside_metrics = ground.task.metrics(y, predicted, classes=counts)
     report = replace(
         model.report,
-        head=f"{TUNED}{found.run.strategy}",
+        head=f"{TUNED}{candidate.strategy}",
         n={**model.report.n, "train": len(ground.fit_rows)},
         classes=counts,
         metrics=aside_metrics if metrics is None else metrics,
@@ -56,7 +76,7 @@ def shipped_model(
         candidates=(),
         precision=None,
         findings=(),
-        notes=(*model.report.notes, _told(found, ground)),
+        notes=(*model.report.notes, _told(candidate, ground)),
     )
     tuned = replace(
         model,
@@ -85,7 +105,7 @@ def shipped_model(
 
 def _measured(
     ground: Ground,
-    backbone: NetworkBackbone,
+    backbone: Backbone,
     head: Linear,
     *,
     temperature: float,
@@ -114,9 +134,49 @@ def _measured(
     return ground.task.metrics(targets, predicted, classes=classes), compared
 
 
-def _told(found: "Climbed", ground: Ground) -> str:
-    return (
-        f"tuned by {found.run.strategy} for {found.run.steps:,} steps of {found.run.batch} from the fitted head, rate {found.rate:.3g}; "
-        f"the {found.point.title} weights at {found.point.share:g} of the way; trained on {len(ground.fit_rows):,} samples, and the "
-        "figures out of fold are of those that were set aside"
-    )
+def _told(candidate: Candidate, ground: Ground) -> str:
+    return f"{candidate.told}; trained on {len(ground.fit_rows):,} samples, and the figures out of fold are of those that were set aside"
+
+
+def gated(ground: Ground, scores: np.ndarray) -> Gate:
+    """Compare tuned scores of what was set aside with those of the head that has to be beaten, on the half that chose nothing.
+
+    Args:
+        ground: of the tuning.
+        scores: (aside, k) of the samples that were set aside.
+    """
+    y = ground.y.take(ground.aside_rows)
+    outcomes = figure_of(y, ground.task.predict(scores, temperature_of(scores, y, task=ground.task)), task=ground.task)
+    deciding = ~ground.chooses
+    return decide(ground.frozen_outcomes[deciding], outcomes[deciding])
+
+
+@contextlib.contextmanager
+def run_folder(given: Path | None) -> Iterator[Path]:
+    """The folder of a run: the given one, or a temporary one that goes at the end."""
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def mirrored(frozen: Backbone, ground: Ground, *, flip: bool | None) -> tuple[bool, tuple[str, ...]]:
+    """Whether pictures are mirrored, and how that was found out; `flip` says it where it is given."""
+    if ground.samples.modality != "image":
+        return False, ()
+    if flip is not None:
+        return flip, ()
+    from headstart.tuning.mirroring import is_safe
+
+    chooses = ground.chooses
+    targets = ground.y.take(ground.aside_rows[chooses])
+
+    def outcome(x: np.ndarray) -> np.ndarray:
+        predicted = ground.task.predict(ground.frozen.head.scores(x), ground.frozen.temperature)
+        return figure_of(targets.take(np.arange(len(x))), predicted, task=ground.task)
+
+    pictures, plain = ground.samples.take(ground.aside[chooses]), ground.frozen_outcomes[chooses]
+    if is_safe(frozen, pictures, plain=plain, outcome=outcome):
+        return True, ("pictures are mirrored while training, as the frozen model tells mirrored ones as well",)
+    return False, ("pictures are not mirrored while training, as the frozen model tells mirrored ones worse",)

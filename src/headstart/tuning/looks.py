@@ -1,0 +1,98 @@
+"""Seeded looks at samples: the same one is shown to a teacher and to its student, whatever each does to prepare it.
+
+So the look is taken of the content itself: the crop of a picture, mirrored or not, as a file of its own; a recording, louder or softer,
+earlier or later; of a text the text alone. The first look at each sample is the sample itself.
+
+Source: Beyer et al., Knowledge distillation: A good teacher is patient and consistent, 2022.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from headstart.core.errors import SampleError
+from headstart.data.samples import Samples
+from headstart.features.contents import content_of
+from headstart.features.pipeline import Content
+
+_LEAST_AREA = 0.5
+_WIDEST = 4 / 3
+_DECIBEL, _SHIFT = 6.0, 0.1
+
+
+@dataclass(frozen=True)
+class Looks:
+    """k looks at each of n samples; look j of sample i has the position i k + j.
+
+    Attributes:
+        samples: n of them.
+        k: looks at each.
+        seed: decides the looks.
+        flip: whether pictures may be mirrored.
+    """
+
+    samples: Samples
+    k: int
+    seed: int
+    flip: bool
+
+    @property
+    def repeated(self) -> Samples:
+        """Each sample k times."""
+        return self.samples.take(np.repeat(np.arange(len(self.samples)), self.k))
+
+    @property
+    def content(self) -> Content:
+        """From a position to what is seen."""
+        read = content_of(self.samples)
+        turn = _turning(self.samples.modality)
+
+        def look(position: int) -> bytes | str:
+            sample, number = divmod(position, self.k)
+            content = read(sample)
+            if number == 0 or isinstance(content, str):
+                return content
+            rng = np.random.default_rng([self.seed, sample, number])
+            try:
+                return turn(content, rng, self.flip)
+            except SampleError:
+                raise
+            except (OSError, ValueError, RuntimeError, SyntaxError, Image.DecompressionBombError) as error:
+                raise SampleError(f"cannot be looked at ({error})") from error
+
+        return look
+
+
+def _turning(modality: str) -> Callable[[bytes, np.random.Generator, bool], bytes]:
+    return {"image": _cropped, "audio": _heard}.get(modality, lambda content, _rng, _flip: content)
+
+
+def _cropped(content: bytes, rng: np.random.Generator, flip: bool) -> bytes:  # noqa: FBT001  (as the other)
+    with Image.open(io.BytesIO(content)) as opened:
+        picture = ImageOps.exif_transpose(opened).convert("RGB")
+    area, ratio = rng.uniform(_LEAST_AREA, 1), np.exp(rng.uniform(-1, 1) * np.log(_WIDEST))
+    wide, high = min(1.0, float(np.sqrt(area * ratio))), min(1.0, float(np.sqrt(area / ratio)))
+    left, top = rng.uniform(0, 1 - wide) * picture.width, rng.uniform(0, 1 - high) * picture.height
+    box = (left, top, left + wide * picture.width, top + high * picture.height)
+    seen = picture.resize(
+        (max(1, round(box[2] - box[0])), max(1, round(box[3] - box[1]))), Image.Resampling.BICUBIC, box=box
+    )
+    mirrored = ImageOps.mirror(seen) if flip and rng.random() < 0.5 else seen
+    file = io.BytesIO()
+    mirrored.save(file, "BMP")
+    return file.getvalue()
+
+
+def _heard(content: bytes, rng: np.random.Generator, _flip: bool) -> bytes:  # noqa: FBT001
+    import soundfile
+
+    sound, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    gain, shift = 10 ** (rng.uniform(-_DECIBEL, _DECIBEL) / 20), int(rng.uniform(-_SHIFT, _SHIFT) * len(sound))
+    moved = np.zeros_like(sound)
+    moved[max(0, shift) : len(sound) + min(0, shift)] = sound[max(0, -shift) : len(sound) - max(0, shift)]
+    file = io.BytesIO()
+    soundfile.write(file, moved * gain, rate, format="WAV", subtype="FLOAT")
+    return file.getvalue()

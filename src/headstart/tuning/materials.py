@@ -1,0 +1,87 @@
+"""What the loop is fed with: prepared views, targets, weights and the loss of labelled or of taught samples."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from headstart.tasks.task import Targets, Task
+from headstart.tuning.augmentation import Augmentation
+from headstart.tuning.loop import Material
+from headstart.tuning.losses import LossOptions, loss_of
+from headstart.tuning.teaching import UNLABELLED, TeachingOptions, taught_loss
+from headstart.tuning.views import Views
+
+
+def labelled(
+    views: Views,
+    targets: Targets,
+    *,
+    task: Task,
+    options: LossOptions,
+    augmentation: Augmentation,
+    weights: Float[np.ndarray, "n"],
+) -> Material:
+    """Samples with their labels.
+
+    Args:
+        views: of those of the n samples that can be read.
+        targets: n of them.
+        task: what they are.
+        options: how they count.
+        augmentation: what varies the views.
+        weights: (n,) of the samples in the loss.
+    """
+    values = targets.take(views.kept).values
+    prior = None
+    if task.link == "softmax":
+        prior = np.bincount(values, minlength=len(targets.labels)) / len(values)
+    kind = np.int64 if task.link == "softmax" else np.float32
+    return Material(
+        views=views,
+        targets=torch.from_numpy(values.astype(kind)),
+        weights=torch.from_numpy(weights[views.kept].astype(np.float32)),
+        loss=loss_of(task.link, options, prior=prior),
+        augmentation=augmentation,
+    )
+
+
+def taught(
+    views: Views,
+    labels: Float[np.ndarray, "n l"],
+    *,
+    scores: Float[np.ndarray, "n k"],
+    task: Task,
+    options: TeachingOptions,
+    rows: Float[np.ndarray, "n d"] | None = None,
+    match: Float[np.ndarray, "s1 d"] | None = None,
+    weights: Float[np.ndarray, "n"],
+) -> Material:
+    """Samples with a teacher's outputs, on views that stay as they are: the teacher has seen the very same.
+
+    Args:
+        views: of those of the n samples that can be read.
+        labels: (n, 1) class or value, or (n, k) zeros and ones; `unlabelled` says what stands where there is none.
+        scores: the teacher's.
+        task: what the labels are.
+        options: how the student is taught.
+        rows: the teacher's, where features are matched.
+        match: where the linear map from the student's s numbers to them begins; its last row is the bias.
+        weights: of the samples in the loss.
+    """
+    beside = [labels, scores, *([rows] if options.features and rows is not None else [])]
+    targets = np.concatenate(beside, axis=1)[views.kept].astype(np.float32)
+    return Material(
+        views=views,
+        targets=torch.from_numpy(targets),
+        weights=torch.from_numpy(weights[views.kept].astype(np.float32)),
+        loss=taught_loss(task.link, options, k=scores.shape[1]),
+        augmentation=Augmentation("text"),
+        match=match if options.features else None,
+    )
+
+
+def unlabelled(n: int, *, task: Task, k: int) -> Float[np.ndarray, "n l"]:
+    """What stands for the labels of n samples that have none."""
+    if task.link == "identity":
+        return np.full((n, 1), np.nan)
+    return np.full((n, k if task.link == "sigmoid" else 1), UNLABELLED)

@@ -1,0 +1,77 @@
+"""A student beside its teacher: the figures of both on the evaluated part, and how long each takes for an answer."""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.core.progress import Progress
+from headstart.data.samples import Samples
+from headstart.evaluation.comparison import HIGHER_IS_BETTER, Difference, paired_difference
+from headstart.features.extraction import extract
+from headstart.model.model import Model, join
+from headstart.verbs.tune_ground import Ground
+
+_ANSWERS = 15
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds of one answer, from the content to the probabilities, the median of several that took turns.
+
+    Attributes:
+        teacher: its seconds.
+        student: its seconds.
+        share: the student's of the teacher's.
+    """
+
+    teacher: float
+    student: float
+    share: float
+
+
+def latencies(teacher: Model, student: Model, *, samples: Samples) -> Latency:
+    """Let both answer the same samples one at a time, taking turns."""
+    took: dict[str, list[float]] = {"teacher": [], "student": []}
+    places = np.linspace(0, len(samples) - 1, _ANSWERS + 2).astype(int)
+    for number, place in enumerate(places):
+        one = samples.take([int(place)])
+        for name, model in (("teacher", teacher), ("student", student)):
+            began = time.perf_counter()
+            model.predict(one)
+            if number >= 2:  # the first ones open what is opened once
+                took[name].append(time.perf_counter() - began)
+    of_teacher, of_student = (statistics.median(took[name]) for name in ("teacher", "student"))
+    return Latency(of_teacher, of_student, of_student / of_teacher)
+
+
+def against_teacher(
+    student: Model, teacher: Model, *, ground: Ground, progress: Progress
+) -> tuple[Mapping[str, Difference], float | None]:
+    """Student (A) beside teacher (B) on the evaluated part, and the share of the teacher's first figure that the student keeps."""
+    part = ground.prepared.evaluated
+    if not part:
+        return {}, None
+    held = np.flatnonzero(np.asarray(ground.samples.table.column("split").to_pylist(), dtype=object) == part)
+    samples = ground.samples.take(held)
+    labels = ground.y.labels
+    targets = ground.task.encode(samples.table.column("target"), labels or None)
+    outcomes = []
+    for model in (student, teacher):
+        extraction = extract(samples, model.backbone, progress=progress)
+        scores = model.head.scores(join(extraction.features))
+        order = [model.labels.index(label) for label in labels] if labels else [0]
+        predicted = ground.task.predict(scores[:, order], model.temperature)
+        outcomes.append(ground.task.outcomes(targets.take(extraction.kept), predicted))
+    compared = {
+        name: paired_difference(
+            np.asarray(ours), np.asarray(outcomes[1][name]), higher_is_better=name in HIGHER_IS_BETTER
+        )
+        for name, ours in outcomes[0].items()
+        if len(ours) == len(outcomes[1][name])
+    }
+    first = next(iter(compared), "")
+    kept = compared[first].a / compared[first].b if first in HIGHER_IS_BETTER and compared[first].b else None
+    return compared, kept

@@ -1,0 +1,141 @@
+"""`distil`: a student learns from its teacher's outputs, and is shipped where it beats the one of labels alone."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.cli.main import main
+from headstart.core.errors import DataError, UsageError
+from headstart.model.model import Model
+from headstart.verbs.tune import TuneOptions, tune
+from support.tunable import network, stripes
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """One that was tuned on many samples."""
+    data = stripes(tmp_path_factory.mktemp("many"), n=100)
+    model = hs.fit(data, options=hs.FitOptions(backbone=network(), check=False))
+    found = tune(model, data, options=TuneOptions(steps=200, strategy="full(decay=1.0)"))
+    assert found.shipped
+    return found.model
+
+
+def asked(**changed: object) -> hs.DistilOptions:
+    plain = hs.DistilOptions(student=network(), strategy="full(decay=1.0)", steps=150, looks=2, flip=False)
+    return replace(plain, **changed)  # type: ignore[arg-type]
+
+
+def few(folder: Path) -> tuple[Path, Path]:
+    """24 labelled pictures a class with many held out, and 160 without a label."""
+    data = stripes(folder / "data", n=24)
+    shutil.rmtree(data / "test")
+    whole = stripes(folder / "whole", n=80)
+    shutil.copytree(whole / "test", data / "test")
+    (folder / "plain").mkdir()
+    for place in sorted((whole / "train").rglob("*.png")):
+        shutil.copy(place, folder / "plain" / f"{place.parent.name}-{place.name}")
+    return data, folder / "plain"
+
+
+def test_a_student_learns_from_unlabelled_samples(teacher: Model, tmp_path: Path) -> None:
+    data, plain = few(tmp_path)
+    found = hs.distil(teacher, data, options=asked(unlabelled=plain))
+    assert found.distilled
+    assert found.sentence.startswith("the distilled student beats the one of labels alone and is shipped: accuracy")
+    assert found.taught["unlabelled"] > 100
+    assert found.compared["accuracy"].a > found.compared["accuracy"].b + 0.1
+    assert found.kept is not None
+    assert found.kept > 0.9
+    assert hs.evaluate(found.model, data).metrics["accuracy"].value == found.teacher["accuracy"].a
+    assert 0.2 < found.latency.share < 5
+    assert found.model.report.tuned == "full(decay=1.0, embeddings=True)"
+    assert "taught by the outputs of" in found.model.report.notes[-1]
+
+
+def test_samples_of_the_data_are_left_out_of_the_unlabelled(teacher: Model, tmp_path: Path) -> None:
+    data, plain = few(tmp_path)
+    for number, place in enumerate(sorted((data / "test").rglob("*.png"))[:10]):
+        shutil.copy(place, plain / f"planted-{number}.png")
+    before = len(list(plain.iterdir()))
+    shutil.copy(min(plain.iterdir()), plain / "twice.png")
+    found = hs.distil(teacher, data, options=asked(unlabelled=plain, strategy="frozen"))
+    train = found.taught["samples"] - found.taught["unlabelled"]
+    note = next(note for note in found.notes if "unlabelled samples are taught as well" in note)
+    assert "were left out: they are in the data, come twice, or cannot be read" in note
+    # The held-out ones of `few` are copies of nothing that is unlabelled but the ten that were planted.
+    assert found.taught["unlabelled"] <= before - 10
+    assert train < 48
+
+
+def test_a_head_alone_takes_no_step(teacher: Model, tmp_path: Path) -> None:
+    data, plain = few(tmp_path)
+    found = hs.distil(teacher, data, options=asked(unlabelled=plain, strategy="frozen", student=network(alike=False)))
+    assert (found.steps, found.looks, found.strategy) == (0, 1, "frozen")
+    assert found.curve == ()
+
+
+def test_features_are_matched_and_the_map_is_not_shipped(teacher: Model, tmp_path: Path) -> None:
+    data, plain = few(tmp_path)
+    found = hs.distil(teacher, data, options=asked(unlabelled=plain, features=0.5, kind="dkd"))
+    assert found.distilled
+    tensors = found.model.backbone.module.feed.net.state_dict()  # type: ignore[attr-defined]
+    assert set(tensors) == set(network().module.feed.net.state_dict())
+
+
+def test_the_same_call_goes_on_with_the_teachers_kept_outputs(
+    teacher: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.tuning import ladder
+    from headstart.verbs import distil_teacher
+
+    data, _ = few(tmp_path)
+    options = asked(run=tmp_path / "run", steps=40)
+    whole = hs.distil(teacher, data, options=replace(options, run=tmp_path / "other"))
+
+    def stop(*_given: object, **_named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ladder, "train", stop)
+        with pytest.raises(KeyboardInterrupt):
+            hs.distil(teacher, data, options=options)
+    monkeypatch.setattr(distil_teacher, "_computed", stop)  # the outputs are there, and are not computed again
+    again = hs.distil(teacher, data, options=options)
+    assert again.gate == whole.gate
+    assert again.curve == whole.curve
+
+
+def test_what_cannot_be_taught_is_refused(teacher: Model, tmp_path: Path) -> None:
+    data, _ = few(tmp_path)
+    shutil.copytree(data / "train" / "level", data / "train" / "slanted")
+    with pytest.raises(DataError, match=r"the teacher does not know 1 of the labels of the data \(slanted\)"):
+        hs.distil(teacher, data, options=asked())
+    shutil.rmtree(data / "train" / "slanted")
+    with pytest.raises(UsageError, match="1 to 64 looks"):
+        hs.distil(teacher, data, options=asked(looks=0))
+    with pytest.raises(UsageError, match="taught by kd or dkd"):
+        hs.distil(teacher, data, options=asked(kind="rkd"))
+
+
+def test_the_command_writes_a_student(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, plain = few(tmp_path)
+    hs.fit(data, options=hs.FitOptions(backbone="toy:image", check=False)).save(tmp_path / "teacher")
+    words = ["distil", str(tmp_path / "teacher"), str(data), "--out", str(tmp_path / "out"), "--unlabelled", str(plain)]
+    words += ["--student", "toy:image", "--prepare", "size=8", "--quiet"]
+    assert main([*words, "--strategy", "frozen", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["strategy"], told["steps"], told["part"]) == ("frozen", 0, "test")
+    assert np.isfinite(told["latency"]["share"])
+    assert hs.load(tmp_path / "out").labels == ("level", "upright")
+    assert main([*words, "--strategy", "frozen"]) == 0
+    shown = capsys.readouterr().out
+    assert "ms an answer, the teacher's" in shown
+    assert "student of labels alone" in shown or "the one of labels alone" in shown
+    assert main(words) == 2
+    assert "is no network of torch" in capsys.readouterr().err
