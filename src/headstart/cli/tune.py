@@ -33,6 +33,7 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
         "--doubted", action="store_true", help="let samples count less whose labels the data gate doubts"
     )
     parser.add_argument("--run", dest="folder", metavar="DIR", help="where checkpoints lie, so that the same command goes on after a kill (default: OUT.tuning)")  # fmt: skip
+    parser.add_argument("--track", default="", metavar="TRACKER", help="tensorboard or mlflow, with =FOLDER where it is not runs or mlruns: they get the figures of each step")  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, help="decides what is set aside, order and augmentation (default: 0)")  # fmt: skip
     parser.set_defaults(run=run)
 
@@ -63,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         offline=options.offline,
         run=folder,
+        track=options.track,
     )
     with Watch(quiet=options.quiet) as progress:
         found = tune(options.model, options.data, options=chosen, progress=progress)

@@ -1,6 +1,8 @@
 """Progress in the terminal: drawn on standard error, for anything that takes longer than a moment."""
 
+import math
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -29,6 +31,16 @@ _STAGES = {
 }
 
 
+# The stage whose steps have figures.
+_TRAINING = "tuning"
+
+
+def _short(name: str, value: float) -> str:
+    if name == "memory":
+        return f"{value / 1e9:.1f} GB"
+    return f"{value:.1e}" if name == "rate" else f"{value:.3f}"
+
+
 class _Rate(ProgressColumn):
     """Units a second, over the last moments."""
 
@@ -47,6 +59,7 @@ class Watch:
             MofNCompleteColumn(),
             _Rate(),
             TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[told]}"),
             console=Console(stderr=True),
             disable=quiet,
         )
@@ -65,6 +78,14 @@ class Watch:
         if self._bars.live.is_started:
             self._bars.stop()
 
+    def figures(self, stage: str, *, step: int, values: Mapping[str, float]) -> None:
+        """Draw a training's figures beside its bar."""
+        del stage, step
+        task = self._tasks.get(_TRAINING)
+        if task is not None:
+            told = (f"{name} {_short(name, value)}" for name, value in values.items() if math.isfinite(value))
+            self._bars.update(task, told="  ".join(told))
+
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Draw `done` of `total`, once the stage has lasted a moment."""
         began = self._began.setdefault(stage, time.monotonic())
@@ -75,7 +96,7 @@ class Watch:
             if done >= total or (total > 1 and time.monotonic() - began < _PATIENCE):
                 return
             self._bars.start()
-            self._tasks[stage] = self._bars.add_task(_STAGES.get(stage, stage), total=total)
+            self._tasks[stage] = self._bars.add_task(_STAGES.get(stage, stage), total=total, told="")
         self._bars.update(self._tasks[stage], completed=done, total=total)
         if total == 1 and done == 1:
             self._bars.remove_task(self._tasks.pop(stage))

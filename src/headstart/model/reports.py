@@ -9,6 +9,7 @@ from headstart.data.samples import PARTS
 from headstart.evaluation.intervals import Estimate
 from headstart.model import json_types as kinds
 from headstart.model.precision import PrecisionChange, is_change
+from headstart.model.tuning_record import TuningRecord, is_record
 
 OUT_OF_FOLD = "train, out of fold"
 TUNED = "tuned, "
@@ -40,6 +41,7 @@ class FitReport:
         warnings: what a person should read before trusting the model.
         precision: what another precision would change; None where there is none to compare with, or nothing could be measured.
         findings: what the data gate found, the worst first: `kind`, `severity`, `count` and `sentence` of each.
+        tuning: how the network was trained, and what it had to beat; None where it is frozen.
     """
 
     task: str
@@ -61,6 +63,7 @@ class FitReport:
     warnings: tuple[str, ...] = ()
     precision: PrecisionChange | None = None
     findings: tuple[Mapping[str, Any], ...] = ()
+    tuning: TuningRecord | None = None
 
     @property
     def tuned(self) -> str:
@@ -90,6 +93,7 @@ class FitReport:
             "notes": list(self.notes),
             "warnings": list(self.warnings),
             "findings": [dict(finding) for finding in self.findings],
+            "tuning": None if self.tuning is None else self.tuning.to_json(),
         }
 
     @classmethod
@@ -100,7 +104,8 @@ class FitReport:
             ModelError: a key is missing or unknown, or a value has another type.
         """
         expected = set(cls.__dataclass_fields__) | {"model"}
-        value = {"findings": [], **value} if isinstance(value, dict) else value  # models from before the data gate
+        # Models from before the data gate, and from before tuning.
+        value = {"findings": [], "tuning": None, **value} if isinstance(value, dict) else value
         if not isinstance(value, dict) or set(value) != expected:
             raise ModelError(f"the manifest's fit has the keys {', '.join(sorted(expected))}; this one differs")
         wrong = kinds.wrong_keys(value, _KINDS)
@@ -123,6 +128,7 @@ class FitReport:
             warnings=tuple(value["warnings"]),
             precision=None if value["precision"] is None else PrecisionChange(**value["precision"]),
             findings=tuple(value["findings"]),
+            tuning=None if value["tuning"] is None else TuningRecord.from_json(value["tuning"]),
             extracted=value["extracted"],
             cached=value["cached"],
             skipped=(),
@@ -160,6 +166,7 @@ _KINDS: dict[str, kinds.Kind] = {
     "warnings": kinds.list_of(kinds.is_text),
     "findings": kinds.list_of(is_finding),
     "precision": kinds.either(kinds.is_null, is_change),
+    "tuning": kinds.either(kinds.is_null, is_record),
 }
 
 

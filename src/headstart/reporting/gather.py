@@ -7,7 +7,7 @@ from pathlib import Path
 from headstart.core.progress import Progress, silent
 from headstart.evaluation.intervals import Estimate
 from headstart.model.model import Model
-from headstart.reporting import checks, confidence, draw_values, embedding, galleries, labels, making, verdict
+from headstart.reporting import checks, confidence, draw_values, embedding, galleries, labels, making, tuning, verdict
 from headstart.reporting.evidence import Evidence
 from headstart.reporting.inputs import Audit, Curve, Judgement, Suspect
 from headstart.reporting.story import DataSection, Plot, Story
@@ -82,6 +82,7 @@ def gather(
         suspects=suspects,
         curve=draw_values.learning_curve(sources.curve) if sources.curve else None,
         curve_sentence=sentence(sources.curve.sentence) if sources.curve else "",
+        tuning=None if model.report.tuning is None else tuning.section(model.report.tuning),
         candidates=making.candidates(model.report),
         stages=making.stages(model.report),
         reproduction=making.reproduction(model, evidence, directory=sources.directory, seed=seed),

@@ -236,6 +236,44 @@ class Reproduction:
 
 
 @dataclass(frozen=True)
+class Paired:
+    """A figure of a tuned model beside that of what it had to beat, on the same samples.
+
+    Attributes:
+        name: of the figure.
+        ours: the tuned model's.
+        theirs: of what it had to beat.
+        difference: ours less theirs, with its interval.
+        p: how probable so large a difference were between equals.
+    """
+
+    name: str
+    ours: str
+    theirs: str
+    difference: str
+    p: str
+
+
+@dataclass(frozen=True)
+class TuningSection:
+    """How a network was trained, and whether it paid.
+
+    Attributes:
+        sentences: what was decided, and on what.
+        beaten: what it had to beat.
+        part: the part that the pairs are of.
+        pairs: the paired figures.
+        plot: loss and rate by step; None where no step was taken.
+    """
+
+    sentences: tuple[str, ...]
+    beaten: str
+    part: str
+    pairs: tuple[Paired, ...]
+    plot: Plot | None
+
+
+@dataclass(frozen=True)
 class Story:
     """Everything on the page, in the order in which it is read."""
 
@@ -260,6 +298,7 @@ class Story:
     suspects: Gallery | None
     curve: Plot | None
     curve_sentence: str
+    tuning: TuningSection | None
     candidates: tuple[Candidate, ...]
     stages: tuple[Stage, ...]
     reproduction: Reproduction

@@ -64,3 +64,12 @@ def attention_for(kind: str) -> Iterator[None]:
 
     with sdpa_kernel(SDPBackend.MATH):
         yield
+
+
+def memory(kind: str) -> int:
+    """Bytes that this process holds: on the device where that has its own, else in all."""
+    if kind == "cuda":
+        return int(torch.cuda.memory_allocated())
+    import psutil  # accelerate brings it
+
+    return int(psutil.Process().memory_info().rss)

@@ -6,9 +6,9 @@ that was killed and goes on ends with the very weights of one that was not, on t
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ import torch
 from torch import nn
 
 from headstart.core.errors import FitError
-from headstart.core.progress import Progress, silent
+from headstart.core.progress import Progress, silent, tell
 from headstart.tuning.augmentation import Augmentation
 from headstart.tuning.batches import Batches
 from headstart.tuning.checkpoint import Checkpoint, load, save
 from headstart.tuning.classifier import State, Trainable
-from headstart.tuning.devices import attention_for
+from headstart.tuning.devices import attention_for, memory
 from headstart.tuning.losses import Loss
 from headstart.tuning.schedule import Leg, rate_at
 from headstart.tuning.views import Views
@@ -48,6 +48,7 @@ class Material:
         loss: what is lowered.
         augmentation: what varies the views.
         match: where a linear map from a sample's row begins whose result follows the scores; its last row is the bias. None: scores alone.
+        metric: what people watch besides the loss, by name, from scores and targets; it decides nothing.
     """
 
     views: Views
@@ -56,6 +57,7 @@ class Material:
     loss: Loss
     augmentation: Augmentation
     match: np.ndarray | None = None
+    metric: tuple[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class _Running:
     restarts: int = 0
     parts: int = 1
     smooth: float = math.nan
+    metric: float = math.nan
     first: float = math.nan
     curve: list[tuple[int, float, float]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -135,6 +138,7 @@ def train(
         _follow(average, named, leg=leg, step=running.step)
         running.step += 1
         progress(STAGE, running.step, leg.steps)
+        tell(progress, leg.name, step=running.step, values=_figures(running, material, leg, accelerator))
         if (
             folder is not None
             and running.step % leg.every == 0
@@ -186,7 +190,7 @@ def _one(
     while True:
         with _seeded(leg.seed, running.step) as generator:
             try:
-                loss = _backward(
+                loss, metric = _backward(
                     classifier, material, samples[mine], views[mine], running.parts, generator, accelerator
                 )
                 break
@@ -205,6 +209,7 @@ def _one(
     accelerator.clip_grad_norm_(classifier.parameters(), leg.clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    running.metric = metric if math.isnan(running.metric) else _SMOOTH * running.metric + (1 - _SMOOTH) * metric
     _note(running, leg, loss, factor)
 
 
@@ -216,9 +221,9 @@ def _backward(
     parts: int,
     generator: torch.Generator,
     accelerator: Any,
-) -> float:
-    """Gradients of one batch, in parts of it; returns the loss."""
-    total = 0.0
+) -> tuple[float, float]:
+    """Gradients of one batch, in parts of it; returns the loss and the metric."""
+    total, watched = 0.0, 0.0
     for part in np.array_split(np.arange(len(samples)), min(parts, len(samples))):
         batch = material.views.batch(views[part])
         lengths = torch.from_numpy(np.ascontiguousarray(batch.lengths)).to(accelerator.device)
@@ -230,7 +235,9 @@ def _backward(
         loss = material.loss(scores, targets, weights) * (len(part) / len(samples))
         accelerator.backward(loss)
         total += float(loss.detach())
-    return total
+        if material.metric is not None:
+            watched += float(material.metric[1](scores.detach(), targets).mean()) * len(part) / len(samples)
+    return total, watched
 
 
 @contextmanager
@@ -252,6 +259,15 @@ def _note(running: _Running, leg: Leg, loss: float, factor: float) -> None:
         running.curve.append((running.step + 1, running.smooth, factor * leg.rate))
 
 
+def _figures(running: _Running, material: Material, leg: Leg, accelerator: Any) -> dict[str, float]:
+    """What people watch: the smoothed loss and metric, the rate, and the memory in bytes."""
+    found = {"loss": running.smooth}
+    if material.metric is not None:
+        found[material.metric[0]] = running.metric
+    factor = rate_at(running.step - 1, leg, restarts=running.restarts)
+    return found | {"rate": factor * leg.rate, "memory": float(memory(accelerator.device.type))}
+
+
 def _restart(
     running: _Running,
     named: dict[str, nn.Parameter],
@@ -266,7 +282,7 @@ def _restart(
         )
     running.restarts += 1
     running.notes.append(f"the loss ran away at step {running.step + 1}; it began again at a third of the rate")
-    running.step, running.smooth, running.first = 0, math.nan, math.nan
+    running.step, running.smooth, running.metric, running.first = 0, math.nan, math.nan, math.nan
     running.curve.clear()
     optimizer.zero_grad(set_to_none=True)
     _inner(optimizer).state.clear()
@@ -293,7 +309,7 @@ def _checkpoint(
         tensors |= {f"weight/{name}": each.detach(), f"average/{name}": average[name]}
         if each in state:
             tensors |= {f"first/{name}": state[each]["exp_avg"], f"second/{name}": state[each]["exp_avg_sq"]}
-    facts = {key: getattr(running, key) for key in ("step", "restarts", "parts", "smooth", "first", "curve", "notes")}
+    facts = {each.name: getattr(running, each.name) for each in fields(running)}
     return Checkpoint(tensors, facts)
 
 

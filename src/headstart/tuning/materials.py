@@ -12,6 +12,25 @@ from headstart.tuning.teaching import UNLABELLED, TeachingOptions, taught_loss
 from headstart.tuning.views import Views
 
 
+def _accuracy(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return (scores.argmax(dim=1) == targets).float()
+
+
+def _each_label(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return ((scores > 0) == (targets > 0.5)).float()
+
+
+def _distance(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return (scores[:, 0] - targets).abs()
+
+
+_METRICS = {
+    "softmax": ("accuracy", _accuracy),
+    "sigmoid": ("accuracy of each label", _each_label),
+    "identity": ("absolute error", _distance),
+}
+
+
 def labelled(
     views: Views,
     targets: Targets,
@@ -42,6 +61,7 @@ def labelled(
         weights=torch.from_numpy(weights[views.kept].astype(np.float32)),
         loss=loss_of(task.link, options, prior=prior),
         augmentation=augmentation,
+        metric=_METRICS[task.link],
     )
 
 
@@ -70,6 +90,14 @@ def taught(
     """
     beside = [labels, scores, *([rows] if options.features and rows is not None else [])]
     targets = np.concatenate(beside, axis=1)[views.kept].astype(np.float32)
+    k, own = scores.shape[1], labels.shape[1]
+
+    def agreement(outputs: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+        teacher = given[:, own : own + k]
+        if k == 1:
+            return (outputs[:, 0] - teacher[:, 0]).abs()
+        return (outputs[:, :k].argmax(dim=1) == teacher.argmax(dim=1)).float()
+
     return Material(
         views=views,
         targets=torch.from_numpy(targets),
@@ -77,6 +105,7 @@ def taught(
         loss=taught_loss(task.link, options, k=scores.shape[1]),
         augmentation=Augmentation("text"),
         match=match if options.features else None,
+        metric=("agreement", agreement),
     )
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from headstart.tuning.loop import Material
     from headstart.tuning.runs import Place
 
+DISTILLED = "distilled"
 _RIDGE = 1e-3
 _MOST_LOOKS = 8
 
@@ -152,7 +153,7 @@ def distil(
     gate = gated(ground, learnt.candidate.scores)
     shipped: tuple[Model, Mapping[str, Difference]] = base, {}
     if gate.passed:
-        shipped = shipped_model(base, ground, candidate=learnt.candidate, progress=progress)
+        shipped = shipped_model(base, ground, candidate=learnt.candidate, gate=gate, progress=progress)
     beside = against_teacher(shipped[0], knows, ground=ground, progress=progress)
     latency = latencies(knows, shipped[0], samples=ground.samples)
     ended = time.perf_counter()
@@ -220,6 +221,10 @@ def _check(teacher: Model, student: Model, options: DistilOptions) -> None:
         raise UsageError(f"the teacher takes {teacher.modality}, and the student {student.modality}")
     if options.strategy != FROZEN:
         tunable(student)
+    if options.track:
+        from headstart.tuning.tracking import check_tracker
+
+        check_tracker(options.track)
     if options.looks is not None and not 1 <= options.looks <= 64:
         raise UsageError(f"a student takes 1 to 64 looks at each sample, and got {options.looks}")
     unknown = [label for label in student.labels if label not in teacher.labels]
@@ -243,20 +248,24 @@ def _learn(one: _Class, *, began: float, progress: Progress) -> _Learnt:
     if options.strategy == FROZEN:
         rows = join(ground.extraction.features)[ground.aside]
         told = f"a head taught by the outputs of {one.outputs.title} on {len(lesson.samples):,} samples"
-        return _Learnt(Candidate(one.base.backbone, start, rows, FROZEN, told), 0, (), ())
+        return _Learnt(Candidate(one.base.backbone, start, rows, FROZEN, told, DISTILLED), 0, (), ())
     from headstart.tuning.ladder import Plan, climb, rows_of
+    from headstart.tuning.tracking import tracked
 
     network = tunable(one.base)
-    found = climb(
-        network,
-        start,
-        material=_material(one, network, progress=progress),
-        choosing=ground.choosing(start),
-        task=ground.task,
-        plan=Plan(options.strategy, options.budget, options.steps, options.seed, began),
-        place=one.place,
-        progress=progress,
-    )
+    facts = {"teacher": one.outputs.title, "student": network.specs[0].title, "strategy": options.strategy}
+    material = _material(one, network, progress=progress)
+    with tracked(progress, options.track, title=f"distil-{one.place.identity[:8]}", facts=facts) as both:
+        found = climb(
+            network,
+            start,
+            material=material,
+            choosing=ground.choosing(start),
+            task=ground.task,
+            plan=Plan(options.strategy, options.budget, options.steps, options.seed, began),
+            place=one.place,
+            progress=both,
+        )
     rows = rows_of(found.state, network, samples=ground.samples.take(ground.aside))
     candidate = Candidate(
         found.state.backbone(network),
@@ -264,6 +273,8 @@ def _learn(one: _Class, *, began: float, progress: Progress) -> _Learnt:
         rows,
         found.run.strategy,
         f"taught by the outputs of {one.outputs.title} on {lesson.k} looks at {len(lesson.samples):,} samples; {found.told}",
+        DISTILLED,
+        found,
     )
     return _Learnt(candidate, found.run.steps, found.trained.curve, found.trained.notes)
 
@@ -332,7 +343,7 @@ def _identity(teacher: Model, ground: Ground, options: DistilOptions) -> str:
     given = {
         name: str(value)
         for name, value in dataclasses.asdict(replace(options, student="", unlabelled=None)).items()
-        if name not in {"run", "offline", "student"}
+        if name not in {"run", "offline", "student", "track"}
     }
     head = {name: np.asarray(getattr(teacher.head, name)) for name in ("weight", "bias") if hasattr(teacher.head, name)}
     told = {

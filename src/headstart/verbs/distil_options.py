@@ -32,6 +32,7 @@ class DistilOptions:
         seed: decides what is set aside, looks and order.
         offline: open no socket.
         run: the folder that keeps what was settled, the teacher's outputs and checkpoints; None: a temporary one.
+        track: `tensorboard` or `mlflow`, as for `tune`; empty: none.
     """
 
     student: str | BackboneRequest | Backbone
@@ -47,6 +48,7 @@ class DistilOptions:
     seed: int = 0
     offline: bool = False
     run: Path | None = None
+    track: str = ""
 
     @property
     def teaching(self) -> "TeachingOptions":

@@ -21,8 +21,9 @@ from headstart.verbs.tune_ground import Ground, read_ground, tunable
 from headstart.verbs.tune_ship import Candidate, gated, mirrored, run_folder, shipped_model
 
 if TYPE_CHECKING:
-    from headstart.tuning.ladder import Climbed, Plan
+    from headstart.tuning.ladder import Climbed
     from headstart.tuning.loop import Material
+    from headstart.tuning.runs import Place
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class TuneOptions:
         offline: open no socket.
         run: the folder in which the tuning keeps what it has settled and its checkpoints, so that the same call goes on after a kill;
             None: a temporary one.
+        track: `tensorboard` or `mlflow`, and `=FOLDER` where it is not `runs` or `mlruns`, which get the figures of each step; empty: none.
     """
 
     strategy: str = "auto"
@@ -55,6 +57,7 @@ class TuneOptions:
     seed: int = 0
     offline: bool = False
     run: Path | None = None
+    track: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,9 +131,12 @@ def tune(
         UsageError: the backbone cannot be tuned, the budget is too short for a step, or the run's folder holds another run.
         FitError: training diverges at every rate. CacheError: a checkpoint cannot be written.
     """
-    from headstart.tuning.ladder import climb, rows_of
+    from headstart.tuning.ladder import rows_of
     from headstart.tuning.runs import Place
+    from headstart.tuning.tracking import check_tracker
 
+    if options.track:
+        check_tracker(options.track)
     began = time.perf_counter()
     opened = model if isinstance(model, Model) else load(Path(model))
     frozen = tunable(opened)
@@ -142,27 +148,47 @@ def tune(
     read = time.perf_counter()
     flip, notes = mirrored(frozen, ground, flip=options.flip)
     with run_folder(options.run) as folder:
-        found = climb(
-            frozen,
-            ground.start,
-            material=_material(frozen, ground, options, flip=flip, progress=progress),
-            choosing=ground.choosing(ground.start),
-            task=ground.task,
-            plan=_plan(options, began=began),
-            place=Place(folder, _identity(opened, ground, options)),
-            progress=progress,
-        )
+        place = Place(folder, _identity(opened, ground, options))
+        found = _climbed(frozen, ground, options, flip=flip, place=place, began=began, progress=progress)
     tuned = time.perf_counter()
     rows = rows_of(found.state, frozen, samples=ground.samples.take(ground.aside))
     head, backbone = found.state.linear(ground.start.link), found.state.backbone(frozen)
-    candidate = Candidate(backbone, head, rows, found.run.strategy, f"tuned by {found.told}")
+    candidate = Candidate(backbone, head, rows, found.run.strategy, f"tuned by {found.told}", found=found)
     gate = gated(ground, candidate.scores)
     shipped: tuple[Model, Mapping[str, Difference]] = opened, {}
     if gate.passed:
-        shipped = shipped_model(opened, ground, candidate=candidate, progress=progress)
+        shipped = shipped_model(opened, ground, candidate=candidate, gate=gate, progress=progress)
     ended = time.perf_counter()
     seconds = {"read": read - began, "tune": tuned - read, "gate": ended - tuned, "total": ended - began}
     return _tuning(ground, found, gate, shipped, notes=notes, seconds=seconds)
+
+
+def _climbed(
+    frozen: NetworkBackbone,
+    ground: Ground,
+    options: TuneOptions,
+    *,
+    flip: bool,
+    place: "Place",
+    began: float,
+    progress: Progress,
+) -> "Climbed":
+    from headstart.tuning.ladder import Plan, climb
+    from headstart.tuning.tracking import tracked
+
+    material = _material(frozen, ground, options, flip=flip, progress=progress)
+    facts = dataclasses.asdict(options) | {"backbone": frozen.specs[0].title}
+    with tracked(progress, options.track, title=f"tune-{place.identity[:8]}", facts=facts) as both:
+        return climb(
+            frozen,
+            ground.start,
+            material=material,
+            choosing=ground.choosing(ground.start),
+            task=ground.task,
+            plan=Plan(options.strategy, options.budget, options.steps, options.seed, began),
+            place=place,
+            progress=both,
+        )
 
 
 def _tuning(
@@ -212,19 +238,15 @@ def _material(
     )
 
 
-def _plan(options: TuneOptions, *, began: float) -> "Plan":
-    from headstart.tuning.ladder import Plan
-
-    return Plan(options.strategy, options.budget, options.steps, options.seed, began)
-
-
 def _identity(model: Model, ground: Ground, options: TuneOptions) -> str:
     """Of the model, the data and the options."""
     told = {
         "specs": [spec.to_json() for spec in model.backbone.specs],
         "data": ground.identity,
         "options": {
-            name: value for name, value in dataclasses.asdict(options).items() if name not in {"run", "offline"}
+            name: value
+            for name, value in dataclasses.asdict(options).items()
+            if name not in {"run", "offline", "track"}
         },
     }
     return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -3,9 +3,9 @@
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -22,8 +22,12 @@ from headstart.model.model import Model, join
 from headstart.model.reports import TUNED
 from headstart.model.rule import Rule
 from headstart.model.split_record import SplitRecord
+from headstart.model.tuning_record import TuningRecord
 from headstart.tuning.gate import Gate, decide
 from headstart.verbs.tune_ground import ASIDE, Ground, figure_of, temperature_of
+
+if TYPE_CHECKING:
+    from headstart.tuning.ladder import Climbed
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Candidate:
         rows: (aside, d) of the samples that were set aside.
         strategy: the recipe.
         told: how it was made, in a sentence's first half.
+        title: `tuned` or `distilled`.
+        found: the ladder's end; None where a head alone was trained.
     """
 
     backbone: Backbone
@@ -43,6 +49,8 @@ class Candidate:
     rows: np.ndarray
     strategy: str
     told: str
+    title: str = "tuned"
+    found: "Climbed | None" = None
 
     @property
     def scores(self) -> Float[np.ndarray, "aside k"]:
@@ -51,9 +59,17 @@ class Candidate:
 
 
 def shipped_model(
-    model: Model, ground: Ground, *, candidate: Candidate, progress: Progress
+    model: Model, ground: Ground, *, candidate: Candidate, gate: Gate, progress: Progress
 ) -> tuple[Model, Mapping[str, Difference]]:
-    """The tuned model, measured on the evaluated part beside the frozen one."""
+    """The tuned model, measured on the evaluated part beside the frozen one.
+
+    Args:
+        model: the frozen one.
+        ground: of the tuning.
+        candidate: what won.
+        gate: what the gate saw.
+        progress: stage `extract`, in samples.
+    """
     backbone, head, rows = candidate.backbone, candidate.head, candidate.rows
     y = ground.y.take(ground.aside_rows)
     scores = candidate.scores
@@ -76,6 +92,7 @@ def shipped_model(
         candidates=(),
         precision=None,
         findings=(),
+        tuning=_record(candidate, ground, gate=gate, compared=compared),
         notes=(*model.report.notes, _told(candidate, ground)),
     )
     tuned = replace(
@@ -132,6 +149,28 @@ def _measured(
         for name in ours
     }
     return ground.task.metrics(targets, predicted, classes=classes), compared
+
+
+def _record(candidate: Candidate, ground: Ground, *, gate: Gate, compared: Mapping[str, Difference]) -> TuningRecord:
+    found = candidate.found
+    head = (
+        "the same backbone, frozen, with a head of the labels alone"
+        if candidate.title != "tuned"
+        else "the frozen head"
+    )
+    return TuningRecord(
+        title=candidate.title,
+        beaten=head,
+        figure=ground.figure,
+        gate=asdict(gate),
+        part=ground.prepared.evaluated,
+        compared=compared,
+        steps=0 if found is None else found.run.steps,
+        rate=0.0 if found is None else found.rate,
+        curve=() if found is None else found.trained.curve,
+        tries={} if found is None else {f"{rate:.3g}": loss for rate, loss in found.tries.items()},
+        share=0.0 if found is None else found.point.share,
+    )
 
 
 def _told(candidate: Candidate, ground: Ground) -> str:
