@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     from headstart.cli.watch import Watch
     from headstart.core.files import refuse_inside_data
     from headstart.model.saving import refuse_if_not_ours
+    from headstart.tuning.devices import wait_and_lead
     from headstart.verbs.distil import distil
     from headstart.verbs.distil_options import DistilOptions
 
@@ -75,6 +76,8 @@ def run(options: argparse.Namespace) -> int:
     )
     with Watch(quiet=options.quiet) as progress:
         found = distil(options.teacher, options.data, options=chosen, progress=progress)
+    if not wait_and_lead():
+        return 0
     found.model.save(out)
     shutil.rmtree(folder, ignore_errors=True)
     if options.json:

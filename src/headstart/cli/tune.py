@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from headstart.cli.watch import Watch
     from headstart.core.files import refuse_inside_data
     from headstart.model.saving import refuse_if_not_ours
+    from headstart.tuning.devices import wait_and_lead
     from headstart.verbs.tune import TuneOptions, tune
 
     out = Path(options.out)
@@ -68,6 +69,8 @@ def run(options: argparse.Namespace) -> int:
     )
     with Watch(quiet=options.quiet) as progress:
         found = tune(options.model, options.data, options=chosen, progress=progress)
+    if not wait_and_lead():
+        return 0
     found.model.save(out)
     shutil.rmtree(folder, ignore_errors=True)
     if options.json:

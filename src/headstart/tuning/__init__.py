@@ -24,6 +24,7 @@ STRATEGIES: Registry[Strategy] = Registry(
             "interpolation",
             "mirroring",
             "ladder",
+            "activations",
             "tracking",
             "devices",
             "materials",

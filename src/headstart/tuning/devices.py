@@ -1,11 +1,14 @@
 """Where and how narrow the loop runs: the device, the layout of convolutions, and which attention."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Int
 from torch import nn
 
 from headstart.backbones.precision import device
@@ -73,3 +76,28 @@ def memory(kind: str) -> int:
     import psutil  # accelerate brings it
 
     return int(psutil.Process().memory_info().rss)
+
+
+def shared(batch: Int[np.ndarray, "b"], accelerator: Any) -> Int[np.ndarray, "c"]:
+    """This process's share of a batch: as many for each, some samples twice where they cannot be divided."""
+    processes = accelerator.num_processes
+    return np.resize(batch, -(-len(batch) // processes) * processes)[accelerator.process_index :: processes]
+
+
+def agreed(values: tuple[float, ...], accelerator: Any) -> tuple[float, ...]:
+    """The means over all processes, so that all of them decide alike."""
+    if accelerator.num_processes == 1:
+        return values
+    whole = accelerator.reduce(torch.tensor(values, device=accelerator.device, dtype=torch.float64), reduction="mean")
+    return tuple(whole.tolist())
+
+
+def wait_and_lead() -> bool:
+    """Wait for the other processes of `accelerate launch`, and say whether this one writes what all have made; true without others."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return True
+    from accelerate import PartialState
+
+    state = PartialState()
+    state.wait_for_everyone()
+    return bool(state.is_main_process)

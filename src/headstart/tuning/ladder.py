@@ -24,6 +24,7 @@ from headstart.heads.fitted import Linear
 from headstart.model.model import join
 from headstart.tasks.task import Targets, Task
 from headstart.tuning import choice, runs
+from headstart.tuning.activations import keep
 from headstart.tuning.choice import Chosen
 from headstart.tuning.classifier import Classifier, State, Trainable
 from headstart.tuning.devices import open_accelerator, to_layout
@@ -89,6 +90,7 @@ class Climbed:
         tries: the loss of each rate that was tried.
         run: what was settled.
         trained: the long training.
+        plan: whether what the frozen blocks give was computed once, in a sentence.
     """
 
     state: State
@@ -98,6 +100,7 @@ class Climbed:
     tries: dict[float, float]
     run: Run
     trained: Trained
+    plan: str
 
     @property
     def told(self) -> str:
@@ -135,13 +138,16 @@ def climb(
         UsageError: the folder holds another run, or the budget is too short for a step.
         FitError: it diverges at every rate.
     """
-    accelerator = open_accelerator(narrow=plan.narrow)
     run = runs.opened(place)
+    net, n = frozen.module.feed.net, len(material.views)
+    chosen = choice.parse(plan.strategy if run is None else run.strategy, net, n=n, far=choosing.far)
+    bench = _Bench(frozen, head, material, chosen, open_accelerator(narrow=plan.narrow))
+    bench, kept = bench.with_kept(progress=progress)
     if run is None:
-        run = _settled(frozen, head, material, plan, choosing, accelerator=accelerator, identity=place.identity)
+        run = _settled(bench, plan, choosing, identity=place.identity)
         runs.settle(place.folder, run)
-    ladder = _Ladder(frozen, head, choosing, task, plan, material, accelerator, run, place.folder, progress)
-    base = choice.base_rate(ladder.chosen, frozen.module.feed.net, batch=run.batch)
+    ladder = _Ladder(bench, choosing, plan, run, place.folder, progress)
+    base = choice.base_rate(chosen, net, batch=run.batch)
     tries: dict[float, np.ndarray] = {}
     for number, rate in enumerate(choice.rates(base) if run.tries else ()):
         try:
@@ -156,49 +162,64 @@ def climb(
     losses, figure = judged(choosing.at_start, choosing.targets, task=task)
     first = Point("start", 0.0, float(losses.mean()), figure)
     told = {rate: float(each.mean()) for rate, each in tries.items()}
-    return Climbed(state, point, (first, *points), rate, told, run, trained)
+    return Climbed(state, point, (first, *points), rate, told, run, trained, kept)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What every training begins with."""
+
+    frozen: NetworkBackbone
+    head: Linear
+    material: Material
+    chosen: Chosen
+    accelerator: Any
+
+    def opened(self) -> Trainable:
+        """The network and its head at their start, on the device."""
+        strategy, options = self.chosen.strategy, self.chosen.options
+        opened = Trainable.of(self.frozen, self.head, strategy=strategy, options=options, match=self.material.match)
+        to_layout(opened, self.accelerator)
+        if self.material.kept is not None:
+            self.material.kept.install(opened.classifier)
+        return opened
+
+    def with_kept(self, *, progress: Progress) -> "tuple[_Bench, str]":
+        """The same with what the frozen blocks give, where it pays to compute that once; and a sentence that says so."""
+        fixed = self.material.augmentation.modality == "text"  # of which nothing is varied
+        kept, told = keep(
+            self.opened(), self.material.views, fixed=fixed, accelerator=self.accelerator, progress=progress
+        )
+        return dataclasses.replace(self, material=dataclasses.replace(self.material, kept=kept)), told
 
 
 @dataclass(frozen=True)
 class _Ladder:
     """What every training of a run shares."""
 
-    frozen: NetworkBackbone
-    head: Linear
+    bench: _Bench
     choosing: Choosing
-    task: Task
     plan: Plan
-    material: Material
-    accelerator: Any
     run: Run
     folder: Path
     progress: Progress
 
-    @property
-    def chosen(self) -> Chosen:
-        return choice.parse(self.run.strategy, self.frozen.module.feed.net, n=len(self.material.views))
-
     def scores(self, state: State) -> Float[np.ndarray, "n k"]:
         """Of the samples that choose."""
-        return scores_of(state, self.frozen, samples=self.choosing.samples, link=self.head.link)
+        return scores_of(state, self.bench.frozen, samples=self.choosing.samples, link=self.bench.head.link)
 
     def leg(self, name: str, rate: float, steps: int) -> Trained:
         """One training, or what it ended with where it has."""
         known = runs.finished(self.folder / name)
         if known is not None:
             return known
-        chosen = self.chosen
-        opened = Trainable.of(
-            self.frozen, self.head, strategy=chosen.strategy, options=chosen.options, match=self.material.match
-        )
-        to_layout(opened, self.accelerator)
         found = train(
-            opened,
-            self.material,
+            self.bench.opened(),
+            self.bench.material,
             leg=_leg(name, rate, steps, self.run, self.plan),
-            accelerator=self.accelerator,
+            accelerator=self.bench.accelerator,
             folder=self.folder / name,
-            strategy_end=chosen.strategy.end,
+            strategy_end=self.bench.chosen.strategy.end,
             progress=self.progress,
         )
         runs.finish(self.folder / name, found, steps=steps)
@@ -226,39 +247,26 @@ def _leg(name: str, rate: float, steps: int, run: Run, plan: Plan) -> Leg:
     return Leg(name, rate, rate, steps, run.batch, plan.seed, every=max(10, steps // 10))
 
 
-def _settled(
-    frozen: NetworkBackbone,
-    head: Linear,
-    material: Material,
-    plan: Plan,
-    choosing: Choosing,
-    *,
-    accelerator: Any,
-    identity: str,
-) -> Run:
+def _settled(bench: _Bench, plan: Plan, choosing: Choosing, *, identity: str) -> Run:
     """Measure a few steps, which leave no trace, and make the budget a number of steps."""
-    n = len(material.views)
-    net = frozen.module.feed.net
-    chosen = choice.parse(plan.strategy, net, n=n, far=choosing.far)
+    n = len(bench.material.views)
     batch = choice.batch_size(n, choosing.samples.modality)
-    draft = Run(identity, plan.steps or 0, 0, batch, chosen.text, material.augmentation.flip, 0.0)
+    flip = bench.material.augmentation.flip
+    draft = Run(identity, plan.steps or 0, 0, batch, bench.chosen.text, flip, 0.0)
     if plan.steps is not None:
         return dataclasses.replace(draft, tries=choice.try_steps(plan.steps, n=n, batch=batch))
-    per_step = _timed(frozen, head, material, chosen, draft, plan, accelerator)
+    per_step = _timed(bench, draft, plan)
     looking = time.perf_counter()
-    scores_of(State.of(Classifier(frozen.module, head)), frozen, samples=choosing.samples, link=head.link)
+    start = State.of(Classifier(bench.frozen.module, bench.head))
+    scores_of(start, bench.frozen, samples=choosing.samples, link=bench.head.link)
     now = time.perf_counter()
     left = (1 - _RESERVED) * plan.budget - (now - plan.began) - _LOOKS * (now - looking)
     steps, tries = choice.steps_within(left, per_step=per_step, n=n, batch=batch)
     return dataclasses.replace(draft, steps=steps, tries=tries, seconds_per_step=per_step)
 
 
-def _timed(
-    frozen: NetworkBackbone, head: Linear, material: Material, chosen: Chosen, run: Run, plan: Plan, accelerator: Any
-) -> float:
+def _timed(bench: _Bench, run: Run, plan: Plan) -> float:
     """Seconds of a step: the mean of a few after the first ones, as their lengths differ."""
-    opened = Trainable.of(frozen, head, strategy=chosen.strategy, options=chosen.options, match=material.match)
-    to_layout(opened, accelerator)
     ends: list[float] = []
 
     def note(stage: str, done: int, total: int) -> None:
@@ -266,6 +274,6 @@ def _timed(
         ends.append(time.perf_counter())
 
     leg = _leg("timing", 0.0, _WARM + _TIMED, run, plan)
-    train(opened, material, leg=leg, accelerator=accelerator, progress=note)
+    train(bench.opened(), bench.material, leg=leg, accelerator=bench.accelerator, progress=note)
     took = [end - begin for begin, end in zip(ends[_WARM - 1 :], ends[_WARM:], strict=False)]
     return statistics.mean(took)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,10 +22,13 @@ from headstart.tuning.augmentation import Augmentation
 from headstart.tuning.batches import Batches
 from headstart.tuning.checkpoint import Checkpoint, load, save
 from headstart.tuning.classifier import State, Trainable
-from headstart.tuning.devices import attention_for, memory
+from headstart.tuning.devices import agreed, attention_for, memory, shared
 from headstart.tuning.losses import Loss
 from headstart.tuning.schedule import Leg, rate_at
 from headstart.tuning.views import Views
+
+if TYPE_CHECKING:
+    from headstart.tuning.activations import Kept
 
 STAGE = "tuning"
 _RESTARTS, _DIVERGED = 2, 2.0
@@ -48,6 +51,7 @@ class Material:
         loss: what is lowered.
         augmentation: what varies the views.
         match: where a linear map from a sample's row begins whose result follows the scores; its last row is the bias. None: scores alone.
+        kept: what the frozen blocks give for each view, where it was computed once.
         metric: what people watch besides the loss, by name, from scores and targets; it decides nothing.
     """
 
@@ -57,6 +61,7 @@ class Material:
     loss: Loss
     augmentation: Augmentation
     match: np.ndarray | None = None
+    kept: "Kept | None" = None
     metric: tuple[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] | None = None
 
 
@@ -185,14 +190,11 @@ def _one(
     factor = rate_at(running.step, leg, restarts=running.restarts)
     for group in optimizer.param_groups:
         group["lr"] = group["base"] * factor
-    samples, views = batches.at(running.step)
-    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+    samples, views = (shared(each, accelerator) for each in batches.at(running.step))
     while True:
         with _seeded(leg.seed, running.step) as generator:
             try:
-                loss, metric = _backward(
-                    classifier, material, samples[mine], views[mine], running.parts, generator, accelerator
-                )
+                loss, metric = _backward(classifier, material, samples, views, running.parts, generator, accelerator)
                 break
             except (torch.OutOfMemoryError, MemoryError):
                 optimizer.zero_grad(set_to_none=True)
@@ -204,6 +206,7 @@ def _one(
                 running.notes.append(
                     f"memory was short: a step's {leg.batch} samples go through in {running.parts} parts"
                 )
+    loss, metric = agreed((loss, metric), accelerator)
     if not math.isfinite(loss):
         raise _DivergedError
     accelerator.clip_grad_norm_(classifier.parameters(), leg.clip)
@@ -230,6 +233,8 @@ def _backward(
         values = torch.from_numpy(np.ascontiguousarray(batch.values)).to(accelerator.device)
         values = material.augmentation(values, lengths, generator=generator)
         index = torch.from_numpy(samples[part])
+        if material.kept is not None:
+            material.kept.recall(views[part], accelerator.device)
         scores = classifier(values, lengths)
         targets, weights = material.targets[index].to(scores.device), material.weights[index].to(scores.device)
         loss = material.loss(scores, targets, weights) * (len(part) / len(samples))

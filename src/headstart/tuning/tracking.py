@@ -84,7 +84,9 @@ def _opened(track: str, title: str) -> Any:
 
     if folder or not os.environ.get("MLFLOW_TRACKING_URI"):
         place = folder or "mlruns"
-        if "://" not in place:  # a folder, which mlflow writes only where that is said; its databases need more packages
+        if (
+            "://" not in place
+        ):  # a folder, which mlflow writes only where that is said; its databases need more packages
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         mlflow.set_tracking_uri(place)
     return tracking.MLflowTracker(experiment_name="headstart", run_name=title)

@@ -276,7 +276,7 @@ def _learn(one: _Class, *, began: float, progress: Progress) -> _Learnt:
         DISTILLED,
         found,
     )
-    return _Learnt(candidate, found.run.steps, found.trained.curve, found.trained.notes)
+    return _Learnt(candidate, found.run.steps, found.trained.curve, (found.plan, *found.trained.notes))
 
 
 def _start(one: _Class, *, progress: Progress) -> "Linear":

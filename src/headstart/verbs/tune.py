@@ -215,7 +215,7 @@ def _tuning(
         curve=found.trained.curve,
         points=tuple(dataclasses.asdict(each) for each in found.points),
         tries={f"{rate:.3g}": loss for rate, loss in found.tries.items()},
-        notes=(*ground.notes, *notes, *found.trained.notes),
+        notes=(*ground.notes, *notes, found.plan, *found.trained.notes),
         seconds=seconds,
     )
 
