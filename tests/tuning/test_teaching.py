@@ -12,9 +12,9 @@ from scipy.special import log_softmax, softmax
 
 import headstart as hs
 from headstart.core.errors import UsageError
-from headstart.heads.fitted import Linear
+from headstart.heads.fitted import Head, Linear
 from headstart.tuning.looks import Looks
-from headstart.tuning.soft_head import fit_soft_head
+from headstart.tuning.soft_head import Rows, fit_linear, fit_mlp
 from headstart.tuning.teaching import TeachingOptions, taught_loss
 
 RNG = np.random.default_rng(0)
@@ -125,12 +125,35 @@ def test_a_head_on_frozen_rows_learns_the_teacher_without_a_label() -> None:
     scores = teacher.scores(x)
     scores -= scores.mean(axis=0)
     targets = torch.from_numpy(np.concatenate([np.full((300, 1), -1.0), scores[:300]], axis=1).astype(np.float32))
-    found = fit_soft_head(
+    rows = Rows(
         x[:300],
         targets,
-        loss=taught_loss("softmax", TeachingOptions(), k=3),
-        k=3,
-        link="softmax",
+        taught_loss("softmax", TeachingOptions(), k=3),
+        3,
+        "softmax",
         judge=lambda head: float(np.mean(head.scores(x[:300]).argmax(1) != scores[:300].argmax(1))),
     )
+    found = fit_linear(rows)
     assert (found.head.scores(x[300:]).argmax(1) == scores[300:].argmax(1)).mean() > 0.97
+    assert found.told.startswith("linear, penalty")
+
+
+def test_one_with_a_hidden_layer_learns_what_no_line_can() -> None:
+    x = RNG.normal(size=(1200, 2)).astype(np.float32) * 3 + 4
+    inside = np.linalg.norm(x - 4, axis=1) > 3.5
+    scores = np.where(inside[:, None], [[2.0, -2.0]], [[-2.0, 2.0]])
+    targets = torch.from_numpy(np.concatenate([np.full((900, 1), -1.0), scores[:900]], axis=1).astype(np.float32))
+
+    def judge(head: Head) -> float:
+        own = head.scores(x[900:1000])
+        return float(-log_softmax(own, axis=1)[np.arange(100), scores[900:1000].argmax(1)].mean())
+
+    rows = Rows(x[:900], targets, taught_loss("softmax", TeachingOptions(), k=2), 2, "softmax", judge)
+    line, bent = fit_linear(rows), fit_mlp(rows, seed=0)
+
+    def right(head: Head) -> float:
+        return float((head.scores(x[1000:]).argmax(1) == scores[1000:].argmax(1)).mean())
+
+    assert right(bent.head) > 0.9
+    assert right(bent.head) > right(line.head) + 0.2
+    assert fit_mlp(rows, seed=0).loss == bent.loss, "a seed decides everything"

@@ -3,7 +3,7 @@
 from headstart.model.tuning_record import TuningRecord
 from headstart.reporting.draw import INKS, axes, plot
 from headstart.reporting.story import Paired, Plot, TuningSection
-from headstart.reporting.words import SHARES, figure
+from headstart.reporting.words import SHARES, figure, percent
 
 
 def section(record: TuningRecord) -> TuningSection:
@@ -22,7 +22,7 @@ def section(record: TuningRecord) -> TuningSection:
     sentences = [won]
     if record.steps:
         sentences.append(
-            f"It took {record.steps:,} steps at a rate of {record.rate:.3g}; the shipped weights lie {record.share:.0%} of the way from"
+            f"It took {record.steps:,} steps at a rate of {record.rate:.3g}; the shipped weights lie {percent(record.share)} of the way from"
             " the frozen to the trained ones."
         )
     return TuningSection(

@@ -28,9 +28,10 @@ from headstart.verbs.tune_ground import Ground, read_ground, tunable
 from headstart.verbs.tune_ship import Candidate, gated, mirrored, run_folder, shipped_model
 
 if TYPE_CHECKING:
-    from headstart.heads.fitted import Linear
+    from headstart.heads.fitted import Head, Linear
     from headstart.tuning.loop import Material
     from headstart.tuning.runs import Place
+    from headstart.tuning.soft_head import Rows
 
 DISTILLED = "distilled"
 _RIDGE = 1e-3
@@ -243,16 +244,16 @@ def _looks(ground: Ground, options: DistilOptions) -> int:
 
 def _learn(one: _Class, *, began: float, progress: Progress) -> _Learnt:
     """First the head on frozen rows, then, unless that is all, the network."""
-    start = _start(one, progress=progress)
     ground, options, lesson = one.ground, one.options, one.lesson
     if options.strategy == FROZEN:
+        head, how = _frozen_head(one, progress=progress)
         rows = join(ground.extraction.features)[ground.aside]
-        told = f"a head taught by the outputs of {one.outputs.title} on {len(lesson.samples):,} samples"
-        return _Learnt(Candidate(one.base.backbone, start, rows, FROZEN, told, DISTILLED), 0, (), ())
+        told = f"a head ({how}) taught by the outputs of {one.outputs.title} on {len(lesson.samples):,} samples"
+        return _Learnt(Candidate(one.base.backbone, head, rows, FROZEN, told, DISTILLED), 0, (), ())
     from headstart.tuning.ladder import Plan, climb, rows_of
     from headstart.tuning.tracking import tracked
 
-    network = tunable(one.base)
+    network, start = tunable(one.base), _start(one, progress=progress)
     facts = {"teacher": one.outputs.title, "student": network.specs[0].title, "strategy": options.strategy}
     material = _material(one, network, progress=progress)
     with tracked(progress, options.track, title=f"distil-{one.place.identity[:8]}", facts=facts) as both:
@@ -279,33 +280,47 @@ def _learn(one: _Class, *, began: float, progress: Progress) -> _Learnt:
     return _Learnt(candidate, found.run.steps, found.trained.curve, (found.plan, *found.trained.notes))
 
 
-def _start(one: _Class, *, progress: Progress) -> "Linear":
-    """The head that the teacher's outputs give on frozen rows, or that of the labels where it is the better one and the network learns on."""
+def _rows(one: _Class, *, progress: Progress) -> "Rows":
+    """What a head is taught on: the student's frozen rows of the samples themselves."""
     import torch
 
     from headstart.tuning.interpolation import judged
-    from headstart.tuning.soft_head import fit_soft_head
+    from headstart.tuning.soft_head import Rows
     from headstart.tuning.teaching import taught_loss
 
-    ground, lesson, options = one.ground, one.lesson, one.options
+    ground, lesson = one.ground, one.lesson
     choosing = ground.choosing(ground.start)
     at = join(ground.extraction.features)[ground.aside[ground.chooses]]
-
-    def judge(head: "Linear") -> float:
-        return float(judged(head.scores(at), choosing.targets, task=ground.task)[0].mean())
-
     kept, x = lesson.plain_rows(ground, one.base.backbone, progress=progress)
     scores = one.outputs.scores[kept * lesson.k]
-    k = scores.shape[1]
-    soft = fit_soft_head(
+    k, teaching = scores.shape[1], replace(one.options.teaching, features=0.0)
+    return Rows(
         x,
         torch.from_numpy(np.concatenate([lesson.labels[kept], scores], axis=1).astype(np.float32)),
-        loss=taught_loss(ground.task.link, replace(options.teaching, features=0.0), k=k),
-        k=k,
-        link=ground.task.link,
-        judge=judge,
+        taught_loss(ground.task.link, teaching, k=k),
+        k,
+        ground.task.link,
+        judge=lambda head: float(judged(head.scores(at), choosing.targets, task=ground.task)[0].mean()),
     )
-    return soft.head if options.strategy == FROZEN or soft.loss <= judge(ground.start) else ground.start
+
+
+def _frozen_head(one: _Class, *, progress: Progress) -> tuple["Head", str]:
+    """The best head that learns from the teacher on frozen rows: a linear one, or one with a hidden layer."""
+    from headstart.tuning.soft_head import fit_linear, fit_mlp
+
+    rows = _rows(one, progress=progress)
+    best = min(fit_linear(rows), fit_mlp(rows, seed=one.options.seed), key=lambda found: found.loss)
+    return best.head, best.told
+
+
+def _start(one: _Class, *, progress: Progress) -> "Linear":
+    """The linear head that the network begins with: the taught one, or that of the labels where it is the better one."""
+    from headstart.heads.fitted import Linear
+    from headstart.tuning.soft_head import fit_linear
+
+    rows = _rows(one, progress=progress)
+    soft, own = fit_linear(rows), one.ground.start
+    return soft.head if isinstance(soft.head, Linear) and soft.loss <= rows.judge(own) else own
 
 
 def _material(one: _Class, network: NetworkBackbone, *, progress: Progress) -> "Material":

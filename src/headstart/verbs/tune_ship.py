@@ -16,7 +16,7 @@ from headstart.data.samples import PARTS
 from headstart.data.splits import folds
 from headstart.evaluation.comparison import HIGHER_IS_BETTER, Difference, paired_difference
 from headstart.features.extraction import extract
-from headstart.heads.fitted import Linear
+from headstart.heads.fitted import Head
 from headstart.model.judge import fit_judge
 from headstart.model.model import Model, join
 from headstart.model.reports import TUNED
@@ -45,7 +45,7 @@ class Candidate:
     """
 
     backbone: Backbone
-    head: Linear
+    head: Head
     rows: np.ndarray
     strategy: str
     told: str
@@ -123,7 +123,7 @@ def shipped_model(
 def _measured(
     ground: Ground,
     backbone: Backbone,
-    head: Linear,
+    head: Head,
     *,
     temperature: float,
     classes: Mapping[str, int],
