@@ -104,17 +104,23 @@ def show(benchmark: str, figures: Iterable[Figure], *, keep: bool = False, merge
         0 where all bounds hold, 1 where one does not, 2 where nothing was measured.
     """
     failed, lines = 0, []
-    for figure in figures:
-        lines.append(line(benchmark, figure))
-        print(lines[-1], flush=True)
-        failed += not figure.holds
-    if keep and lines:
-        RESULTS.mkdir(exist_ok=True)
-        kept = RESULTS / f"{benchmark}.jsonl"
-        before = kept.read_text(encoding="utf-8").splitlines() if merge and kept.exists() else []
-        known = {json.loads(each)["figure"]: each for each in (*before, *lines)}
-        kept.write_text("\n".join(known.values()) + "\n", encoding="utf-8")
+    try:
+        for figure in figures:
+            lines.append(line(benchmark, figure))
+            print(lines[-1], flush=True)
+            failed += not figure.holds
+    finally:  # what hours have measured stays, whatever ends them
+        if keep and lines:
+            _keep(benchmark, lines, merge=merge)
     return 2 if not lines else int(failed > 0)
+
+
+def _keep(benchmark: str, lines: list[str], *, merge: bool) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    kept = RESULTS / f"{benchmark}.jsonl"
+    before = kept.read_text(encoding="utf-8").splitlines() if merge and kept.exists() else []
+    known = {json.loads(each)["figure"]: each for each in (*before, *lines)}
+    kept.write_text("\n".join(known.values()) + "\n", encoding="utf-8")
 
 
 def arguments(description: str, given: Sequence[str] | None = None) -> argparse.Namespace:

@@ -144,7 +144,7 @@ def peer(recipe: str, name: str, how: Set, *, seconds: float, python: Path) -> l
         done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise RuntimeError(f"{recipe} failed on {name}: {done.stderr[-2000:]}")
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"')]
     return [Epoch(each["seconds"], each["accuracy"]) for each in lines]
 
 

@@ -139,3 +139,12 @@ def test_the_command_writes_a_student(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "student of labels alone" in shown or "the one of labels alone" in shown
     assert main(words) == 2
     assert "is no network of torch" in capsys.readouterr().err
+
+
+def test_other_unlabelled_samples_are_another_run(teacher: Model, tmp_path: Path) -> None:
+    data, plain = few(tmp_path)
+    options = asked(unlabelled=plain, steps=5, run=tmp_path / "run")
+    hs.distil(teacher, data, options=options)
+    min(plain.iterdir()).unlink()
+    with pytest.raises(UsageError, match="holds the tuning of another model, other data or other options"):
+        hs.distil(teacher, data, options=options)

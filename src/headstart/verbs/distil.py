@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.backbones.backbone import Backbone
 from headstart.backbones.network import NetworkBackbone
 from headstart.core.errors import DataError, UsageError
 from headstart.core.progress import Progress, silent
@@ -205,7 +206,7 @@ def _taught(
     flip, notes = mirrored(base.backbone, ground, flip=options.flip)
     k = _looks(ground, options)
     lesson = lesson_of(ground, options.unlabelled, reading=base.reading, k=k, seed=options.seed, flip=flip)
-    place = Place(folder, _identity(teacher, ground, options))
+    place = Place(folder, _identity(teacher, ground, lesson, options))
     most = options.budget / 5 if options.looks is None else None
     outputs = TeacherOutputs.of(teacher, lesson, labels=ground.y.labels, place=place, most=most, progress=progress)
     return _Class(base, ground, replace(lesson, k=outputs.k), outputs, options, place), notes
@@ -291,7 +292,7 @@ def _rows(one: _Class, *, progress: Progress) -> "Rows":
     ground, lesson = one.ground, one.lesson
     choosing = ground.choosing(ground.start)
     at = join(ground.extraction.features)[ground.aside[ground.chooses]]
-    kept, x = lesson.plain_rows(ground, one.base.backbone, progress=progress)
+    kept, x = _known_rows(one, one.base.backbone, progress=progress)
     scores = one.outputs.scores[kept * lesson.k]
     k, teaching = scores.shape[1], replace(one.options.teaching, features=0.0)
     return Rows(
@@ -302,6 +303,13 @@ def _rows(one: _Class, *, progress: Progress) -> "Rows":
         ground.task.link,
         judge=lambda head: float(judged(head.scores(at), choosing.targets, task=ground.task)[0].mean()),
     )
+
+
+def _known_rows(one: _Class, student: Backbone, *, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples both can read, and the student's frozen rows of them."""
+    kept, x = one.lesson.plain_rows(one.ground, student, progress=progress)
+    known = one.outputs.known[kept * one.lesson.k] > 0
+    return kept[known], x[known]
 
 
 def _frozen_head(one: _Class, *, progress: Progress) -> tuple["Head", str]:
@@ -345,31 +353,26 @@ def _material(one: _Class, network: NetworkBackbone, *, progress: Progress) -> "
 
 def _match(one: _Class, network: NetworkBackbone, *, progress: Progress) -> np.ndarray:
     """The linear map from the student's frozen rows to the teacher's, by least squares with a little ridge."""
-    kept, x = one.lesson.plain_rows(one.ground, network, progress=progress)
+    kept, x = _known_rows(one, network, progress=progress)
     own = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     gram = own.T @ own + _RIDGE * len(own) * float((own**2).mean()) * np.eye(own.shape[1])
     return np.asarray(np.linalg.solve(gram, own.T @ one.outputs.rows[kept * one.lesson.k]))
 
 
-def _identity(teacher: Model, ground: Ground, options: DistilOptions) -> str:
+def _identity(teacher: Model, ground: Ground, lesson: Lesson, options: DistilOptions) -> str:
     """Of the teacher, the student, the data and the options."""
-    from headstart.core import digests
-
     given = {
         name: str(value)
         for name, value in dataclasses.asdict(replace(options, student="", unlabelled=None)).items()
         if name not in {"run", "offline", "student", "track"}
     }
-    head = {name: np.asarray(getattr(teacher.head, name)) for name in ("weight", "bias") if hasattr(teacher.head, name)}
     told = {
-        "teacher": [spec.to_json() for spec in teacher.backbone.specs],
-        "head": digests.of_tensors(head),
-        "temperature": teacher.temperature,
+        "teacher": dataclasses.asdict(teacher.bond),
+        "labels": list(teacher.labels),
         "student": [each.spec.to_json() for each in ground.extraction.features],
         "data": ground.identity,
-        "unlabelled": str(options.unlabelled)
-        if isinstance(options.unlabelled, str | Path)
-        else len(options.unlabelled or ()),
+        "unlabelled": hashlib.blake2b(lesson.added, digest_size=16).hexdigest(),
+        "flip": lesson.flip,
         "options": given,
     }
     return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16).hexdigest()

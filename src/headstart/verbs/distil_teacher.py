@@ -39,6 +39,7 @@ class Lesson:
         k: looks at each.
         seed: decides the looks.
         flip: whether pictures may be mirrored.
+        added: the content digests of those without a label, one after the other.
         notes: what was left out.
     """
 
@@ -48,6 +49,7 @@ class Lesson:
     k: int
     seed: int
     flip: bool
+    added: bytes = field(default=b"", repr=False)
     notes: tuple[str, ...] = ()
 
     @property
@@ -115,7 +117,11 @@ def lesson_of(
     table = pa.concat_tables([lesson.samples.table, added.table.cast(lesson.samples.table.schema)])
     empty = no_labels(len(fresh), task=ground.task, k=max(1, len(y.labels)))
     return replace(
-        lesson, samples=replace(lesson.samples, table=table), labels=np.concatenate([labels, empty]), notes=(note,)
+        lesson,
+        samples=replace(lesson.samples, table=table),
+        labels=np.concatenate([labels, empty]),
+        added=digested.digests[fresh].tobytes(),
+        notes=(note,),
     )
 
 
