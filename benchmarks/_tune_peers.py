@@ -237,17 +237,18 @@ def fastai(asked: dict[str, Any]) -> None:
 
     trial = learner()
     trial.unfreeze()
-    batch = loaders.one_batch()
-    per_step = _timed(lambda: _step(trial.model, batch, trial.loss_func, trial.opt_func))
+    adam, batches = torch.optim.AdamW(trial.model.parameters(), lr=0.0), iter(loaders.train)
+    per_step = _timed(lambda: _step(trial.model, batches, trial.loss_func, adam))
     epochs = epochs_within(per_step, n=len(asked["train"]), batch=BATCH, limit=watch.limit)
     with learner().no_bar() as made:
         made.fine_tune(max(1, epochs - 1), cbs=[Clock(), Teller()])
 
 
-def _step(net: nn.Module, batch: Any, loss: Any, optimizer: Any) -> None:
-    del optimizer
+def _step(net: nn.Module, loader: Any, loss: Any, optimizer: Any) -> None:
+    batch = next(loader)
     loss(net(batch[0]), batch[1]).backward()
-    net.zero_grad()
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def _timed(step: Any) -> float:
@@ -285,8 +286,15 @@ def trainer(asked: dict[str, Any]) -> None:
     def made() -> Any:
         return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=asked["classes"])
 
-    trial, few = made(), collator([train[at] for at in range(batch)])
-    per_step = _timed(lambda: (trial(**few).loss.backward(), trial.zero_grad()))
+    trial = made()
+    adam, order = torch.optim.AdamW(trial.parameters(), lr=0.0), iter(torch.split(torch.randperm(len(train)), batch))
+
+    def step() -> None:
+        trial(**collator([train[int(at)] for at in next(order)])).loss.backward()
+        adam.step()
+        adam.zero_grad()
+
+    per_step = _timed(step)
     watch = Watch(asked["seconds"])
 
     class Clock(TrainerCallback):

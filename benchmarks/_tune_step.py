@@ -1,6 +1,6 @@
 """Steps of headstart's loop, or of a bare one on the same tensors: `_tune_step.py loop|bare SET BACKBONE SIZE WARM STEPS`.
 
-Prints `{"seconds": [...], "bytes": ...}`: of each step after the first ones, and of the whole process at its peak. The bare loop is forward,
+Prints `{"seconds": [...], "bytes": ...}`: of each step after the first ones, and that training adds to the process at its peak. The bare loop is forward,
 backward and optimiser: bfloat16 autocast, AdamW in one kernel, the same network with all its weights trained, on batches that lie ready. What
 the network itself was given for speed, it has in both: the layout of convolutions, those in groups in float32, the plain attention.
 """
@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import psutil
 
 import headstart as hs
 from figures import DATA
@@ -56,6 +57,7 @@ def main() -> int:
     head = Linear(np.zeros((width, classes), np.float32), np.zeros(classes), "softmax")
     opened = Trainable.of(backbone, head, strategy=chosen.strategy, options=chosen.options)
     to_layout(opened, accelerator)
+    before = psutil.Process().memory_info().rss
     leg = Leg("steps", 1e-5, 1e-5, int(warm) + int(steps), 32, 0)
     ends: list[float] = []
     if which == "loop":
@@ -65,6 +67,7 @@ def main() -> int:
     else:
         batches = Batches(views, size=leg.batch, seed=leg.seed)
         ready = [_batch(material, batches.at(step)) for step in range(leg.steps)]
+        before = psutil.Process().memory_info().rss
         opened.train_mode()
         optimizer = torch.optim.AdamW(opened.parameters().values(), lr=1e-5, fused=True)
         with attention_for("cpu"):
@@ -77,7 +80,7 @@ def main() -> int:
                 optimizer.zero_grad(set_to_none=True)
                 ends.append(time.perf_counter())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": np.diff(ends)[int(warm) :].tolist(), "bytes": peak}))
+    print(json.dumps({"seconds": np.diff(ends)[int(warm) :].tolist(), "bytes": max(0, peak - before)}))
     return 0
 
 

@@ -91,6 +91,14 @@ class Ours:
 
 def ours(name: str, how: Set, *, seed: int, budget: float) -> Ours:
     """Fit, tune, and measure both on the test part; the seconds are those of both."""
+    with (
+        tempfile.TemporaryDirectory() as cache
+    ):  # rows that an earlier run had left would make the fit quicker than it is
+        os.environ["HEADSTART_CACHE"] = cache
+        return _ours(name, how, seed=seed, budget=budget)
+
+
+def _ours(name: str, how: Set, *, seed: int, budget: float) -> Ours:
     began = time.perf_counter()
     data = str(DATA / name)
     model = hs.fit(data, options=hs.FitOptions(backbone=how.request, seed=seed, check=False))
@@ -192,7 +200,7 @@ def in_its_time(name: str, how: Set, best: Epoch, *, frozen: Ours) -> Iterator[F
         again = ours(name, how, seed=0, budget=best.seconds)
         accuracy, seconds = again.tuned, again.seconds
     yield Figure(f"{name}/in_its_time", accuracy, "share", at_least=best.accuracy, peer=best.accuracy)
-    yield Figure(f"{name}/in_its_time_seconds", seconds, "s", peer=best.seconds)
+    yield Figure(f"{name}/in_its_time_seconds", seconds, "s", at_most=1.1 * best.seconds, peer=best.seconds)
 
 
 def sets(*, quick: bool, only: tuple[str, ...] = (), seeds: int = SEEDS) -> Iterator[Figure]:
@@ -222,7 +230,7 @@ def steps(*, quick: bool) -> Iterator[Figure]:
         yield Figure(f"{name}/step", float(ours_s / bare_s), "times a bare step", at_most=1.1)
         yield Figure(f"{name}/step_seconds", float(ours_s), "s", peer=float(bare_s))
         yield Figure(f"{name}/memory", float(ours_mb / bare_mb), "times a bare loop's", at_most=1.1)
-        yield Figure(f"{name}/memory_mb", float(ours_mb), "MB of the whole process at its peak", peer=float(bare_mb))
+        yield Figure(f"{name}/memory_mb", float(ours_mb), "MB that training adds at its peak", peer=float(bare_mb))
 
 
 SECTIONS: dict[str, Callable[..., Iterator[Figure]]] = {"sets": sets, "steps": steps}

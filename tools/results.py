@@ -1,7 +1,7 @@
 """Write the tables of results from benchmarks/results/, so that no figure in them was ever typed.
 
-`python tools/results.py` writes the README's table of quality, the one of extraction in docs/howto/speed.md and that of rankings in
-docs/howto/which-model.md; `--check` only says whether they are those of the committed results.
+`python tools/results.py` writes the README's table of quality, the one of extraction in docs/howto/speed.md, that of rankings in
+docs/howto/which-model.md and that of tuning in docs/howto/tune.md; `--check` only says whether they are those of the committed results.
 """
 
 import json
@@ -14,6 +14,7 @@ EXTRACTION, STORE = RESULTS.with_name("extract.jsonl"), RESULTS.with_name("store
 RANKING, LAYERS = RESULTS.with_name("rank.jsonl"), RESULTS.with_name("layers.jsonl")
 README, SPEED = ROOT / "README.md", ROOT / "docs" / "howto" / "speed.md"
 WHICH = ROOT / "docs" / "howto" / "which-model.md"
+TUNED, TUNE = RESULTS.with_name("tune.jsonl"), ROOT / "docs" / "howto" / "tune.md"
 BEGIN, END = "<!-- results: tools/results.py -->\n", "<!-- end of results -->\n"
 
 # What a set is, in a reader's words; the bound of the benchmark decides which metric is shown.
@@ -75,6 +76,7 @@ def main() -> int:
         (README, [RESULTS], table),
         (SPEED, [EXTRACTION, STORE], extraction),
         (WHICH, [RANKING, LAYERS], extraction),
+        (TUNE, [TUNED], extraction),
     )
     for page, results, drawn in pages:
         text = page.read_text(encoding="utf-8")

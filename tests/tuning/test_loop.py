@@ -20,7 +20,7 @@ from headstart.tuning.augmentation import Augmentation
 from headstart.tuning.batches import Batches
 from headstart.tuning.checkpoint import Checkpoint
 from headstart.tuning.classifier import State, Trainable
-from headstart.tuning.devices import open_accelerator
+from headstart.tuning.devices import open_accelerator, to_layout
 from headstart.tuning.full import PLUGIN, FullRecipe
 from headstart.tuning.loop import Material, Trained, train
 from headstart.tuning.losses import LossOptions, loss_of
@@ -296,3 +296,28 @@ def test_each_tuning_of_a_process_has_its_own_precision(tmp_path: Path) -> None:
         for narrow in (False, True, False)
     ]
     assert same(ends[0], ends[2])
+
+
+class _StoppedError(Exception):
+    pass
+
+
+def test_a_resumed_training_with_channels_innermost_is_the_same(tmp_path: Path) -> None:
+    data, accelerator = material(tmp_path / "data"), open_accelerator(narrow=False)
+    leg = replace(LEG, steps=20, every=5)
+
+    def opened() -> Trainable:
+        found = trainable()
+        to_layout(found, accelerator)
+        return found
+
+    def stop(_stage: str, done: int, _total: int) -> None:
+        if done == 12:
+            raise _StoppedError
+
+    whole = train(opened(), data, leg=leg, accelerator=accelerator, folder=tmp_path / "whole")
+    with pytest.raises(_StoppedError):
+        train(opened(), data, leg=leg, accelerator=accelerator, folder=tmp_path / "cut", progress=stop)
+    rest = train(opened(), data, leg=leg, accelerator=accelerator, folder=tmp_path / "cut")
+    assert same(whole.raw, rest.raw)
+    assert whole.curve == rest.curve

@@ -2,6 +2,8 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -211,3 +213,39 @@ def test_the_rate_goes_with_the_root_of_the_batch(bert: NetworkBackbone) -> None
     four, one = (choice.base_rate(chosen, bert.module.feed.net, batch=batch) for batch in (64, 16))
     np.testing.assert_allclose(four, 2 * one)
     assert (choice.batch_size(5000, "text"), choice.batch_size(5000, "image"), choice.batch_size(300, "text")) == (64, 32, 16)  # fmt: skip
+
+
+def test_adapters_begin_alike_whatever_was_drawn_before(bert: NetworkBackbone) -> None:
+    from headstart.tuning.devices import open_accelerator
+    from headstart.tuning.ladder import _Bench
+
+    chosen = choice.parse("lora(rank=2)", bert.module.feed.net, n=100)
+    nothing: Any = SimpleNamespace(match=None, kept=None)
+    bench = _Bench(bert, head(bert.specs[0].dim), nothing, chosen, open_accelerator(narrow=False), 3)
+    starts = []
+    for state in (1, 2):
+        torch.manual_seed(state)
+        starts.append({name: each.detach().clone() for name, each in bench.opened("long").parameters().items()})
+    assert any("lora_A" in name for name in starts[0])
+    assert all(torch.equal(each, starts[1][name]) for name, each in starts[0].items())
+    other = bench.opened("try-1").parameters()
+    assert any(not torch.equal(each, other[name]) for name, each in starts[0].items())
+
+
+def test_nothing_is_dropped_out_by_any_name(bert: NetworkBackbone) -> None:
+    class Path(torch.nn.Module):
+        """As timm's, which drops whole paths."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop_prob = 0.3
+
+    opened = Trainable.of(
+        bert, head(bert.specs[0].dim), strategy=STRATEGIES.get("bitfit"), options=STRATEGIES.get("bitfit").recipe()
+    )
+    opened.classifier.extra = torch.nn.Sequential(
+        torch.nn.Dropout2d(0.5), torch.nn.AlphaDropout(0.5), torch.nn.MultiheadAttention(4, 2, dropout=0.4), Path()
+    )
+    opened.train_mode()
+    spatial, alpha, attention, path = opened.classifier.extra
+    assert (spatial.p, alpha.p, attention.dropout, path.drop_prob) == (0.0, 0.0, 0.0, 0.0)

@@ -157,3 +157,10 @@ def test_one_with_a_hidden_layer_learns_what_no_line_can() -> None:
     assert right(bent.head) > 0.9
     assert right(bent.head) > right(line.head) + 0.2
     assert fit_mlp(rows, seed=0).loss == bent.loss, "a seed decides everything"
+
+
+def test_looks_are_of_the_picture_as_the_toolkit_reads_it(tmp_path: Path) -> None:
+    Image.fromarray(np.linspace(0, 65535, 1600, dtype=np.uint16).reshape(40, 40)).save(tmp_path / "deep.png")
+    content = Looks(hs.read(tmp_path, options=hs.ReadOptions(labelled=False)), 2, 0, flip=False).content(1)
+    assert isinstance(content, bytes)
+    assert 60 < np.asarray(Image.open(io.BytesIO(content))).mean() < 200, "sixteen bits are not cut off at eight"

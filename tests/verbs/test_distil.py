@@ -145,6 +145,40 @@ def test_other_unlabelled_samples_are_another_run(teacher: Model, tmp_path: Path
     data, plain = few(tmp_path)
     options = asked(unlabelled=plain, steps=5, run=tmp_path / "run")
     hs.distil(teacher, data, options=options)
-    min(plain.iterdir()).unlink()
+    max(plain.iterdir()).unlink()
     with pytest.raises(UsageError, match="holds the tuning of another model, other data or other options"):
         hs.distil(teacher, data, options=options)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_unlabelled_texts_may_lie_in_files_or_in_a_table(tmp_path: Path, *, inline: bool) -> None:
+    rng = np.random.default_rng(0)
+    words = (["dog", "cat", "barks"], ["sun", "rain", "wind"])
+    lines = [(" ".join(rng.choice(words[number % 2], 6)), "ab"[number % 2]) for number in range(60)]
+    table, folder = tmp_path / "texts.csv", tmp_path / "texts"
+    table.write_text("text,label\n" + "\n".join(f"{text},{label}" for text, label in lines))
+    for number, (text, label) in enumerate(lines):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        (folder / label / f"{number}.txt").write_text(text)
+    (tmp_path / "more").mkdir()
+    more = [" ".join(rng.choice(words[number % 2], 7)) for number in range(20)]
+    for number, text in enumerate(more):
+        (tmp_path / "more" / f"{number}.txt").write_text(text)
+    (tmp_path / "more.csv").write_text("text\n" + "\n".join(more))
+    data, plain = (table, tmp_path / "more") if inline else (folder, tmp_path / "more.csv")
+    teacher = hs.fit(data, options=hs.FitOptions(backbone="toy:text", check=False))
+    seen: list[object] = []
+    kept = type(teacher.backbone.preparation).prepare
+
+    def prepare(self: object, content: object) -> object:
+        seen.append(content)
+        return kept(self, content)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(teacher.backbone.preparation), "prepare", prepare)
+        found = hs.distil(
+            teacher, data, options=hs.DistilOptions(student="toy:text", unlabelled=plain, strategy="frozen")
+        )
+    assert found.taught["unlabelled"] == len(set(more))
+    assert set(more) <= {each if isinstance(each, str) else bytes(each).decode() for each in seen}  # type: ignore[arg-type]
+    assert not any("/" in str(each) for each in seen)

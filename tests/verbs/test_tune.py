@@ -2,6 +2,8 @@
 
 import html
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -239,3 +241,125 @@ def test_the_command_writes_a_model_and_removes_its_run(
     assert "never written to" in capsys.readouterr().err
     assert main(["tune", "frozen", "data", "--out", "tuned", "--strategy", "ful"]) == 2
     assert "Did you mean 'full'" in capsys.readouterr().err
+
+
+def test_what_a_fit_held_out_is_evaluated_and_not_trained_on(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=60, parts=("train",)) / "train"
+    options = hs.FitOptions(backbone=network(), check=False, hold_out=0.2)
+    model = hs.fit(data, options=options)
+    found = tune(model, data, options=STEPS)
+    assert found.part == "test"
+    assert any("were held out when the model was fitted, and stay the part test" in note for note in found.notes)
+    held = model.split.digests[model.split.parts == 4]
+    assert len(held) == 24
+    assert not found.model.split.in_train(held).any()
+    assert found.model.report.n["test"] == 24
+    assert found.model.report.evaluated_on == "test"
+
+
+def test_without_an_evaluated_part_the_report_names_none(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=60)
+    model = fitted(data)
+    found = tune(model, stripes(tmp_path / "other", n=70, parts=("train",)) / "train", options=STEPS)
+    assert found.shipped
+    assert (found.part, found.model.report.evaluated_on) == ("", "train, out of fold")
+    assert (found.model.report.n["test"], found.model.report.n["val"]) == (0, 0)
+
+
+def test_the_validation_part_chooses_and_is_no_evidence_any_more(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=60, parts=("train", "val", "test"))
+    model = fitted(data)
+    found = tune(model, data, options=STEPS)
+    assert found.shipped
+    assert any(re.match(r"1[12]\d samples of the part val choose and decide", note) for note in found.notes), (
+        "near copies go"
+    )
+    assert found.model.report.n["train"] == 120, "all training samples are trained on"
+    assert 55 <= found.gate["n"] <= 60
+    judged = hs.evaluate(found.model, data, part="val")
+    assert judged.in_sample or judged.n < 10, "what chose is no evidence"
+
+
+def test_a_validation_part_that_is_too_small_is_left(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=60, parts=("train", "val", "test"))
+    for place in sorted((data / "val").rglob("*.png"))[::20]:
+        place.rename(place.with_suffix(".kept"))
+    for place in (data / "val").rglob("*.png"):
+        place.unlink()
+    for place in (data / "val").rglob("*.kept"):
+        place.rename(place.with_suffix(".png"))
+    found = tune(fitted(data), data, options=replace(STEPS, steps=10))
+    assert any("24 of 120 training samples are set aside" in note for note in found.notes)
+
+
+def test_a_label_keeps_its_only_sample_to_train_on(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=40)
+    (data / "train" / "rare").mkdir()
+    shutil.copy(data / "train" / "level" / "0.png", data / "train" / "rare" / "0.png")
+    Image.effect_noise((12, 12), 80).convert("RGB").save(data / "train" / "rare" / "0.png")
+    for seed in range(3):
+        found = tune(fitted(data), data, options=replace(STEPS, steps=5, seed=seed))
+        assert found.model.labels == ("level", "rare", "upright")
+
+
+def test_data_without_a_label_of_the_model_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=40)
+    (data / "train" / "flat").mkdir()
+    for number in range(12):
+        Image.new("RGB", (12, 12), (number, 9, 9)).save(data / "train" / "flat" / f"{number}.png")
+    model = fitted(data)
+    shutil.rmtree(data / "train" / "flat")
+    with pytest.raises(DataError, match=r"has no sample of 1 of the labels that the model knows \(flat\)"):
+        tune(model, data, options=STEPS)
+
+
+def test_an_evaluated_part_that_cannot_be_read_ends_nothing(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=60)
+    for place in (data / "test").rglob("*.png"):
+        place.write_bytes(place.read_bytes()[:40])
+    found = tune(fitted(data), data, options=STEPS)
+    assert found.shipped
+    assert found.compared == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (TuneOptions(smoothing=2.0), "a share from 0 to below 1"),
+        (TuneOptions(adjust=float("nan")), "a tau from 0 up"),
+        (TuneOptions(steps=-5), "1 step or more"),
+        (TuneOptions(budget=0.0), "longer than 0 s"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_anything_is_read(options: TuneOptions, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        tune(Model.__new__(Model), "nowhere", options=options)
+
+
+def test_a_folder_that_holds_something_else_is_neither_used_nor_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("dear")
+    words = ["tune", str(tmp_path / "frozen"), str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    assert main([*words, "--run", str(tmp_path / "mine")]) == 2
+    assert "holds something else than a tuning's run" in capsys.readouterr().err
+    for place in (tmp_path, tmp_path / "out", tmp_path / "data" / "inner"):
+        assert main([*words, "--run", str(place)]) == 2
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
+
+
+def test_a_run_that_has_ended_removes_what_it_wrote_and_nothing_else(tmp_path: Path) -> None:
+    from headstart.tuning import runs
+
+    folder = tmp_path / "run"
+    (folder / "try-0").mkdir(parents=True)
+    (folder / "long").mkdir()
+    (folder / "run.json").write_text("{}")
+    (folder / "notes.txt").write_text("kept")
+    runs.check_folder(folder)
+    runs.clear(folder)
+    assert [each.name for each in folder.iterdir()] == ["notes.txt"]
+    (folder / "notes.txt").unlink()
+    runs.clear(folder)
+    assert not folder.exists()

@@ -40,15 +40,15 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
 
 def run(options: argparse.Namespace) -> int:
     """Distil, save and show."""
-    import shutil
     from dataclasses import replace
 
     from headstart.backbones.backbone import BackboneRequest
     from headstart.cli.output import print_json
     from headstart.cli.watch import Watch
-    from headstart.core.files import refuse_inside_data
+    from headstart.core.files import check_apart, refuse_inside_data
     from headstart.model.saving import refuse_if_not_ours
     from headstart.tuning.devices import wait_and_lead
+    from headstart.tuning.runs import check_folder, clear
     from headstart.verbs.distil import distil
     from headstart.verbs.distil_options import DistilOptions
 
@@ -56,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
     refuse_if_not_ours(out)
     refuse_inside_data(out, options.data)
     folder = Path(options.folder) if options.folder else out.with_name(f"{out.name}.tuning")
+    check_folder(folder)
+    check_apart(folder, out, options.data)
     asked = BackboneRequest.parse(options.student)
     student = replace(asked, layer=options.layer, prepare=dict(map(assignment, options.prepare)))
     chosen = DistilOptions(
@@ -79,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     if not wait_and_lead():
         return 0
     found.model.save(out)
-    shutil.rmtree(folder, ignore_errors=True)
+    clear(folder)
     if options.json:
         print_json(found.to_json(str(out)))
     else:

@@ -89,6 +89,20 @@ def refuse_inside_data(out: Path, data: str | Path) -> None:
         )
 
 
+def check_apart(folder: Path, *others: str | Path) -> None:
+    """Refuse a folder to write that is, lies in or holds one of others.
+
+    Raises:
+        UsageError: as said.
+    """
+    own = folder.resolve()
+    for other in (Path(each).resolve() for each in others):
+        if own == other or own in other.parents or other in own.parents:
+            raise UsageError(
+                f"{folder} and {other} have to be apart, as one is written and removed: name another place"
+            )
+
+
 def check_place(target: Path, *, outside: str | Path, what: str) -> None:
     """Refuse a file to write that would lie in the data, which is never written to, or in no folder that is there.
 

@@ -94,6 +94,9 @@ class State:
         return replace(frozen, module=module, specs=specs)
 
 
+_DROPS = {"drop_prob", "layerdrop"}
+
+
 @dataclass(frozen=True)
 class Trainable:
     """What a strategy made of a classifier.
@@ -142,8 +145,12 @@ class Trainable:
         for module in self.classifier.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  (their common base has no other name)
                 module.eval()
-            if isinstance(module, nn.Dropout):
+            if isinstance(module, nn.modules.dropout._DropoutNd):  # noqa: SLF001  (as above)
                 module.p = 0.0
+            if isinstance(module, nn.MultiheadAttention):
+                module.dropout = 0.0
+            for name in _DROPS & vars(module).keys():  # whole blocks or paths, as timm and transformers name that
+                setattr(module, name, 0.0)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """What is trained, by name: `net.` and the network's own names, `head.`, and `match.`."""

@@ -24,7 +24,7 @@ class Point:
     Attributes:
         title: `raw` or `average`, the last weights or their moving average.
         share: how far from the start towards them.
-        loss: the task's loss on the samples that choose, calibrated on these; for values the squared error.
+        loss: the task's loss on the samples that choose, calibrated on these; for values the absolute error.
         figure: the task's first figure on them; negative where lower is better.
     """
 

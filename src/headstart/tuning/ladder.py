@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from headstart.backbones.network import NetworkBackbone
@@ -66,6 +67,7 @@ class Plan:
         budget: seconds for all of it.
         steps: of the long training, instead of a budget; None: as many as fit.
         seed: decides order and augmentation.
+        n: distinct samples, where views of one are counted apart; None: as many as are trained on.
         began: when the budget began, as `time.perf_counter` tells.
         narrow: train in bfloat16 where the device has the units.
     """
@@ -75,6 +77,7 @@ class Plan:
     steps: int | None = None
     seed: int = 0
     began: float = 0.0
+    n: int | None = None
     narrow: bool = True
 
 
@@ -139,9 +142,9 @@ def climb(
         FitError: it diverges at every rate.
     """
     run = runs.opened(place)
-    net, n = frozen.module.feed.net, len(material.views)
+    net, n = frozen.module.feed.net, plan.n or len(material.views)
     chosen = choice.parse(plan.strategy if run is None else run.strategy, net, n=n, far=choosing.far)
-    bench = _Bench(frozen, head, material, chosen, open_accelerator(narrow=plan.narrow))
+    bench = _Bench(frozen, head, material, chosen, open_accelerator(narrow=plan.narrow), plan.seed)
     bench, kept = bench.with_kept(progress=progress)
     if run is None:
         run = _settled(bench, plan, choosing, identity=place.identity)
@@ -174,9 +177,15 @@ class _Bench:
     material: Material
     chosen: Chosen
     accelerator: Any
+    seed: int
 
-    def opened(self) -> Trainable:
-        """The network and its head at their start, on the device."""
+    def opened(self, name: str) -> Trainable:
+        """The network and its head at their start, on the device.
+
+        Args:
+            name: of the training, which with the seed decides what a strategy draws.
+        """
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, *name.encode()]).generate_state(1)[0]))
         strategy, options = self.chosen.strategy, self.chosen.options
         opened = Trainable.of(self.frozen, self.head, strategy=strategy, options=options, match=self.material.match)
         to_layout(opened, self.accelerator)
@@ -188,7 +197,7 @@ class _Bench:
         """The same with what the frozen blocks give, where it pays to compute that once; and a sentence that says so."""
         fixed = self.material.augmentation.modality == "text"  # of which nothing is varied
         kept, told = keep(
-            self.opened(), self.material.views, fixed=fixed, accelerator=self.accelerator, progress=progress
+            self.opened("kept"), self.material.views, fixed=fixed, accelerator=self.accelerator, progress=progress
         )
         return dataclasses.replace(self, material=dataclasses.replace(self.material, kept=kept)), told
 
@@ -214,7 +223,7 @@ class _Ladder:
         if known is not None:
             return known
         found = train(
-            self.bench.opened(),
+            self.bench.opened(name),
             self.bench.material,
             leg=_leg(name, rate, steps, self.run, self.plan),
             accelerator=self.bench.accelerator,
@@ -250,7 +259,7 @@ def _leg(name: str, rate: float, steps: int, run: Run, plan: Plan) -> Leg:
 def _settled(bench: _Bench, plan: Plan, choosing: Choosing, *, identity: str) -> Run:
     """Measure a few steps, which leave no trace, and make the budget a number of steps."""
     n = len(bench.material.views)
-    batch = choice.batch_size(n, choosing.samples.modality)
+    batch = choice.batch_size(plan.n or n, choosing.samples.modality)
     flip = bench.material.augmentation.flip
     draft = Run(identity, plan.steps or 0, 0, batch, bench.chosen.text, flip, 0.0)
     if plan.steps is not None:
@@ -274,6 +283,6 @@ def _timed(bench: _Bench, run: Run, plan: Plan) -> float:
         ends.append(time.perf_counter())
 
     leg = _leg("timing", 0.0, _WARM + _TIMED, run, plan)
-    train(bench.opened(), bench.material, leg=leg, accelerator=bench.accelerator, progress=note)
+    train(bench.opened("timing"), bench.material, leg=leg, accelerator=bench.accelerator, progress=note)
     took = [end - begin for begin, end in zip(ends[_WARM - 1 :], ends[_WARM:], strict=False)]
     return statistics.mean(took)

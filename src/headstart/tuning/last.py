@@ -38,6 +38,8 @@ class Last(Strategy):
             raise UsageError(f"{type(net).__name__} has no list of blocks, of which last could train some: use full")
         if not 0 < options.blocks <= len(blocks):
             raise UsageError(f"last takes 1 to {len(blocks)} blocks of this network, and got {options.blocks}")
+        if not 0 < options.decay <= 1:
+            raise UsageError(f"last takes a decay above 0 and up to 1, and got {options.decay:g}")
         least = len(blocks) - options.blocks
         return {
             name: options.decay ** (len(blocks) - depth) for name, depth in depths(net, blocks).items() if depth > least

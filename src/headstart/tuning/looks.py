@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from headstart.core.errors import SampleError
+from headstart.data.modalities.image import picture as decoded
 from headstart.data.samples import Samples
 from headstart.features.contents import content_of
 from headstart.features.pipeline import Content
@@ -71,8 +72,7 @@ def _turning(modality: str) -> Callable[[bytes, np.random.Generator, bool], byte
 
 
 def _cropped(content: bytes, rng: np.random.Generator, flip: bool) -> bytes:  # noqa: FBT001  (as the other)
-    with Image.open(io.BytesIO(content)) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGB")
+    picture = decoded(content)
     area, ratio = rng.uniform(_LEAST_AREA, 1), np.exp(rng.uniform(-1, 1) * np.log(_WIDEST))
     wide, high = min(1.0, float(np.sqrt(area * ratio))), min(1.0, float(np.sqrt(area / ratio)))
     left, top = rng.uniform(0, 1 - wide) * picture.width, rng.uniform(0, 1 - high) * picture.height

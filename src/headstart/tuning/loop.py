@@ -335,7 +335,8 @@ def _resumed(
                 _inner(optimizer).state[each] = {
                     "step": step.clone(),
                     **{
-                        key: moment.to(each.device).clone(memory_format=torch.preserve_format)
+                        # In the weight's own layout: the kernel walks the memory of both side by side.
+                        key: torch.empty_like(each).copy_(moment)
                         for key, moment in moments.items()
                     },
                 }

@@ -40,13 +40,13 @@ def loss_of(link: str, options: LossOptions, *, prior: Float[np.ndarray, "k"] | 
     def softmax(scores: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         scores = scores + shift.to(scores.device)
         each = functional.cross_entropy(scores, targets, reduction="none", label_smoothing=options.smoothing)
-        return (each * weights).sum() / weights.sum()
+        return (each * weights).sum() / weights.sum().clamp(min=1e-9)
 
     def sigmoid(scores: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         each = functional.binary_cross_entropy_with_logits(scores, targets, reduction="none").mean(dim=1)
-        return (each * weights).sum() / weights.sum()
+        return (each * weights).sum() / weights.sum().clamp(min=1e-9)
 
     def identity(scores: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        return ((scores[:, 0] - targets) ** 2 * weights).sum() / weights.sum()
+        return ((scores[:, 0] - targets) ** 2 * weights).sum() / weights.sum().clamp(min=1e-9)
 
     return {"softmax": softmax, "sigmoid": sigmoid, "identity": identity}[link]

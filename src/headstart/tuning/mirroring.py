@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from headstart.backbones.backbone import Backbone
+from headstart.data.modalities.image import picture
 from headstart.data.samples import Samples
 from headstart.features.contents import content_of
 from headstart.features.extraction import embed
@@ -43,8 +44,7 @@ def is_safe(
     def mirrored(position: int) -> bytes:
         content = read(position)
         assert isinstance(content, bytes)
-        with Image.open(io.BytesIO(content)) as picture:
-            turned = ImageOps.mirror(ImageOps.exif_transpose(picture).convert("RGB"))
+        turned = ImageOps.mirror(picture(content))
         file = io.BytesIO()
         turned.save(file, "BMP")
         return file.getvalue()

@@ -1,6 +1,8 @@
 """What a tuning has settled, in its folder: the one place where time becomes a number of steps."""
 
+import contextlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +17,10 @@ from headstart.tuning.classifier import State
 from headstart.tuning.loop import Trained
 
 _FILE = "run.json"
+TEACHER = "teacher.safetensors"
+"""What a teacher gave, beside the run."""
+
+_LEGS = ("long", "try-*")
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,29 @@ class Place:
 
     folder: Path
     identity: str
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds something else than a run.
+
+    Raises:
+        UsageError: it is not empty, and no run's.
+    """
+    if folder.is_file() or (
+        folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in (_FILE, TEACHER))
+    ):
+        raise UsageError(f"{folder} holds something else than a tuning's run: name an empty folder, or none")
+
+
+def clear(folder: Path) -> None:
+    """Remove a run that has ended: what it wrote, and the folder where nothing else is in it."""
+    for name in (_FILE, TEACHER):
+        (folder / name).unlink(missing_ok=True)
+    for pattern in _LEGS:
+        for leg in folder.glob(pattern):
+            shutil.rmtree(leg, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def opened(place: Place) -> Run | None:

@@ -76,7 +76,7 @@ def taught_loss(link: str, options: TeachingOptions, *, k: int) -> Loss:
         each = part(scores, own, teacher, options)
         if options.features:
             each = each + options.features * ((mapped - rows) ** 2).mean(dim=1)
-        return (each * weights).sum() / weights.sum()
+        return (each * weights).sum() / weights.sum().clamp(min=1e-9)
 
     return loss
 

@@ -201,12 +201,13 @@ def _taught(
     teacher: Model, base: Model, ground: Ground, options: DistilOptions, *, folder: Path, progress: Progress
 ) -> tuple[_Class, tuple[str, ...]]:
     """The samples and the teacher's outputs for them, and what was found out about mirroring."""
-    from headstart.tuning.runs import Place
+    from headstart.tuning.runs import Place, opened
 
     flip, notes = mirrored(base.backbone, ground, flip=options.flip)
     k = _looks(ground, options)
     lesson = lesson_of(ground, options.unlabelled, reading=base.reading, k=k, seed=options.seed, flip=flip)
     place = Place(folder, _identity(teacher, ground, lesson, options))
+    opened(place)  # refuses another run's folder before anything of it is written over
     most = options.budget / 5 if options.looks is None else None
     outputs = TeacherOutputs.of(teacher, lesson, labels=ground.y.labels, place=place, most=most, progress=progress)
     return _Class(base, ground, replace(lesson, k=outputs.k), outputs, options, place), notes
@@ -264,7 +265,7 @@ def _learn(one: _Class, *, began: float, progress: Progress) -> _Learnt:
             material=material,
             choosing=ground.choosing(start),
             task=ground.task,
-            plan=Plan(options.strategy, options.budget, options.steps, options.seed, began),
+            plan=Plan(options.strategy, options.budget, options.steps, options.seed, began, len(lesson.samples)),
             place=one.place,
             progress=both,
         )

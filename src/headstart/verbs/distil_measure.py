@@ -51,26 +51,25 @@ def against_teacher(
     student: Model, teacher: Model, *, ground: Ground, progress: Progress
 ) -> tuple[Mapping[str, Difference], float | None]:
     """Student (A) beside teacher (B) on the evaluated part, and the share of the teacher's first figure that the student keeps."""
-    part = ground.prepared.evaluated
-    if not part:
+    if not len(ground.held):
         return {}, None
-    held = np.flatnonzero(np.asarray(ground.samples.table.column("split").to_pylist(), dtype=object) == part)
-    samples = ground.samples.take(held)
+    samples = ground.samples.take(ground.held)
     labels = ground.y.labels
     targets = ground.task.encode(samples.table.column("target"), labels or None)
     outcomes = []
-    for model in (student, teacher):
-        extraction = extract(samples, model.backbone, progress=progress)
-        scores = model.head.scores(join(extraction.features))
+    extractions = [extract(samples, model.backbone, progress=progress) for model in (student, teacher)]
+    both = np.intersect1d(extractions[0].kept, extractions[1].kept)
+    for model, extraction in zip((student, teacher), extractions, strict=True):
+        own = np.isin(extraction.kept, both)
+        scores = model.head.scores(join(extraction.features)[own])
         order = [model.labels.index(label) for label in labels] if labels else [0]
         predicted = ground.task.predict(scores[:, order], model.temperature)
-        outcomes.append(ground.task.outcomes(targets.take(extraction.kept), predicted))
+        outcomes.append(ground.task.outcomes(targets.take(both), predicted))
     compared = {
         name: paired_difference(
             np.asarray(ours), np.asarray(outcomes[1][name]), higher_is_better=name in HIGHER_IS_BETTER
         )
         for name, ours in outcomes[0].items()
-        if len(ours) == len(outcomes[1][name])
     }
     first = next(iter(compared), "")
     kept = compared[first].a / compared[first].b if first in HIGHER_IS_BETTER and compared[first].b else None

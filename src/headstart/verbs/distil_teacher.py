@@ -10,22 +10,23 @@ import pyarrow as pa
 from jaxtyping import Bool, Float
 
 from headstart.backbones.backbone import Backbone
-from headstart.core.errors import CacheError, DataError
+from headstart.core.errors import CacheError, DataError, SampleError
 from headstart.core.files import write_whole
 from headstart.core.progress import Progress, silent
+from headstart.data.decoding import decode_text
 from headstart.data.opening import open_samples
 from headstart.data.reading import ReadOptions
 from headstart.data.samples import Samples
+from headstart.features.contents import content_of
 from headstart.features.extraction import embed, extract
 from headstart.features.hashing import digest_samples
 from headstart.model.model import Model, join
+from headstart.tuning.runs import TEACHER
 from headstart.verbs.tune_ground import Ground
 
 if TYPE_CHECKING:
     from headstart.tuning.looks import Looks
     from headstart.tuning.runs import Place
-
-_FILE = "teacher.safetensors"
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def lesson_of(
     more = open_samples(unlabelled, options=replace(reading, target=None, task=None, group=None, labelled=False))
     if more.modality != ground.samples.modality:
         raise DataError(f"the data holds {ground.samples.modality}, and {more.source} holds {more.modality}")
+    if more.inline != ground.samples.inline:
+        more, lesson = _inline(more), replace(lesson, samples=_inline(lesson.samples))
     known = {row.tobytes() for row in ground.extraction.features[0].digests}
     digested = digest_samples(more)
     fresh = []
@@ -123,6 +126,20 @@ def lesson_of(
         added=digested.digests[fresh].tobytes(),
         notes=(note,),
     )
+
+
+def _inline(samples: Samples) -> Samples:
+    """Texts as a column of texts, where they are files; a file that is no text stands as an empty one."""
+    if samples.inline:
+        return samples
+    read, texts = content_of(samples), []
+    for place in range(len(samples)):
+        try:
+            content = read(place)
+            texts.append(content if isinstance(content, str) else decode_text(content))
+        except (SampleError, OSError):
+            texts.append("")
+    return replace(samples.with_column("input", pa.array(texts, pa.string())), inline=True)
 
 
 def _bare(samples: Samples) -> Samples:
@@ -243,7 +260,7 @@ def _keep(place: "Place", outputs: TeacherOutputs) -> None:
     }  # another order is written as if it were this one
     try:
         place.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(place.folder / _FILE, save(tensors, metadata={"identity": place.identity}))
+        write_whole(place.folder / TEACHER, save(tensors, metadata={"identity": place.identity}))
     except OSError as error:
         raise CacheError(
             f"the teacher's outputs cannot be written to {place.folder}: {error.strerror or error}"
@@ -254,7 +271,7 @@ def _kept(place: "Place") -> dict[str, np.ndarray] | None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(str(place.folder / _FILE), framework="np") as file:
+        with safe_open(str(place.folder / TEACHER), framework="np") as file:
             if (file.metadata() or {}).get("identity") != place.identity:
                 return None
             return {name: file.get_tensor(name) for name in ("scores", "rows", "known", "k")}

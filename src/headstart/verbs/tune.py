@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.backbones.network import NetworkBackbone
+from headstart.core.errors import UsageError
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.evaluation.comparison import Difference
@@ -58,6 +59,36 @@ class TuneOptions:
     offline: bool = False
     run: Path | None = None
     track: str = ""
+
+    def check(self) -> None:
+        """Refuse what cannot be, before anything is read.
+
+        Raises:
+            UsageError: an option is out of range.
+        """
+        if not 0 <= self.smoothing < 1:
+            raise UsageError(f"label smoothing is a share from 0 to below 1, and got {self.smoothing:g}")
+        if not 0 <= self.adjust < float("inf"):
+            raise UsageError(f"the logit-adjusted loss takes a tau from 0 up, and got {self.adjust:g}")
+        check_length(self.budget, self.steps)
+
+    def without_effect(self, link: str) -> tuple[str, ...]:
+        """Options that do nothing for a task, a sentence each."""
+        given = {"smoothing": self.smoothing, "adjust": self.adjust, "doubted": self.doubted}
+        idle = [f"--{name}" for name, value in given.items() if value and link != "softmax"]
+        return (f"{' and '.join(idle)} did nothing: it is for samples that have one label of several",) if idle else ()
+
+
+def check_length(budget: float, steps: int | None) -> None:
+    """Refuse a budget or a number of steps that allows none.
+
+    Raises:
+        UsageError: as said.
+    """
+    if not budget > 0:
+        raise UsageError(f"a budget is longer than 0 s, and got {budget:g} s")
+    if steps is not None and steps < 1:
+        raise UsageError(f"tuning takes 1 step or more, and got {steps}")
 
 
 @dataclass(frozen=True)
@@ -135,6 +166,7 @@ def tune(
     from headstart.tuning.runs import Place
     from headstart.tuning.tracking import check_tracker
 
+    options.check()
     if options.track:
         check_tracker(options.track)
     began = time.perf_counter()
@@ -160,6 +192,7 @@ def tune(
         shipped = shipped_model(opened, ground, candidate=candidate, gate=gate, progress=progress)
     ended = time.perf_counter()
     seconds = {"read": read - began, "tune": tuned - read, "gate": ended - tuned, "total": ended - began}
+    notes += options.without_effect(ground.task.link)
     return _tuning(ground, found, gate, shipped, notes=notes, seconds=seconds)
 
 

@@ -1,7 +1,7 @@
 """The ground of a tuning: what is trained on, what chooses, what decides, and the frozen head that has to be beaten."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,6 +64,8 @@ class Ground:
         start: the linear head that tuning begins with, its temperature in its weights.
         frozen: the best frozen head.
         frozen_outcomes: (aside,) what each sample that is set aside adds to its first figure; higher is better.
+        aside_groups: (aside,) what has to share a fold of these; None where each stands alone.
+        name: the figure that the gate compares.
         far: whether the network hardly knows such data.
         weights: (fit,) how much each sample that is trained on counts.
         notes: how the data was understood, one sentence each.
@@ -82,14 +84,22 @@ class Ground:
     start: Linear
     frozen: Selection
     frozen_outcomes: np.ndarray
+    aside_groups: np.ndarray | None
+    name: str
     far: bool
     weights: np.ndarray
     notes: tuple[str, ...]
 
     @property
     def figure(self) -> str:
-        """The task's first figure."""
-        return self.task.primary
+        """The figure that the gate compares: the first that is a mean over samples."""
+        return self.name
+
+    @property
+    def held(self) -> np.ndarray:
+        """Places of the evaluated part."""
+        part = np.asarray(self.samples.table.column("split").to_pylist(), dtype=object)
+        return np.flatnonzero(part == self.prepared.evaluated)
 
     @property
     def identity(self) -> str:
@@ -143,14 +153,11 @@ def read_ground(
         DataError: the data cannot be used, has labels that the model does not know, or too few samples to set some aside.
     """
     prepared = prepare(data, asked, kept=VALIDATION)
-    if prepared.samples.modality != model.modality:
-        raise DataError(
-            f"the model takes {model.modality}, and {prepared.samples.source} holds {prepared.samples.modality}"
-        )
     labels = _labels(model, prepared, new_labels=new_labels)
     extraction = extract(prepared.samples, model.backbone, progress=progress)
     gate, prepared = open_gate(prepared, extraction, options=asked)
     samples = prepared.samples.take(extraction.kept)
+    samples, prepared = _held_back(model, samples, prepared, extraction)
     part = np.asarray(samples.table.column("split").to_pylist(), dtype=object)
     places = np.flatnonzero((part == "train") | ((part == VALIDATION) & (prepared.evaluated != VALIDATION)))
     y = prepared.task.encode(samples.table.column("target").take(pa.array(places)), labels)
@@ -174,6 +181,8 @@ def read_ground(
         chooses=chooses,
         start=start,
         frozen=frozen,
+        aside_groups=None if groups is None else groups[aside_rows],
+        name=next(iter(prepared.task.outcomes(y.take(aside_rows), predicted))),
         frozen_outcomes=figure_of(y.take(aside_rows), predicted, task=prepared.task),
         far=_far(extraction, model),
         weights=weights,
@@ -181,8 +190,23 @@ def read_ground(
             *prepared.notes,
             how,
             *told,
+            *([_AGAIN] if model.report.tuned else []),
         ),
     )
+
+
+def _held_back(model: Model, samples: Samples, prepared: FitData, extraction: Extraction) -> tuple[Samples, FitData]:
+    """Data without parts gets those that the model was fitted with: what was held out then is not trained on now."""
+    if prepared.evaluated:
+        return samples, prepared
+    known = model.split.parts_of(extraction.features[0].digests)
+    held = (known > 1) & (known & 1 == 0)
+    if not held.any() or held.all():
+        return samples, prepared
+    part = "test" if (known[held] & 4).any() else VALIDATION
+    split = pa.array(np.where(held, part, "train").tolist(), pa.string())
+    note = f"{int(held.sum()):,} samples were held out when the model was fitted, and stay the part {part}"
+    return samples.with_column("split", split), replace(prepared, evaluated=part, notes=(*prepared.notes, note))
 
 
 def _set_aside(
@@ -204,7 +228,7 @@ def _set_aside(
         n_folds = max(ASIDE, -(-len(fit) // MOST_ASIDE))
         fold = folds(y.take(fit).values, task=y.task, groups=of_fit, n_folds=n_folds, seed=seed)
         how = f"{int((fold == 0).sum()):,} of {len(fit):,} training samples are set aside to choose and to decide"
-        fit, aside = fit[fold != 0], fit[fold == 0]
+        fit, aside = _split(fit, fold == 0, y)
     of_aside = None if groups is None else groups[aside]
     half = folds(y.take(aside).values, task=y.task, groups=of_aside, n_folds=2, seed=seed)
     if min(int((half == 0).sum()), int((half != 0).sum())) < _LEAST:
@@ -214,16 +238,33 @@ def _set_aside(
     return fit, aside, half == 0, how
 
 
+def _split(rows: np.ndarray, away: np.ndarray, y: Targets) -> tuple[np.ndarray, np.ndarray]:
+    """What stays and what is set aside; a label keeps its rows where none of them would stay."""
+    if y.task == "single_label":
+        away = away & np.isin(y.values[rows], y.values[rows[~away]])
+    return rows[~away], rows[away]
+
+
 def _labels(model: Model, prepared: FitData, *, new_labels: bool) -> tuple[str, ...] | None:
     """The labels that are learnt.
 
     Raises:
-        DataError: the data has others than the model.
+        DataError: the data is of another modality, or has other labels than the model.
     """
+    if prepared.samples.modality != model.modality:
+        raise DataError(
+            f"the model takes {model.modality}, and {prepared.samples.source} holds {prepared.samples.modality}"
+        )
     parts = {"train", VALIDATION} - ({VALIDATION} & {prepared.evaluated})
     split = prepared.samples.table.column("split")
     used = prepared.samples.table.filter(pc.is_in(split, pa.array(sorted(parts), split.type)))
     found = prepared.task.encode(used.column("target"), None).labels
+    absent = [label for label in model.labels if label not in found]
+    if absent:
+        some = ", ".join(absent[:5]) + (" and more" if len(absent) > 5 else "")
+        raise DataError(
+            f"{prepared.samples.source} has no sample of {len(absent)} of the labels that the model knows ({some}): fit a model on it first, and tune that one"
+        )
     fresh = [label for label in found if label not in model.labels]
     if not fresh or new_labels:
         return None if not model.labels else (*model.labels, *fresh)
@@ -259,6 +300,12 @@ def _weights(
     doubts = doubt_labels(probabilities, y.values, near=near)
     weights[doubts.flagged] = np.maximum(_LEAST_WEIGHT, 1.0 - doubts.scores[doubts.flagged])
     return weights, (f"{int(doubts.flagged.sum()):,} of {len(x):,} samples count less, as their labels are doubted",)
+
+
+_AGAIN = (
+    "the model's network was tuned before: where that was on samples that now choose or decide, the gate is too kind to it, and only the"
+    " evaluated part tells"
+)
 
 
 def _far(extraction: Extraction, model: Model) -> bool:

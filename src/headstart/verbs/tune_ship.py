@@ -12,14 +12,13 @@ from jaxtyping import Float
 
 from headstart.backbones.backbone import Backbone
 from headstart.core.progress import Progress
-from headstart.data.samples import PARTS
 from headstart.data.splits import folds
 from headstart.evaluation.comparison import HIGHER_IS_BETTER, Difference, paired_difference
 from headstart.features.extraction import extract
 from headstart.heads.fitted import Head
-from headstart.model.judge import fit_judge
+from headstart.model.judge import Judge, fit_judge
 from headstart.model.model import Model, join
-from headstart.model.reports import TUNED
+from headstart.model.reports import OUT_OF_FOLD, TUNED
 from headstart.model.rule import Rule
 from headstart.model.split_record import SplitRecord
 from headstart.model.tuning_record import TuningRecord
@@ -77,23 +76,25 @@ def shipped_model(
     counts = ground.task.summary(ground.y.take(ground.fit_rows))
     metrics, compared = _measured(ground, backbone, head, temperature=temperature, classes=counts, progress=progress)
     digests = ground.extraction.features[0].digests
-    parts = np.asarray(ground.samples.table.column("split").to_pylist(), dtype=object)
-    names = [name for name in PARTS if name in set(parts)]
+    met = {"train": digests[np.concatenate([ground.train, ground.aside])]}  # what chose is no evidence any more
+    if metrics is not None:
+        met[ground.prepared.evaluated] = digests[ground.held]
     predicted = ground.task.predict(scores, temperature)
     aside_metrics = ground.task.metrics(y, predicted, classes=counts)
     report = replace(
         model.report,
         head=f"{TUNED}{candidate.strategy}",
-        n={**model.report.n, "train": len(ground.fit_rows)},
+        n={"train": len(ground.fit_rows), "val": 0, "test": 0}
+        | ({} if metrics is None else {ground.prepared.evaluated: len(ground.held)}),
         classes=counts,
         metrics=aside_metrics if metrics is None else metrics,
-        evaluated_on=ground.prepared.evaluated if metrics is not None else model.report.evaluated_on,
+        evaluated_on=ground.prepared.evaluated if metrics is not None else OUT_OF_FOLD,
         out_of_fold=aside_metrics,
         candidates=(),
         precision=None,
         findings=(),
         tuning=_record(candidate, ground, gate=gate, compared=compared),
-        notes=(*model.report.notes, _told(candidate, ground)),
+        notes=(*model.report.notes, _told(candidate, ground), *_left(model)),
     )
     tuned = replace(
         model,
@@ -102,22 +103,27 @@ def shipped_model(
         labels=ground.y.labels,
         temperature=temperature,
         prior=tuple(counts[label] / len(ground.fit_rows) for label in ground.y.labels) if ground.y.labels else None,
-        split=SplitRecord.of({name: digests[parts == name] for name in names}),
+        split=SplitRecord.of(met),
         report=report,
         fitted_precision=backbone.specs[0].precision,
         rule=Rule(),
         deployment_prior=None,
         judge=None,
     )
-    judge = fit_judge(
+    return replace(tuned, judge=_judge(tuned, ground, rows=rows, predicted=predicted)), compared
+
+
+def _judge(tuned: Model, ground: Ground, *, rows: np.ndarray, predicted: np.ndarray) -> Judge | None:
+    """From the samples that were set aside."""
+    y = ground.y.take(ground.aside_rows)
+    return fit_judge(
         rows,
         y.values,
         predicted=predicted,
-        fold=folds(y.values, task=y.task, groups=None, n_folds=ASIDE),
+        fold=folds(y.values, task=y.task, groups=ground.aside_groups, n_folds=ASIDE),
         ids=ground.samples.take(ground.aside).ids,
         bond=tuned.bond,
     )
-    return replace(tuned, judge=judge), compared
 
 
 def _measured(
@@ -130,10 +136,9 @@ def _measured(
     progress: Progress,
 ) -> tuple[Mapping[str, Any] | None, Mapping[str, Difference]]:
     """The tuned model's figures on the evaluated part, and beside those of the frozen one."""
-    part = ground.prepared.evaluated
-    if not part:
+    held = ground.held
+    if not len(held):
         return None, {}
-    held = np.flatnonzero(np.asarray(ground.samples.table.column("split").to_pylist(), dtype=object) == part)
     samples = ground.samples.take(held)
     targets = ground.task.encode(samples.table.column("target"), ground.y.labels or None)
     rows = extract(samples, backbone, progress=progress)
@@ -149,6 +154,16 @@ def _measured(
         for name in ours
     }
     return ground.task.metrics(targets, predicted, classes=classes), compared
+
+
+def _left(model: Model) -> tuple[str, ...]:
+    """What a person had chosen of the frozen model that the tuned one does not have."""
+    plain = model.rule == Rule() and model.deployment_prior is None
+    return (
+        ()
+        if plain
+        else ("the decision rule and the deployment prior of the frozen model were not taken over: choose them again",)
+    )
 
 
 def _record(candidate: Candidate, ground: Ground, *, gate: Gate, compared: Mapping[str, Difference]) -> TuningRecord:
@@ -185,7 +200,8 @@ def gated(ground: Ground, scores: np.ndarray) -> Gate:
         scores: (aside, k) of the samples that were set aside.
     """
     y = ground.y.take(ground.aside_rows)
-    outcomes = figure_of(y, ground.task.predict(scores, temperature_of(scores, y, task=ground.task)), task=ground.task)
+    temperature = temperature_of(scores[ground.chooses], y.take(ground.chooses), task=ground.task)
+    outcomes = figure_of(y, ground.task.predict(scores, temperature), task=ground.task)
     deciding = ~ground.chooses
     return decide(ground.frozen_outcomes[deciding], outcomes[deciding])
 
