@@ -21,6 +21,7 @@ import headstart as hs
 from figures import DATA, Figure, arguments, present, show
 from headstart.backbones.backbone import BackboneRequest
 from headstart.evaluation.calibration import paired_standard_error
+from tune import hits
 
 LABELLED = 100
 BLOCKS = (0, 3)
@@ -84,11 +85,6 @@ def _cut(folder: Path) -> None:
 SCHOOLS = {"cifar10": cifar10, "thucnews": thucnews}
 
 
-def _hits(model: hs.Model, samples: hs.Samples) -> np.ndarray:
-    truths = samples.table.column("target").to_pylist()
-    return np.array([one["label"] == truth for one, truth in zip(model.predict(samples), truths, strict=True)], float)
-
-
 def taught(name: str, folder: Path) -> Iterator[Figure]:
     """One set."""
     school = SCHOOLS[name](folder)
@@ -111,19 +107,21 @@ def taught(name: str, folder: Path) -> Iterator[Figure]:
         "frozen": base,
         "head": head.model,
     }
-    hits = {title: _hits(model, test) for title, model in models.items()}
-    for title, each in hits.items():
+    right = {title: hits(model, test) for title, model in models.items()}
+    for title, each in right.items():
         yield Figure(f"{name}/accuracy_{title}", float(each.mean()), "share")
     yield Figure(
         f"{name}/kept",
-        float(hits["student"].mean() / hits["teacher"].mean()),
+        float(right["student"].mean() / right["teacher"].mean()),
         "of the teacher's accuracy",
         at_least=0.98,
     )
     yield Figure(f"{name}/latency", found.latency.share, "of the teacher's", at_most=0.5)
-    gain = float((hits["student"] - hits["labels"]).mean())
+    gain = float((right["student"] - right["labels"]).mean())
     yield Figure(f"{name}/gain_over_labels_alone", gain, "accuracy", at_least=0.0)
-    yield Figure(f"{name}/gain_error", paired_standard_error(hits["student"], hits["labels"]), "paired standard error")
+    yield Figure(
+        f"{name}/gain_error", paired_standard_error(right["student"], right["labels"]), "paired standard error"
+    )
     yield Figure(f"{name}/seconds", found.seconds["total"], "s, the teacher's outputs among them")
     yield Figure(f"{name}/seconds_of_a_head", seconds - head.seconds["read"], "s, rows of the student stored")
 

@@ -107,13 +107,13 @@ def _ours(name: str, how: Set, *, seed: int, budget: float) -> Ours:
     seconds = time.perf_counter() - began
     samples = hs.read(data)
     part = samples.part(samples.evaluated_part)
-    hits = [_hits(each, part) for each in (found.model, model)]
-    error = paired_standard_error(hits[0], hits[1])
+    tuned, frozen = (hits(each, part) for each in (found.model, model))
+    error = paired_standard_error(tuned, frozen)
     print(f"{name}, seed {seed}: {found.sentence}; {found.strategy}, {found.steps} steps", file=sys.stderr)
-    return Ours(seconds, fitting, float(hits[0].mean()), float(hits[1].mean()), found.shipped, error)
+    return Ours(seconds, fitting, float(tuned.mean()), float(frozen.mean()), found.shipped, error)
 
 
-def _hits(model: hs.Model, samples: hs.Samples) -> np.ndarray:
+def hits(model: hs.Model, samples: hs.Samples) -> np.ndarray:
     """Which samples of the test part a model is right about."""
     truths = samples.table.column("target").to_pylist()
     answers = model.predict(samples)

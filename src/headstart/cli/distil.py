@@ -43,21 +43,12 @@ def run(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from headstart.backbones.backbone import BackboneRequest
-    from headstart.cli.output import print_json
+    from headstart.cli.training import deliver, places
     from headstart.cli.watch import Watch
-    from headstart.core.files import check_apart, refuse_inside_data
-    from headstart.model.saving import refuse_if_not_ours
-    from headstart.tuning.devices import wait_and_lead
-    from headstart.tuning.runs import check_folder, clear
     from headstart.verbs.distil import distil
     from headstart.verbs.distil_options import DistilOptions
 
-    out = Path(options.out)
-    refuse_if_not_ours(out)
-    refuse_inside_data(out, options.data)
-    folder = Path(options.folder) if options.folder else out.with_name(f"{out.name}.tuning")
-    check_folder(folder)
-    check_apart(folder, out, options.data)
+    out, folder = places(options)
     asked = BackboneRequest.parse(options.student)
     student = replace(asked, layer=options.layer, prepare=dict(map(assignment, options.prepare)))
     chosen = DistilOptions(
@@ -78,15 +69,7 @@ def run(options: argparse.Namespace) -> int:
     )
     with Watch(quiet=options.quiet) as progress:
         found = distil(options.teacher, options.data, options=chosen, progress=progress)
-    if not wait_and_lead():
-        return 0
-    found.model.save(out)
-    clear(folder)
-    if options.json:
-        print_json(found.to_json(str(out)))
-    else:
-        _show(found, out)
-    return 0
+    return deliver(found, options, out=out, folder=folder, show=_show)
 
 
 def _show(found: "Distillation", out: Path) -> None:

@@ -40,20 +40,11 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
 
 def run(options: argparse.Namespace) -> int:
     """Tune, save and show."""
-    from headstart.cli.output import print_json
+    from headstart.cli.training import deliver, places
     from headstart.cli.watch import Watch
-    from headstart.core.files import check_apart, refuse_inside_data
-    from headstart.model.saving import refuse_if_not_ours
-    from headstart.tuning.devices import wait_and_lead
-    from headstart.tuning.runs import check_folder, clear
     from headstart.verbs.tune import TuneOptions, tune
 
-    out = Path(options.out)
-    refuse_if_not_ours(out)
-    refuse_inside_data(out, options.data)
-    folder = Path(options.folder) if options.folder else out.with_name(f"{out.name}.tuning")
-    check_folder(folder)
-    check_apart(folder, out, options.data)
+    out, folder = places(options)
     chosen = TuneOptions(
         strategy=options.strategy,
         budget=options.budget,
@@ -70,15 +61,7 @@ def run(options: argparse.Namespace) -> int:
     )
     with Watch(quiet=options.quiet) as progress:
         found = tune(options.model, options.data, options=chosen, progress=progress)
-    if not wait_and_lead():
-        return 0
-    found.model.save(out)
-    clear(folder)
-    if options.json:
-        print_json(found.to_json(str(out)))
-    else:
-        _show(found, out)
-    return 0
+    return deliver(found, options, out=out, folder=folder, show=_show)
 
 
 def _show(found: "Tuning", out: Path) -> None:

@@ -10,21 +10,22 @@ from headstart.core.errors import UsageError
 from headstart.core.progress import Progress, tell
 
 TRACKERS = ("tensorboard", "mlflow")
-_PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow"}
 
 
 def check_tracker(track: str) -> None:
-    """Refuse a tracker that there is not, before anything is read.
+    """Refuse a tracker that there is not, before anything is read; empty is none.
 
     Raises:
         UsageError: there is no such tracker, or its library is not installed.
     """
     name = track.partition("=")[0]
+    if not track:
+        return
     if name not in TRACKERS:
         raise UsageError(
             f"--track takes {' or '.join(TRACKERS)}, with =FOLDER where it is to be another, and got {track!r}"
         )
-    if importlib.util.find_spec(_PACKAGES[name]) is None:
+    if importlib.util.find_spec(name) is None:
         raise UsageError(f"{name} is not installed: pip install 'headstart[{name}]'")
 
 

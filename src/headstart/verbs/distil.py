@@ -134,6 +134,9 @@ def distil(
         UsageError: the student cannot be trained, an option is out of range, or the run's folder holds another run.
         FitError: training diverges at every rate. CacheError: a checkpoint cannot be written.
     """
+    from headstart.tuning.tracking import check_tracker
+
+    check_tracker(options.track)
     began = time.perf_counter()
     knows = teacher if isinstance(teacher, Model) else load(Path(teacher))
     asked = FitOptions(
@@ -224,10 +227,6 @@ def _check(teacher: Model, student: Model, options: DistilOptions) -> None:
         raise UsageError(f"the teacher takes {teacher.modality}, and the student {student.modality}")
     if options.strategy != FROZEN:
         tunable(student)
-    if options.track:
-        from headstart.tuning.tracking import check_tracker
-
-        check_tracker(options.track)
     if options.looks is not None and not 1 <= options.looks <= 64:
         raise UsageError(f"a student takes 1 to 64 looks at each sample, and got {options.looks}")
     unknown = [label for label in student.labels if label not in teacher.labels]

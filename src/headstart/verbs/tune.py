@@ -167,8 +167,7 @@ def tune(
     from headstart.tuning.tracking import check_tracker
 
     options.check()
-    if options.track:
-        check_tracker(options.track)
+    check_tracker(options.track)
     began = time.perf_counter()
     opened = model if isinstance(model, Model) else load(Path(model))
     frozen = tunable(opened)

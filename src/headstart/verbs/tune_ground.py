@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +96,7 @@ class Ground:
         """The figure that the gate compares: the first that is a mean over samples."""
         return self.name
 
-    @property
+    @cached_property
     def held(self) -> np.ndarray:
         """Places of the evaluated part."""
         part = np.asarray(self.samples.table.column("split").to_pylist(), dtype=object)
