@@ -1,4 +1,5 @@
-"""What tuning is compared with: the tutorials' recipe, fastai's `fine_tune`, and `transformers.Trainer`, each in an environment without headstart.
+"""What tuning is compared with, each in an environment without headstart: the tutorials' recipe, fastai's `fine_tune`, `transformers.Trainer`,
+and a plain loop in bfloat16 with the usual good settings, which knows how long it has.
 
     python -m venv .peers
     .peers/bin/pip install torch==2.13.0 && .peers/bin/pip install -r benchmarks/peers.txt
@@ -10,6 +11,7 @@ the accuracy on the test part; the last one may be of an epoch that the limit cu
 """
 
 import json
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -45,7 +47,11 @@ class Watch:
 
     def spent(self) -> bool:
         """Whether the time is over, while training runs."""
-        return self.seconds + time.perf_counter() - self.began > self.limit
+        return self.share() > 1
+
+    def share(self) -> float:
+        """Of the time, how much has gone, while training runs."""
+        return (self.seconds + time.perf_counter() - self.began) / self.limit
 
     def tell(self, accuracy: float) -> None:
         """An epoch has ended."""
@@ -149,7 +155,39 @@ def tutorial(asked: dict[str, Any]) -> None:
             return
 
 
-def _pictures(asked: dict[str, Any]) -> tuple[nn.Module, Any, Any]:
+# Of the plain loop: samples of a step, and the peak rate.
+PLAIN = {"image": (32, 1e-3), "text": (64, 3e-4)}
+
+
+def plain(asked: dict[str, Any]) -> None:
+    """All weights in bfloat16, AdamW, a warm-up and a cosine that ends with the time; measured once, at its end."""
+    torch.manual_seed(asked["seed"])
+    batch, rate = PLAIN[asked["modality"]]
+    net, train, test = (_pictures if asked["modality"] == "image" else _texts)(asked, batch)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.01)
+    watch = Watch(asked["seconds"])
+    net.train()
+    watch.go()
+    while not watch.spent():
+        for inputs, labels in train:
+            share = watch.share()
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(share / 0.05, 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss: Any = nn.functional.cross_entropy(net(inputs), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if watch.spent():
+                break
+    watch.stop()
+    net.eval()
+    with torch.no_grad():
+        right = [(net(inputs).argmax(1) == labels).float() for inputs, labels in test]
+    watch.tell(float(torch.cat(right).mean()))
+
+
+def _pictures(asked: dict[str, Any], batch: int = BATCH) -> tuple[nn.Module, Any, Any]:
     import timm
     from torch.utils.data import DataLoader
     from torchvision import transforms
@@ -160,11 +198,11 @@ def _pictures(asked: dict[str, Any]) -> tuple[nn.Module, Any, Any]:
     net: Any = timm.create_model(NET, pretrained=False)
     fill(net)
     net.reset_classifier(asked["classes"])
-    train: Any = DataLoader(Pictures(asked["train"], varied), batch_size=BATCH, shuffle=True, num_workers=2)
+    train: Any = DataLoader(Pictures(asked["train"], varied), batch_size=batch, shuffle=True, num_workers=2)
     return net, train, DataLoader(Pictures(asked["test"], plain), batch_size=BATCH, num_workers=2)
 
 
-def _texts(asked: dict[str, Any]) -> tuple[nn.Module, Any, Any]:
+def _texts(asked: dict[str, Any], batch: int = BATCH) -> tuple[nn.Module, Any, Any]:
     from torch.utils.data import DataLoader
     from transformers import AutoTokenizer
 
@@ -172,10 +210,10 @@ def _texts(asked: dict[str, Any]) -> tuple[nn.Module, Any, Any]:
 
     def collate(rows: list[list[Any]]) -> Any:
         texts = [text for text, _ in rows]
-        batch = tokenizer(texts, padding=True, truncation=True, max_length=256, return_tensors="pt")
-        return dict(batch), torch.tensor([label for _, label in rows])
+        tokens = tokenizer(texts, padding=True, truncation=True, max_length=256, return_tensors="pt")
+        return dict(tokens), torch.tensor([label for _, label in rows])
 
-    train: Any = DataLoader(asked["train"], batch_size=BATCH, shuffle=True, collate_fn=collate)
+    train: Any = DataLoader(asked["train"], batch_size=batch, shuffle=True, collate_fn=collate)
     test: Any = DataLoader(asked["test"], batch_size=BATCH, collate_fn=collate)
     return Pooled(asked["classes"]), train, test
 
@@ -343,7 +381,7 @@ def _accuracy(model: Any, rows: list[dict[str, Any]], collator: Any) -> float:
     return right / len(rows)
 
 
-RECIPES = {"tutorial": tutorial, "fastai": fastai, "trainer": trainer}
+RECIPES = {"plain": plain, "tutorial": tutorial, "fastai": fastai, "trainer": trainer}
 
 
 def main() -> int:
