@@ -1,5 +1,6 @@
-"""What tuning is compared with, each in an environment without headstart: the tutorials' recipe, fastai's `fine_tune`, `transformers.Trainer`,
-and a plain loop in bfloat16 with the usual good settings, which knows how long it has.
+"""What tuning is compared with, each in an environment without headstart.
+
+The tutorials' recipe, fastai's `fine_tune`, `transformers.Trainer`, and a plain loop in bfloat16 with the usual good settings.
 
     python -m venv .peers
     .peers/bin/pip install torch==2.13.0 && .peers/bin/pip install -r benchmarks/peers.txt

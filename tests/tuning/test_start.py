@@ -14,9 +14,10 @@ from headstart.backbones.choice import open_backbone
 from headstart.backbones.network import NetworkBackbone
 from headstart.core.errors import UsageError
 from headstart.heads.fitted import Linear
-from headstart.tuning import STRATEGIES, choice
+from headstart.tuning import choice
 from headstart.tuning.classifier import Classifier, State, Trainable
 from headstart.tuning.devices import widen_grouped
+from headstart.tuning.strategies import STRATEGIES
 from support.networks import save_tiny
 from support.tunable import head, network
 

@@ -22,7 +22,7 @@ from headstart.core.progress import silent
 from headstart.model.model import Model
 from headstart.tuning import ladder
 from headstart.verbs.tune import TuneOptions, tune
-from headstart.verbs.tune_ground import read_ground
+from headstart.verbs.tune_ground import _one_in, read_ground
 from support.made import photos
 from support.networks import save_tiny
 from support.tunable import network, stripes
@@ -326,7 +326,7 @@ def test_an_evaluated_part_that_cannot_be_read_ends_nothing(tmp_path: Path) -> N
     ("options", "said"),
     [
         (TuneOptions(smoothing=2.0), "a share from 0 to below 1"),
-        (TuneOptions(adjust=float("nan")), "a tau from 0 up"),
+        (TuneOptions(optimise="macro"), "can be optimised for"),
         (TuneOptions(steps=-5), "1 step or more"),
         (TuneOptions(budget=0.0), "longer than 0 s"),
     ],
@@ -363,3 +363,25 @@ def test_a_run_that_has_ended_removes_what_it_wrote_and_nothing_else(tmp_path: P
     (folder / "notes.txt").unlink()
     runs.clear(folder)
     assert not folder.exists()
+
+
+def test_values_far_from_zero_are_learnt_in_their_own_unit(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=100)
+    rng, lines = np.random.default_rng(0), ["image,weight,split"]
+    for place in sorted(data.rglob("*.png")):
+        part, label = place.parts[-3:-1]
+        lines.append(f"{place},{1e8 + 3 * (label == 'upright') + rng.normal(0, 0.1):.4f},{part}")
+    (tmp_path / "values.csv").write_text("\n".join(lines))
+    model = hs.fit(tmp_path / "values.csv", target="weight", options=hs.FitOptions(backbone=network(), check=False))
+    found = tune(model, tmp_path / "values.csv", options=STEPS)
+    assert found.shipped, found.sentence
+    error = found.compared[found.figure]
+    assert error.b > 0.8
+    assert error.a < 0.8 * error.b
+    answers = found.model.predict(hs.read(tmp_path / "values.csv", options=model.reading).part("test"))
+    assert all(abs(answer["value"] - 1e8) < 10 for answer in answers)
+
+
+@pytest.mark.parametrize(("n", "aside"), [(100, 20), (2_500, 500), (3_999, 571), (10_000, 1_000), (100_000, 2_000)])
+def test_of_many_samples_a_smaller_share_is_set_aside(n: int, aside: int) -> None:
+    assert n // _one_in(n) == aside

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,8 @@ class NetworkBackbone(TorchBackbone):
         """Rows of a batch, one array per spec."""
         import torch
 
-        device = next((each.device for each in self.module.feed.net.state_dict().values()), torch.device("cpu"))
+        net = self.module.feed.net
+        device = next((each.device for each in chain(net.parameters(), net.buffers())), torch.device("cpu"))
         values, lengths = (as_tensor(array).to(device) for array in (batch.values, batch.lengths))
         with torch.inference_mode(), arithmetic(self.specs[0].precision, device.type):
             return tuple(row.float().cpu().numpy() for row in self.module(values, lengths))

@@ -13,6 +13,9 @@ from jaxtyping import Bool, Float, Int
 FEWEST_BY_LABEL = 50
 """Calibration rows that a label needs for a quantile of its own: below, its coverage would vary by more than 4 points at 90 %."""
 
+COVERAGE = 0.9
+"""The share of truths that sets and intervals are to hold, where nobody asks for another."""
+
 
 @dataclass(frozen=True)
 class Conformal:
@@ -35,7 +38,7 @@ class Conformal:
 
 
 def fit_conformal(
-    probabilities: Float[np.ndarray, "n k"], targets: Int[np.ndarray, "n"], *, coverage: float = 0.9
+    probabilities: Float[np.ndarray, "n k"], targets: Int[np.ndarray, "n"], *, coverage: float = COVERAGE
 ) -> Conformal:
     """The quantile of 1 - p_y over calibration rows: the ceil((n + 1) coverage)-th smallest; 1 where that rank exceeds n.
 
@@ -61,7 +64,7 @@ def fit_conformal(
 
 
 def fit_interval(
-    predicted: Float[np.ndarray, "n"], targets: Float[np.ndarray, "n"], *, coverage: float = 0.9
+    predicted: Float[np.ndarray, "n"], targets: Float[np.ndarray, "n"], *, coverage: float = COVERAGE
 ) -> Conformal | None:
     """The quantile of the absolute residuals: value and half width make the interval. None where there are too few rows for any.
 

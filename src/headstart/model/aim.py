@@ -101,6 +101,18 @@ def check(aim: Aim, *, task: str, labels: Sequence[str]) -> None:
         read_costs(Path(aim.costs), labels=labels)
 
 
+def check_shares(aim: Aim, deployed: Sequence[float] | None) -> None:
+    """Refuse an aim that cannot be served at other class shares than those of the samples.
+
+    Raises:
+        UsageError: as said.
+    """
+    if deployed is not None and aim.text == "macro_f1":
+        raise UsageError(
+            "macro_f1 is chosen on samples at their own class shares: leave --deployment-prior away, or optimise something else"
+        )
+
+
 def decide(
     aim: Aim,
     probabilities: Float[np.ndarray, "n k"],

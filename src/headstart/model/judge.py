@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from headstart.core.digests import of_tensors
 from headstart.core.errors import UsageError, suggest
 from headstart.core.spec import BackboneSpec
-from headstart.evaluation.conformal import Conformal, fit_conformal, fit_interval, prediction_sets
+from headstart.evaluation.conformal import COVERAGE, Conformal, fit_conformal, fit_interval, prediction_sets
 from headstart.evaluation.intervals import Estimate, estimate, mean_draws, share
 from headstart.evaluation.judgement import Judgement
 from headstart.evaluation.outliers import OutlierStatistics, fit_outliers
@@ -247,7 +247,7 @@ def fit_judge(
     fold: Int[np.ndarray, "n"],
     ids: Sequence[str],
     bond: Bond,
-    coverage: float = 0.9,
+    coverage: float = COVERAGE,
     seed: int = 0,
 ) -> Judge | None:
     """The judge of a model, from its training rows and what it answered on them out of fold; None where these tell nothing.

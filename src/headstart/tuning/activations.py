@@ -22,7 +22,7 @@ from headstart.backbones.readout import block_paths
 from headstart.core.progress import Progress, silent
 from headstart.tuning.classifier import Classifier, Trainable
 from headstart.tuning.devices import attention_for
-from headstart.tuning.strategy import depths
+from headstart.tuning.strategies.strategy import depths
 from headstart.tuning.views import Views
 
 STAGE = "frozen blocks"

@@ -10,9 +10,9 @@ from jaxtyping import Float
 
 from headstart.core import recipes
 from headstart.core.errors import UsageError
-from headstart.tuning import STRATEGIES
 from headstart.tuning.gate import decide
-from headstart.tuning.strategy import Strategy, depth_of
+from headstart.tuning.strategies import STRATEGIES
+from headstart.tuning.strategies.strategy import Strategy, depth_of
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,7 +15,7 @@ from headstart.backbones.readout import Readout
 from headstart.core import digests
 from headstart.core.errors import UsageError
 from headstart.heads.fitted import Linear
-from headstart.tuning.strategy import Strategy
+from headstart.tuning.strategies.strategy import Strategy
 
 
 class Classifier(nn.Module):

@@ -36,9 +36,9 @@ from headstart.tuning.schedule import Leg
 
 _WARM, _TIMED = 3, 12
 # Of the budget, what is left for what was not timed.
-_RESERVED = 0.1
-# Looks at the samples that choose: after three tries, at two ends and three points on the way to one of them, and two by the gate.
-_LOOKS = 10
+_RESERVED = 0.04
+# Looks at the samples that choose: after three tries, at two ends and three points on the way to one of them.
+_LOOKS = 8
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class Plan:
         budget: seconds for all of it.
         steps: of the long training, instead of a budget; None: as many as fit.
         seed: decides order and augmentation.
+        after: samples that are looked at when the ladder has ended, within the budget.
         n: distinct samples, where views of one are counted apart; None: as many as are trained on.
         began: when the budget began, as `time.perf_counter` tells.
         narrow: train in bfloat16 where the device has the units.
@@ -77,6 +78,7 @@ class Plan:
     steps: int | None = None
     seed: int = 0
     began: float = 0.0
+    after: int = 0
     n: int | None = None
     narrow: bool = True
 
@@ -86,7 +88,8 @@ class Climbed:
     """Where the ladder ended.
 
     Attributes:
-        state: the best weights.
+        state: the best weights; those of the head are in the unit of the material.
+        head: the head, in the unit of the targets.
         point: where they lie.
         points: all that were looked at; the first one is the start.
         rate: the base rate of the long training.
@@ -97,6 +100,7 @@ class Climbed:
     """
 
     state: State
+    head: Linear
     point: Point
     points: tuple[Point, ...]
     rate: float
@@ -144,7 +148,9 @@ def climb(
     run = runs.opened(place)
     net, n = frozen.module.feed.net, plan.n or len(material.views)
     chosen = choice.parse(plan.strategy if run is None else run.strategy, net, n=n, far=choosing.far)
-    bench = _Bench(frozen, head, material, chosen, open_accelerator(narrow=plan.narrow), plan.seed)
+    bench = _Bench(
+        frozen, material.scale.head_inward(head), material, chosen, open_accelerator(narrow=plan.narrow), plan.seed
+    )
     bench, kept = bench.with_kept(progress=progress)
     if run is None:
         run = _settled(bench, plan, choosing, identity=place.identity)
@@ -160,12 +166,13 @@ def climb(
         tries[rate] = judged(ladder.scores(short.raw), choosing.targets, task=task)[0]
     rate = choice.best_rate(tries) if tries else base
     trained = ladder.leg("long", rate, run.steps)
-    start = State.of(Classifier(frozen.module, head))
+    start = bench.start
     state, point, points = best_point(start, trained, targets=choosing.targets, task=task, scores=ladder.scores)
     losses, figure = judged(choosing.at_start, choosing.targets, task=task)
     first = Point("start", 0.0, float(losses.mean()), figure)
     told = {rate: float(each.mean()) for rate, each in tries.items()}
-    return Climbed(state, point, (first, *points), rate, told, run, trained, kept)
+    best = material.scale.head_outward(state.linear(head.link))
+    return Climbed(state, best, point, (first, *points), rate, told, run, trained, kept)
 
 
 @dataclass(frozen=True)
@@ -178,6 +185,11 @@ class _Bench:
     chosen: Chosen
     accelerator: Any
     seed: int
+
+    @property
+    def start(self) -> State:
+        """The weights of the frozen model and its head."""
+        return State.of(Classifier(self.frozen.module, self.head))
 
     def opened(self, name: str) -> Trainable:
         """The network and its head at their start, on the device.
@@ -214,8 +226,9 @@ class _Ladder:
     progress: Progress
 
     def scores(self, state: State) -> Float[np.ndarray, "n k"]:
-        """Of the samples that choose."""
-        return scores_of(state, self.bench.frozen, samples=self.choosing.samples, link=self.bench.head.link)
+        """Of the samples that choose, in the unit of the targets."""
+        head = self.bench.material.scale.head_outward(state.linear(self.bench.head.link))
+        return head.scores(rows_of(state, self.bench.frozen, samples=self.choosing.samples))
 
     def leg(self, name: str, rate: float, steps: int) -> Trained:
         """One training, or what it ended with where it has."""
@@ -233,11 +246,6 @@ class _Ladder:
         )
         runs.finish(self.folder / name, found, steps=steps)
         return found
-
-
-def scores_of(state: State, frozen: NetworkBackbone, *, samples: Samples, link: str) -> Float[np.ndarray, "n k"]:
-    """The scores of samples under some weights, as the shipped model would give them."""
-    return state.linear(link).scores(rows_of(state, frozen, samples=samples))
 
 
 def rows_of(state: State, frozen: NetworkBackbone, *, samples: Samples) -> Float[np.ndarray, "n d"]:
@@ -266,10 +274,10 @@ def _settled(bench: _Bench, plan: Plan, choosing: Choosing, *, identity: str) ->
         return dataclasses.replace(draft, tries=choice.try_steps(plan.steps, n=n, batch=batch))
     per_step = _timed(bench, draft, plan)
     looking = time.perf_counter()
-    start = State.of(Classifier(bench.frozen.module, bench.head))
-    scores_of(start, bench.frozen, samples=choosing.samples, link=bench.head.link)
+    rows_of(bench.start, bench.frozen, samples=choosing.samples)
     now = time.perf_counter()
-    left = (1 - _RESERVED) * plan.budget - (now - plan.began) - _LOOKS * (now - looking)
+    looks = _LOOKS + plan.after / len(choosing.samples)
+    left = (1 - _RESERVED) * plan.budget - (now - plan.began) - looks * (now - looking)
     steps, tries = choice.steps_within(left, per_step=per_step, n=n, batch=batch)
     return dataclasses.replace(draft, steps=steps, tries=tries, seconds_per_step=per_step)
 

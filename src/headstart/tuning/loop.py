@@ -24,6 +24,7 @@ from headstart.tuning.checkpoint import Checkpoint, load, save
 from headstart.tuning.classifier import State, Trainable
 from headstart.tuning.devices import agreed, attention_for, memory, shared
 from headstart.tuning.losses import Loss
+from headstart.tuning.scaling import Scale
 from headstart.tuning.schedule import Leg, rate_at
 from headstart.tuning.views import Views
 
@@ -52,6 +53,7 @@ class Material:
         augmentation: what varies the views.
         match: where a linear map from a sample's row begins whose result follows the scores; its last row is the bias. None: scores alone.
         kept: what the frozen blocks give for each view, where it was computed once.
+        scale: the unit that targets of values are in.
         metric: what people watch besides the loss, by name, from scores and targets; it decides nothing.
     """
 
@@ -62,6 +64,7 @@ class Material:
     augmentation: Augmentation
     match: np.ndarray | None = None
     kept: "Kept | None" = None
+    scale: Scale = field(default_factory=Scale)
     metric: tuple[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] | None = None
 
 

@@ -1,5 +1,7 @@
 """What the loop is fed with: prepared views, targets, weights and the loss of labelled or of taught samples."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -8,6 +10,7 @@ from headstart.tasks.task import Targets, Task
 from headstart.tuning.augmentation import Augmentation
 from headstart.tuning.loop import Material
 from headstart.tuning.losses import LossOptions, loss_of
+from headstart.tuning.scaling import Scale
 from headstart.tuning.teaching import UNLABELLED, TeachingOptions, taught_loss
 from headstart.tuning.views import Views
 
@@ -20,15 +23,15 @@ def _each_label(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return ((scores > 0) == (targets > 0.5)).float()
 
 
-def _distance(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return (scores[:, 0] - targets).abs()
+def _metric(link: str, scale: Scale) -> tuple[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
+    def distance(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (scores[:, 0] - targets).abs() * scale.spread
 
-
-_METRICS = {
-    "softmax": ("accuracy", _accuracy),
-    "sigmoid": ("accuracy of each label", _each_label),
-    "identity": ("absolute error", _distance),
-}
+    return {
+        "softmax": ("accuracy", _accuracy),
+        "sigmoid": ("accuracy of each label", _each_label),
+        "identity": ("absolute error", distance),
+    }[link]
 
 
 def labelled(
@@ -50,18 +53,19 @@ def labelled(
         augmentation: what varies the views.
         weights: (n,) of the samples in the loss.
     """
-    values = targets.take(views.kept).values
-    prior = None
-    if task.link == "softmax":
-        prior = np.bincount(values, minlength=len(targets.labels)) / len(values)
+    values, scale = targets.take(views.kept).values, Scale()
+    if task.link == "identity":
+        scale = Scale.of(values)
+        values = scale.inward(values)
     kind = np.int64 if task.link == "softmax" else np.float32
     return Material(
         views=views,
         targets=torch.from_numpy(values.astype(kind)),
         weights=torch.from_numpy(weights[views.kept].astype(np.float32)),
-        loss=loss_of(task.link, options, prior=prior),
+        loss=loss_of(task.link, options),
         augmentation=augmentation,
-        metric=_METRICS[task.link],
+        scale=scale,
+        metric=_metric(task.link, scale),
     )
 
 
@@ -88,6 +92,9 @@ def taught(
         match: where the linear map from the student's s numbers to them begins; its last row is the bias.
         weights: of the samples in the loss.
     """
+    scale = Scale.of(labels[views.kept]) if task.link == "identity" else Scale()
+    if task.link == "identity":
+        labels, scores = scale.inward(labels), scale.inward(scores)
     beside = [labels, scores, *([rows] if options.features and rows is not None else [])]
     targets = np.concatenate(beside, axis=1)[views.kept].astype(np.float32)
     k, own = scores.shape[1], labels.shape[1]
@@ -95,7 +102,7 @@ def taught(
     def agreement(outputs: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
         teacher = given[:, own : own + k]
         if k == 1:
-            return (outputs[:, 0] - teacher[:, 0]).abs()
+            return (outputs[:, 0] - teacher[:, 0]).abs() * scale.spread
         return (outputs[:, :k].argmax(dim=1) == teacher.argmax(dim=1)).float()
 
     return Material(
@@ -105,6 +112,7 @@ def taught(
         loss=taught_loss(task.link, options, k=scores.shape[1]),
         augmentation=Augmentation("text"),
         match=match if options.features else None,
+        scale=scale,
         metric=("agreement", agreement),
     )
 

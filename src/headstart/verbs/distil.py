@@ -20,11 +20,12 @@ from headstart.evaluation.comparison import Difference
 from headstart.model.loading import load
 from headstart.model.model import Model, join
 from headstart.tuning.gate import Gate
-from headstart.verbs.distil_measure import Latency, against_teacher, latencies
+from headstart.verbs.distil_measure import Latency, against_teacher, evaluated, latencies
 from headstart.verbs.distil_options import FROZEN, DistilOptions
 from headstart.verbs.distil_teacher import Lesson, TeacherOutputs, lesson_of
 from headstart.verbs.fit import fit
 from headstart.verbs.fit_data import FitOptions
+from headstart.verbs.tune_decisions import not_taken_over
 from headstart.verbs.tune_ground import Ground, read_ground, tunable
 from headstart.verbs.tune_ship import Candidate, gated, mirrored, run_folder, shipped_model
 
@@ -96,6 +97,7 @@ class Distillation:
 class _Class:
     """All that a student learns from."""
 
+    teacher: Model
     base: Model
     ground: Ground
     lesson: Lesson
@@ -136,12 +138,14 @@ def distil(
     """
     from headstart.tuning.tracking import check_tracker
 
+    options.check()
     check_tracker(options.track)
     began = time.perf_counter()
     knows = teacher if isinstance(teacher, Model) else load(Path(teacher))
     asked = FitOptions(
         backbone=options.student,
         reading=replace(knows.reading, task=knows.task),
+        optimise=knows.rule.name if knows.rule.offsets is not None else "",
         seed=options.seed,
         offline=options.offline,
     )
@@ -152,6 +156,7 @@ def distil(
     read = time.perf_counter()
     with run_folder(options.run) as folder:
         one, notes = _taught(knows, base, ground, options, folder=folder, progress=progress)
+        known = evaluated(knows, ground, progress=progress)  # now, so that what it takes is no surprise at the end
         taught = time.perf_counter()
         learnt = _learn(one, began=began, progress=progress)
     trained = time.perf_counter()
@@ -159,7 +164,7 @@ def distil(
     shipped: tuple[Model, Mapping[str, Difference]] = base, {}
     if gate.passed:
         shipped = shipped_model(base, ground, candidate=learnt.candidate, gate=gate, progress=progress)
-    beside = against_teacher(shipped[0], knows, ground=ground, progress=progress)
+    beside = against_teacher(shipped[0], knows, ground=ground, known=known, progress=progress)
     latency = latencies(knows, shipped[0], samples=ground.samples)
     ended = time.perf_counter()
     seconds = {"read": read - began, "teach": taught - read, "tune": trained - taught, "gate": ended - trained}
@@ -195,7 +200,7 @@ def _told(
         looks=lesson.k,
         taught={"samples": len(lesson.samples), "unlabelled": len(lesson.samples) - lesson.labelled},
         curve=learnt.curve,
-        notes=(*ground.notes, *lesson.notes, *notes, *learnt.notes),
+        notes=(*ground.notes, *lesson.notes, *notes, *learnt.notes, *not_taken_over(one.teacher)),
         seconds=seconds,
     )
 
@@ -213,7 +218,7 @@ def _taught(
     opened(place)  # refuses another run's folder before anything of it is written over
     most = options.budget / 5 if options.looks is None else None
     outputs = TeacherOutputs.of(teacher, lesson, labels=ground.y.labels, place=place, most=most, progress=progress)
-    return _Class(base, ground, replace(lesson, k=outputs.k), outputs, options, place), notes
+    return _Class(teacher, base, ground, replace(lesson, k=outputs.k), outputs, options, place), notes
 
 
 def _check(teacher: Model, student: Model, options: DistilOptions) -> None:
@@ -227,8 +232,6 @@ def _check(teacher: Model, student: Model, options: DistilOptions) -> None:
         raise UsageError(f"the teacher takes {teacher.modality}, and the student {student.modality}")
     if options.strategy != FROZEN:
         tunable(student)
-    if options.looks is not None and not 1 <= options.looks <= 64:
-        raise UsageError(f"a student takes 1 to 64 looks at each sample, and got {options.looks}")
     unknown = [label for label in student.labels if label not in teacher.labels]
     if unknown:
         names = ", ".join(unknown[:5]) + (" and more" if len(unknown) > 5 else "")
@@ -257,6 +260,7 @@ def _learn(one: _Class, *, began: float, progress: Progress) -> _Learnt:
     network, start = tunable(one.base), _start(one, progress=progress)
     facts = {"teacher": one.outputs.title, "student": network.specs[0].title, "strategy": options.strategy}
     material = _material(one, network, progress=progress)
+    plan = Plan(options.strategy, options.budget, options.steps, options.seed, began, ground.after)
     with tracked(progress, options.track, title=f"distil-{one.place.identity[:8]}", facts=facts) as both:
         found = climb(
             network,
@@ -264,14 +268,14 @@ def _learn(one: _Class, *, began: float, progress: Progress) -> _Learnt:
             material=material,
             choosing=ground.choosing(start),
             task=ground.task,
-            plan=Plan(options.strategy, options.budget, options.steps, options.seed, began, len(lesson.samples)),
+            plan=replace(plan, n=len(lesson.samples)),
             place=one.place,
             progress=both,
         )
     rows = rows_of(found.state, network, samples=ground.samples.take(ground.aside))
     candidate = Candidate(
         found.state.backbone(network),
-        found.state.linear(start.link),
+        found.head,
         rows,
         found.run.strategy,
         f"taught by the outputs of {one.outputs.title} on {lesson.k} looks at {len(lesson.samples):,} samples; {found.told}",

@@ -10,7 +10,7 @@ import numpy as np
 from headstart.core.progress import Progress
 from headstart.data.samples import Samples
 from headstart.evaluation.comparison import HIGHER_IS_BETTER, Difference, paired_difference
-from headstart.features.extraction import extract
+from headstart.features.extraction import Extraction, extract
 from headstart.model.model import Model, join
 from headstart.verbs.tune_ground import Ground
 
@@ -47,17 +47,30 @@ def latencies(teacher: Model, student: Model, *, samples: Samples) -> Latency:
     return Latency(of_teacher, of_student, of_student / of_teacher)
 
 
+def evaluated(teacher: Model, ground: Ground, *, progress: Progress) -> Extraction | None:
+    """The teacher's rows of the evaluated part; None without such a part."""
+    return extract(ground.samples.take(ground.held), teacher.backbone, progress=progress) if len(ground.held) else None
+
+
 def against_teacher(
-    student: Model, teacher: Model, *, ground: Ground, progress: Progress
+    student: Model, teacher: Model, *, ground: Ground, known: Extraction | None, progress: Progress
 ) -> tuple[Mapping[str, Difference], float | None]:
-    """Student (A) beside teacher (B) on the evaluated part, and the share of the teacher's first figure that the student keeps."""
-    if not len(ground.held):
+    """Student (A) beside teacher (B) on the evaluated part, and the share of the teacher's first figure that the student keeps.
+
+    Args:
+        student: which is shipped.
+        teacher: which taught it.
+        ground: of the student.
+        known: the teacher's rows of the evaluated part, as `evaluated` gives them.
+        progress: stage `extract`, in samples.
+    """
+    if known is None:
         return {}, None
     samples = ground.samples.take(ground.held)
     labels = ground.y.labels
     targets = ground.task.encode(samples.table.column("target"), labels or None)
     outcomes = []
-    extractions = [extract(samples, model.backbone, progress=progress) for model in (student, teacher)]
+    extractions = [extract(samples, student.backbone, progress=progress), known]
     both = np.intersect1d(extractions[0].kept, extractions[1].kept)
     for model, extraction in zip((student, teacher), extractions, strict=True):
         own = np.isin(extraction.kept, both)

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.backbones.backbone import Backbone, BackboneRequest
+from headstart.core.errors import UsageError
 from headstart.data.samples import Samples
+from headstart.verbs.tune_ground import check_length
 
 if TYPE_CHECKING:
     from headstart.tuning.teaching import TeachingOptions
@@ -49,6 +51,16 @@ class DistilOptions:
     offline: bool = False
     run: Path | None = None
     track: str = ""
+
+    def check(self) -> None:
+        """Refuse what cannot be, before anything is read.
+
+        Raises:
+            UsageError: an option is out of range.
+        """
+        check_length(self.budget, self.steps)
+        if self.looks is not None and not 1 <= self.looks <= 64:
+            raise UsageError(f"a student takes 1 to 64 looks at each sample, and got {self.looks}")
 
     @property
     def teaching(self) -> "TeachingOptions":

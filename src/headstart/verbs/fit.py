@@ -228,10 +228,7 @@ def _decide(aim: Aim, rows: _Rows, selection: Selection, *, deployed: tuple[floa
     """The decision rule; None where the task has none."""
     if rows.task.link != "softmax":
         return None
-    if deployed is not None and aim.text == "macro_f1":
-        raise UsageError(
-            "macro_f1 is chosen on samples at their own class shares: leave --deployment-prior away, or optimise something else"
-        )
+    aims.check_shares(aim, deployed)
     return aims.decide(
         aim,
         _out_of_fold(rows, selection, deployed),

@@ -16,6 +16,7 @@ from headstart.data.opening import open_samples
 from headstart.data.reading import ReadOptions
 from headstart.data.samples import Samples
 from headstart.data.splits import check_group_labels, check_groups, check_label_sets, hold_out, join_groups
+from headstart.evaluation.conformal import COVERAGE
 from headstart.features.choosing import AUTO
 from headstart.features.hashing import digest_samples
 from headstart.tasks import TASKS, guess_task
@@ -59,7 +60,7 @@ class FitOptions:
     offline: bool = False
     precision: str = ""
     engine: str = AUTO
-    coverage: float = 0.9
+    coverage: float = COVERAGE
     check: bool = True
     optimise: str = ""
     deployment_prior: str = ""

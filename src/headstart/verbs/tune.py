@@ -14,11 +14,13 @@ from headstart.core.errors import UsageError
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.evaluation.comparison import Difference
+from headstart.model import aim as aims
 from headstart.model.loading import load
 from headstart.model.model import Model
 from headstart.tuning.gate import Gate
 from headstart.verbs.fit_data import FitOptions
-from headstart.verbs.tune_ground import Ground, read_ground, tunable
+from headstart.verbs.tune_decisions import check_aim
+from headstart.verbs.tune_ground import Ground, check_length, read_ground, tunable
 from headstart.verbs.tune_ship import Candidate, gated, mirrored, run_folder, shipped_model
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class TuneOptions:
         steps: of the long training, in place of what the budget affords; None: the budget decides.
         flip: whether pictures may be mirrored; None: found out.
         smoothing: of labels, as a share of their probability.
-        adjust: tau of the logit-adjusted loss for classes of uneven size; 0: none.
+        optimise: what decisions are to be good at, as `fit` takes it; None: what the frozen model's are.
         new_labels: learn labels of the data that the model does not know.
         doubted: let samples count less whose labels the data gate doubts.
         seed: decides what is set aside, order and augmentation.
@@ -52,7 +54,7 @@ class TuneOptions:
     steps: int | None = None
     flip: bool | None = None
     smoothing: float = 0.0
-    adjust: float = 0.0
+    optimise: str | None = None
     new_labels: bool = False
     doubted: bool = False
     seed: int = 0
@@ -64,31 +66,18 @@ class TuneOptions:
         """Refuse what cannot be, before anything is read.
 
         Raises:
-            UsageError: an option is out of range.
+            UsageError: an option is out of range, or there is no such aim.
         """
         if not 0 <= self.smoothing < 1:
             raise UsageError(f"label smoothing is a share from 0 to below 1, and got {self.smoothing:g}")
-        if not 0 <= self.adjust < float("inf"):
-            raise UsageError(f"the logit-adjusted loss takes a tau from 0 up, and got {self.adjust:g}")
+        aims.parse(self.optimise or "")
         check_length(self.budget, self.steps)
 
     def without_effect(self, link: str) -> tuple[str, ...]:
         """Options that do nothing for a task, a sentence each."""
-        given = {"smoothing": self.smoothing, "adjust": self.adjust, "doubted": self.doubted}
+        given = {"smoothing": self.smoothing, "doubted": self.doubted}
         idle = [f"--{name}" for name, value in given.items() if value and link != "softmax"]
         return (f"{' and '.join(idle)} did nothing: it is for samples that have one label of several",) if idle else ()
-
-
-def check_length(budget: float, steps: int | None) -> None:
-    """Refuse a budget or a number of steps that allows none.
-
-    Raises:
-        UsageError: as said.
-    """
-    if not budget > 0:
-        raise UsageError(f"a budget is longer than 0 s, and got {budget:g} s")
-    if steps is not None and steps < 1:
-        raise UsageError(f"tuning takes 1 step or more, and got {steps}")
 
 
 @dataclass(frozen=True)
@@ -147,7 +136,7 @@ def tune(
 ) -> Tuning:
     """Train the network of a fitted model on labelled data, beginning with the fitted head, and keep the result only if it is better.
 
-    A fifth of the training samples is set aside, groups and copies kept together: rates and the best point between the frozen and the
+    A fifth of the training samples, of thousands a tenth, is set aside, groups and copies kept together: rates and the best point between the frozen and the
     tuned weights are chosen on half of them, and the other half, which chose nothing, decides: the tuned weights are shipped only if they
     beat the frozen head, fitted on the same training samples, by more than one standard error of the paired difference.
 
@@ -176,6 +165,7 @@ def tune(
     ground = read_ground(
         opened, data, asked=asked, new_labels=options.new_labels, doubted=options.doubted, progress=progress
     )
+    check_aim(opened, ground, optimise=options.optimise)
     read = time.perf_counter()
     flip, notes = mirrored(frozen, ground, flip=options.flip)
     with run_folder(options.run) as folder:
@@ -183,12 +173,15 @@ def tune(
         found = _climbed(frozen, ground, options, flip=flip, place=place, began=began, progress=progress)
     tuned = time.perf_counter()
     rows = rows_of(found.state, frozen, samples=ground.samples.take(ground.aside))
-    head, backbone = found.state.linear(ground.start.link), found.state.backbone(frozen)
-    candidate = Candidate(backbone, head, rows, found.run.strategy, f"tuned by {found.told}", found=found)
+    candidate = Candidate(
+        found.state.backbone(frozen), found.head, rows, found.run.strategy, f"tuned by {found.told}", found=found
+    )
     gate = gated(ground, candidate.scores)
     shipped: tuple[Model, Mapping[str, Difference]] = opened, {}
     if gate.passed:
-        shipped = shipped_model(opened, ground, candidate=candidate, gate=gate, progress=progress)
+        shipped = shipped_model(
+            opened, ground, candidate=candidate, gate=gate, optimise=options.optimise, progress=progress
+        )
     ended = time.perf_counter()
     seconds = {"read": read - began, "tune": tuned - read, "gate": ended - tuned, "total": ended - began}
     notes += options.without_effect(ground.task.link)
@@ -217,7 +210,7 @@ def _climbed(
             material=material,
             choosing=ground.choosing(ground.start),
             task=ground.task,
-            plan=Plan(options.strategy, options.budget, options.steps, options.seed, began),
+            plan=Plan(options.strategy, options.budget, options.steps, options.seed, began, ground.after),
             place=place,
             progress=both,
         )
@@ -264,7 +257,7 @@ def _material(
         Views.of(ground.samples.take(ground.train), frozen.preparation, progress=progress),
         ground.y.take(ground.fit_rows),
         task=ground.task,
-        options=LossOptions(options.smoothing, options.adjust),
+        options=LossOptions(options.smoothing),
         augmentation=Augmentation(ground.samples.modality, flip=flip),
         weights=ground.weights,
     )

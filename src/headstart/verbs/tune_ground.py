@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from headstart.tuning.ladder import Choosing
 
 ASIDE = 5
-"""One in so many training samples is set aside: half of them choose, the others decide."""
+"""One in so many training samples is set aside, while these are few: half of them choose, the others decide."""
 
-MOST_ASIDE = 2000
-"""And no more than so many."""
+# So many are enough of few, one in so many of more, and never more than the last: whatever is set aside is not trained on.
+_ENOUGH_ASIDE, _ASIDE_OF_MANY, _MOST_ASIDE = 500, 10, 2000
 
 VALIDATION = "val"
 """The part that chooses and decides in their place, where it is not the evaluated one and holds enough."""
@@ -103,6 +103,11 @@ class Ground:
         return np.flatnonzero(part == self.prepared.evaluated)
 
     @property
+    def after(self) -> int:
+        """Samples that are looked at under the tuned weights when these are found: what was set aside, and the evaluated part."""
+        return len(self.aside) + len(self.held)
+
+    @property
     def identity(self) -> str:
         """Of what is trained on, what is set aside, and their targets."""
         digests, parts = self.extraction.features[0].digests, hashlib.blake2b(digest_size=16)
@@ -121,6 +126,18 @@ class Ground:
         places, rows = self.aside[self.chooses], self.aside_rows[self.chooses]
         at_start = start.scores(join(self.extraction.features)[places])
         return Choosing(self.samples.take(places), self.y.take(rows), at_start, self.far)
+
+
+def check_length(budget: float, steps: int | None) -> None:
+    """Refuse a budget or a number of steps that allows none.
+
+    Raises:
+        UsageError: as said.
+    """
+    if not budget > 0:
+        raise UsageError(f"a budget is longer than 0 s, and got {budget:g} s")
+    if steps is not None and steps < 1:
+        raise UsageError(f"tuning takes 1 step or more, and got {steps}")
 
 
 def tunable(model: Model) -> NetworkBackbone:
@@ -226,8 +243,7 @@ def _set_aside(
         how = f"{len(aside):,} samples of the part {VALIDATION} choose and decide"
     else:
         of_fit = None if groups is None else groups[fit]
-        n_folds = max(ASIDE, -(-len(fit) // MOST_ASIDE))
-        fold = folds(y.take(fit).values, task=y.task, groups=of_fit, n_folds=n_folds, seed=seed)
+        fold = folds(y.take(fit).values, task=y.task, groups=of_fit, n_folds=_one_in(len(fit)), seed=seed)
         how = f"{int((fold == 0).sum()):,} of {len(fit):,} training samples are set aside to choose and to decide"
         fit, aside = _split(fit, fold == 0, y)
     of_aside = None if groups is None else groups[aside]
@@ -237,6 +253,11 @@ def _set_aside(
             f"{len(fit) + len(aside)} training samples are too few to set some aside that choose and others that decide: stay with the frozen model"
         )
     return fit, aside, half == 0, how
+
+
+def _one_in(n: int) -> int:
+    """Of n training samples one in so many is set aside."""
+    return max(ASIDE, min(n // _ENOUGH_ASIDE, _ASIDE_OF_MANY), -(-n // _MOST_ASIDE))
 
 
 def _split(rows: np.ndarray, away: np.ndarray, y: Targets) -> tuple[np.ndarray, np.ndarray]:

@@ -14,15 +14,16 @@ from headstart.backbones.backbone import Backbone
 from headstart.core.progress import Progress
 from headstart.data.splits import folds
 from headstart.evaluation.comparison import HIGHER_IS_BETTER, Difference, paired_difference
+from headstart.evaluation.conformal import COVERAGE
 from headstart.features.extraction import extract
 from headstart.heads.fitted import Head
 from headstart.model.judge import Judge, fit_judge
 from headstart.model.model import Model, join
 from headstart.model.reports import OUT_OF_FOLD, TUNED
-from headstart.model.rule import Rule
 from headstart.model.split_record import SplitRecord
 from headstart.model.tuning_record import TuningRecord
 from headstart.tuning.gate import Gate, decide
+from headstart.verbs.tune_decisions import Deciding, deciding
 from headstart.verbs.tune_ground import ASIDE, Ground, figure_of, temperature_of
 
 if TYPE_CHECKING:
@@ -58,7 +59,13 @@ class Candidate:
 
 
 def shipped_model(
-    model: Model, ground: Ground, *, candidate: Candidate, gate: Gate, progress: Progress
+    model: Model,
+    ground: Ground,
+    *,
+    candidate: Candidate,
+    gate: Gate,
+    optimise: str | None = None,
+    progress: Progress,
 ) -> tuple[Model, Mapping[str, Difference]]:
     """The tuned model, measured on the evaluated part beside the frozen one.
 
@@ -67,20 +74,18 @@ def shipped_model(
         ground: of the tuning.
         candidate: what won.
         gate: what the gate saw.
+        optimise: what decisions are to be good at; None: what the frozen model's are.
         progress: stage `extract`, in samples.
     """
     backbone, head, rows = candidate.backbone, candidate.head, candidate.rows
     y = ground.y.take(ground.aside_rows)
-    scores = candidate.scores
-    temperature = temperature_of(scores, y, task=ground.task)
+    temperature = temperature_of(candidate.scores, y, task=ground.task)
+    predicted = ground.task.predict(candidate.scores, temperature)
+    decides = deciding(model, ground, predicted=predicted, optimise=optimise)
+    predicted = decides.shifted(predicted)
     counts = ground.task.summary(ground.y.take(ground.fit_rows))
-    metrics, compared = _measured(ground, backbone, head, temperature=temperature, classes=counts, progress=progress)
-    digests = ground.extraction.features[0].digests
-    met = {"train": digests[np.concatenate([ground.train, ground.aside])]}  # what chose is no evidence any more
-    if metrics is not None:
-        met[ground.prepared.evaluated] = digests[ground.held]
-    predicted = ground.task.predict(scores, temperature)
-    aside_metrics = ground.task.metrics(y, predicted, classes=counts)
+    aside_metrics = ground.task.metrics(y, predicted, chosen=decides.chosen, classes=counts)
+    metrics, compared = _measured(ground, candidate, decides, temperature=temperature, progress=progress)
     report = replace(
         model.report,
         head=f"{TUNED}{candidate.strategy}",
@@ -94,7 +99,7 @@ def shipped_model(
         precision=None,
         findings=(),
         tuning=_record(candidate, ground, gate=gate, compared=compared),
-        notes=(*model.report.notes, _told(candidate, ground), *_left(model)),
+        notes=(*model.report.notes, _told(candidate, ground), *decides.notes),
     )
     tuned = replace(
         model,
@@ -102,19 +107,29 @@ def shipped_model(
         head=head,
         labels=ground.y.labels,
         temperature=temperature,
-        prior=tuple(counts[label] / len(ground.fit_rows) for label in ground.y.labels) if ground.y.labels else None,
-        split=SplitRecord.of(met),
+        prior=decides.prior,
+        split=_split_record(ground, measured=metrics is not None),
         report=report,
         fitted_precision=backbone.specs[0].precision,
-        rule=Rule(),
-        deployment_prior=None,
+        rule=decides.rule,
+        deployment_prior=decides.deployed,
         judge=None,
     )
-    return replace(tuned, judge=_judge(tuned, ground, rows=rows, predicted=predicted)), compared
+    return replace(tuned, judge=_judge(tuned, ground, rows=rows, predicted=predicted, before=model.judge)), compared
 
 
-def _judge(tuned: Model, ground: Ground, *, rows: np.ndarray, predicted: np.ndarray) -> Judge | None:
-    """From the samples that were set aside."""
+def _split_record(ground: Ground, *, measured: bool) -> SplitRecord:
+    """What the tuned model has met; what chose is no evidence any more."""
+    digests = ground.extraction.features[0].digests
+    met = {"train": digests[np.concatenate([ground.train, ground.aside])]}
+    return SplitRecord.of(met | ({ground.prepared.evaluated: digests[ground.held]} if measured else {}))
+
+
+def _judge(
+    tuned: Model, ground: Ground, *, rows: np.ndarray, predicted: np.ndarray, before: Judge | None
+) -> Judge | None:
+    """From the samples that were set aside, at the coverage of the frozen model's."""
+    coverage = COVERAGE if before is None or before.conformal is None else before.conformal.coverage
     y = ground.y.take(ground.aside_rows)
     return fit_judge(
         rows,
@@ -123,47 +138,32 @@ def _judge(tuned: Model, ground: Ground, *, rows: np.ndarray, predicted: np.ndar
         fold=folds(y.values, task=y.task, groups=ground.aside_groups, n_folds=ASIDE),
         ids=ground.samples.take(ground.aside).ids,
         bond=tuned.bond,
+        coverage=coverage,
     )
 
 
 def _measured(
-    ground: Ground,
-    backbone: Backbone,
-    head: Head,
-    *,
-    temperature: float,
-    classes: Mapping[str, int],
-    progress: Progress,
+    ground: Ground, candidate: Candidate, decides: Deciding, *, temperature: float, progress: Progress
 ) -> tuple[Mapping[str, Any] | None, Mapping[str, Difference]]:
-    """The tuned model's figures on the evaluated part, and beside those of the frozen one."""
+    """The tuned model's figures on the evaluated part, and, of the probabilities alone, beside those of the frozen one."""
     held = ground.held
     if not len(held):
         return None, {}
-    samples = ground.samples.take(held)
-    targets = ground.task.encode(samples.table.column("target"), ground.y.labels or None)
-    rows = extract(samples, backbone, progress=progress)
-    predicted = ground.task.predict(head.scores(join(rows.features)), temperature)
-    before = ground.task.predict(
-        ground.frozen.head.scores(join(ground.extraction.features)[held]), ground.frozen.temperature
-    )
-    ours, theirs = ground.task.outcomes(targets, predicted), ground.task.outcomes(targets, before)
+    samples, task = ground.samples.take(held), ground.task
+    targets = task.encode(samples.table.column("target"), ground.y.labels or None)
+    rows = extract(samples, candidate.backbone, progress=progress)
+    predicted = task.predict(candidate.head.scores(join(rows.features)), temperature)
+    before = task.predict(ground.frozen.head.scores(join(ground.extraction.features)[held]), ground.frozen.temperature)
+    ours, theirs = task.outcomes(targets, predicted), task.outcomes(targets, before)
     compared = {
         name: paired_difference(
             np.asarray(ours[name]), np.asarray(theirs[name]), higher_is_better=name in HIGHER_IS_BETTER
         )
         for name in ours
     }
-    return ground.task.metrics(targets, predicted, classes=classes), compared
-
-
-def _left(model: Model) -> tuple[str, ...]:
-    """What a person had chosen of the frozen model that the tuned one does not have."""
-    plain = model.rule == Rule() and model.deployment_prior is None
-    return (
-        ()
-        if plain
-        else ("the decision rule and the deployment prior of the frozen model were not taken over: choose them again",)
-    )
+    at_use, classes = decides.shifted(predicted), task.summary(ground.y.take(ground.fit_rows))
+    chosen = decides.rule.choose(at_use) if task.link == "softmax" else None
+    return task.metrics(targets, at_use, chosen=chosen, classes=classes), compared
 
 
 def _record(candidate: Candidate, ground: Ground, *, gate: Gate, compared: Mapping[str, Difference]) -> TuningRecord:

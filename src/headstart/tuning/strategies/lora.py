@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from headstart.core.errors import UsageError
-from headstart.tuning.strategy import Strategy, depth_of
+from headstart.tuning.strategies.strategy import Strategy, depth_of
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from headstart.core.errors import UsageError
-from headstart.tuning.strategy import Strategy
+from headstart.tuning.strategies.strategy import Strategy
 
 if TYPE_CHECKING:
     from torch import nn

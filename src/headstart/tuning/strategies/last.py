@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.errors import UsageError
-from headstart.tuning.strategy import Strategy, depths
+from headstart.tuning.strategies.strategy import Strategy, depths
 
 if TYPE_CHECKING:
     from torch import nn
