@@ -23,6 +23,7 @@ from headstart.tuning.classifier import State, Trainable
 from headstart.tuning.devices import open_accelerator, to_layout
 from headstart.tuning.loop import Material, Trained, train
 from headstart.tuning.losses import LossOptions, loss_of
+from headstart.tuning.materials import chance_of
 from headstart.tuning.schedule import Leg, rate_at
 from headstart.tuning.strategies.full import PLUGIN, FullRecipe
 from headstart.tuning.views import Views
@@ -269,6 +270,16 @@ def test_sound_is_shifted_and_scaled_within_its_length() -> None:
         assert abs(int(loud[0]) - 400) <= length // 10
         assert 0.5 <= float(clip.max()) <= 2.0
         assert not clip[length:].any()
+
+
+def test_a_loss_that_goes_back_to_chance_has_not_run_away() -> None:
+    running = loop._Running(step=LEG.steps - 1, first=1.0, smooth=2.4)
+    loop._note(running, LEG, 2.4, 1.0, chance=chance_of("softmax", 10))
+    assert running.curve
+    with pytest.raises(loop._DivergedError):
+        loop._note(running, LEG, 30.0, 1.0, chance=chance_of("softmax", 10))
+    with pytest.raises(loop._DivergedError):
+        loop._note(replace(running, smooth=2.4), LEG, 2.4, 1.0, chance=chance_of("softmax", 2))
 
 
 def test_losses_are_those_of_their_formulas() -> None:

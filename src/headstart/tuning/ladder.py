@@ -24,7 +24,7 @@ from headstart.features.extraction import embed
 from headstart.heads.fitted import Linear
 from headstart.model.model import join
 from headstart.tasks.task import Targets, Task
-from headstart.tuning import choice, runs
+from headstart.tuning import choice, runs, vocabulary
 from headstart.tuning.activations import keep
 from headstart.tuning.choice import Chosen
 from headstart.tuning.classifier import Classifier, State, Trainable
@@ -200,6 +200,7 @@ class _Bench:
         torch.manual_seed(int(np.random.SeedSequence([self.seed, *name.encode()]).generate_state(1)[0]))
         strategy, options = self.chosen.strategy, self.chosen.options
         opened = Trainable.of(self.frozen, self.head, strategy=strategy, options=options, match=self.material.match)
+        vocabulary.narrow(opened, self.material.views)
         to_layout(opened, self.accelerator)
         if self.material.kept is not None:
             self.material.kept.install(opened.classifier)
@@ -208,9 +209,9 @@ class _Bench:
     def with_kept(self, *, progress: Progress) -> "tuple[_Bench, str]":
         """The same with what the frozen blocks give, where it pays to compute that once; and a sentence that says so."""
         fixed = self.material.augmentation.modality == "text"  # of which nothing is varied
-        kept, told = keep(
-            self.opened("kept"), self.material.views, fixed=fixed, accelerator=self.accelerator, progress=progress
-        )
+        opened = self.opened("kept")
+        kept, told = keep(opened, self.material.views, fixed=fixed, accelerator=self.accelerator, progress=progress)
+        told += vocabulary.told(opened.classifier.net)
         return dataclasses.replace(self, material=dataclasses.replace(self.material, kept=kept)), told
 
 

@@ -27,14 +27,13 @@ from headstart.tuning.losses import Loss
 from headstart.tuning.scaling import Scale
 from headstart.tuning.schedule import Leg, rate_at
 from headstart.tuning.views import Views
+from headstart.tuning.vocabulary import restore
 
 if TYPE_CHECKING:
     from headstart.tuning.activations import Kept
 
 STAGE = "tuning"
 _RESTARTS, _DIVERGED = 2, 2.0
-# The loss of a coin: a head that errs nowhere begins far below, and twice that is still no divergence.
-_CHANCE = 0.7
 _LEAST_FOR_AVERAGE = 100
 _SMOOTH = 0.9
 # The average is of every fourth set of weights: neighbours hardly differ, and reading all of them takes time.
@@ -54,6 +53,7 @@ class Material:
         match: where a linear map from a sample's row begins whose result follows the scores; its last row is the bias. None: scores alone.
         kept: what the frozen blocks give for each view, where it was computed once.
         scale: the unit that targets of values are in.
+        chance: the loss of who knows nothing.
         metric: what people watch besides the loss, by name, from scores and targets; it decides nothing.
     """
 
@@ -65,6 +65,7 @@ class Material:
     match: np.ndarray | None = None
     kept: "Kept | None" = None
     scale: Scale = field(default_factory=Scale)
+    chance: float = math.log(2)
     metric: tuple[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] | None = None
 
 
@@ -216,7 +217,7 @@ def _one(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     running.metric = metric if math.isnan(running.metric) else _SMOOTH * running.metric + (1 - _SMOOTH) * metric
-    _note(running, leg, loss, factor)
+    _note(running, leg, loss, factor, chance=material.chance)
 
 
 def _backward(
@@ -256,12 +257,16 @@ def _seeded(seed: int, step: int) -> Iterator[torch.Generator]:
     yield torch.Generator().manual_seed(number)
 
 
-def _note(running: _Running, leg: Leg, loss: float, factor: float) -> None:
-    """The curve, and the guard: past the warm-up a loss twice as large as the first ones has run away."""
+def _note(running: _Running, leg: Leg, loss: float, factor: float, *, chance: float) -> None:
+    """The curve, and the guard: past the warm-up a loss twice as large as the first one, and as chance, has run away.
+
+    A fitted head begins far below chance. While the first blocks move, a network in a language that it has to learn first goes back nearly
+    there, and ends far below where it began.
+    """
     running.smooth = loss if math.isnan(running.smooth) else _SMOOTH * running.smooth + (1 - _SMOOTH) * loss
     if running.step == 0:
         running.first = loss
-    if running.step > leg.warm_up * leg.steps and running.smooth > _DIVERGED * max(running.first, _CHANCE):
+    if running.step > leg.warm_up * leg.steps and running.smooth > _DIVERGED * max(running.first, chance):
         raise _DivergedError
     if running.step % max(1, leg.steps // 100) == 0 or running.step + 1 == leg.steps:
         running.curve.append((running.step + 1, running.smooth, factor * leg.rate))
@@ -376,6 +381,7 @@ def _ended(
 
 
 def _folded(trainable: Trainable, strategy_end: Any) -> State:
+    restore(trainable.classifier.net)
     if strategy_end is not None:
         strategy_end(trainable.classifier.net)
     return State.of(trainable.classifier)

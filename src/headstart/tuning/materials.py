@@ -1,5 +1,6 @@
 """What the loop is fed with: prepared views, targets, weights and the loss of labelled or of taught samples."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -66,7 +67,13 @@ def labelled(
         augmentation=augmentation,
         scale=scale,
         metric=_metric(task.link, scale),
+        chance=chance_of(task.link, len(targets.labels)),
     )
+
+
+def chance_of(link: str, k: int) -> float:
+    """The loss of who knows nothing: of a draw among k labels, of a coin for each label, of the mean for values in their own unit."""
+    return {"softmax": math.log(max(k, 2)), "sigmoid": math.log(2), "identity": 1.0}[link]
 
 
 def taught(
@@ -114,6 +121,7 @@ def taught(
         match=match if options.features else None,
         scale=scale,
         metric=("agreement", agreement),
+        chance=chance_of(task.link, k),
     )
 
 
