@@ -14,9 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 import headstart as hs
 from figures import DATA, Figure, arguments, present, show
 from headstart.backbones.backbone import BackboneRequest
@@ -38,35 +35,29 @@ class School:
     budget: float
 
 
-def cifar10(folder: Path) -> School:
-    """Few labels, many pictures."""
-    del folder
-    samples = hs.read(str(DATA / "cifar10"))
-    train, test = samples.part("train"), samples.part("test")
-    targets = np.asarray(train.table.column("target").to_pylist(), dtype=object)
-    rng = np.random.default_rng(0)
-    own = np.sort(
-        np.concatenate(
-            [rng.choice(np.flatnonzero(targets == each), LABELLED, replace=False) for each in np.unique(targets)]
-        )
-    )
-    rest = train.take(np.setdiff1d(np.arange(len(train)), own))
-    columns = [name for name in rest.table.column_names if name not in {"target", "split"}]
-    unlabelled = replace(rest, table=rest.table.select(columns))
-    few = replace(train, table=pa.concat_tables([train.take(own).table, test.table]))
-    teacher = hs.fit(few, options=hs.FitOptions(backbone="embedded:efficientnet-lite2", check=False))
-    student = BackboneRequest("embedded", "efficientnet-lite0", prepare={"size": 128})
-    return School(few, unlabelled, teacher, student, 240.0)
-
-
 def thucnews(folder: Path) -> School:
     """All labels; a third of the blocks."""
-    samples = hs.read(str(DATA / "thucnews"))
+    return _texts("thucnews", folder, teacher=400.0, student=300.0)
+
+
+def sst2(folder: Path) -> School:
+    """All labels; a third of the blocks."""
+    return _texts("sst2", folder, teacher=200.0, student=200.0)
+
+
+def trec(folder: Path) -> School:
+    """All labels; a third of the blocks."""
+    return _texts("trec", folder, teacher=150.0, student=150.0)
+
+
+def _texts(name: str, folder: Path, *, teacher: float, student: float) -> School:
+    samples = hs.read(str(DATA / name))
     model = hs.fit(samples, options=hs.FitOptions(backbone="embedded:minilm-l6", check=False))
-    teacher = hs.tune(model, samples, options=hs.TuneOptions(budget=300.0))
-    print(f"the teacher: {teacher.sentence}", file=sys.stderr)
+    tuned = hs.tune(model, samples, options=hs.TuneOptions(budget=teacher))
+    print(f"the teacher: {tuned.sentence}", file=sys.stderr)
     _cut(folder / "two-blocks")
-    return School(samples, None, teacher.model, BackboneRequest("transformers", str(folder / "two-blocks")), 200.0)
+    request = BackboneRequest("transformers", str(folder / "two-blocks"))
+    return School(samples, None, tuned.model, request, student)
 
 
 def _cut(folder: Path) -> None:
@@ -82,19 +73,17 @@ def _cut(folder: Path) -> None:
     AutoTokenizer.from_pretrained(place).save_pretrained(folder)
 
 
-SCHOOLS = {"cifar10": cifar10, "thucnews": thucnews}
+SCHOOLS = {"sst2": sst2, "thucnews": thucnews, "trec": trec}
 
 
 def taught(name: str, folder: Path) -> Iterator[Figure]:
     """One set."""
     school = SCHOOLS[name](folder)
-    asked = hs.DistilOptions(
-        student=school.student, unlabelled=school.unlabelled, budget=school.budget, strategy="full"
-    )
+    asked = hs.DistilOptions(student=school.student, unlabelled=school.unlabelled, budget=school.budget)
     found = hs.distil(school.teacher, school.data, options=asked)
     print(f"{name}: {found.sentence}", file=sys.stderr)
     base = hs.fit(school.data, options=hs.FitOptions(backbone=school.student, check=False))
-    alone = hs.tune(base, school.data, options=hs.TuneOptions(budget=found.seconds["total"], strategy="full"))
+    alone = hs.tune(base, school.data, options=hs.TuneOptions(budget=found.seconds["total"]))
     print(f"{name}, labels alone: {alone.sentence}", file=sys.stderr)
     began = time.perf_counter()
     head = hs.distil(school.teacher, school.data, options=replace(asked, strategy="frozen"))

@@ -201,7 +201,7 @@ def test_a_larger_rate_wins_where_it_is_no_worse_by_a_standard_error() -> None:
 def test_words_stay_where_auto_trains_a_language_that_the_tokenizer_knows(bert: NetworkBackbone) -> None:
     net = bert.module.feed.net
     known, far = (choice.parse("auto", net, n=5000, far=far) for far in (False, True))
-    assert (known.text, far.text) == ("full(decay=0.8, embeddings=False)", "full(decay=1.0, embeddings=True)")
+    assert (known.text, far.text) == ("full(decay=1.0, embeddings=False)", "full(decay=1.0, embeddings=True)")
     shares = known.strategy.begin(net, known.options)
     tables = {name for name, _ in net.named_parameters() if name.endswith("_embeddings.weight")}
     assert len(tables) == 3
