@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from pytest_socket import disable_socket, socket_allow_hosts
 
+# Of several processes side by side each one computes on a core: their threads would wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # What Keras runs on is settled by its first import, whichever test file is the first.
 os.environ.setdefault("KERAS_BACKEND", "torch")
 

@@ -1,5 +1,6 @@
 """Every block of the documentation runs, and every link leads somewhere."""
 
+import contextlib
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.alone import one_cluster
 from support.data import ROOT
 from support.examples import write_examples
 from support.markdown import Block, BlockError, Project, Runner, blocks, commands, links
@@ -36,7 +38,9 @@ def needs_the_house(page: list[Block]) -> bool:
 
 @pytest.mark.usefixtures("built_catalogue")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_block_runs(
+    page: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = list(blocks(page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8")))
     if needs_the_house(found):
         if importlib.util.find_spec("headstart.cli.main") is None:
@@ -46,8 +50,10 @@ def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         write_examples(tmp_path)
     monkeypatch.chdir(tmp_path)
     runner = Runner(real_command, Project.at(ROOT), {"__name__": "__main__"})
-    for block in found:
-        runner.run(block)
+    cluster = 'on="ray"' in page.read_text(encoding="utf-8")
+    with one_cluster(tmp_path_factory) if cluster else contextlib.nullcontext():
+        for block in found:
+            runner.run(block)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

