@@ -148,10 +148,7 @@ def tutorial(asked: dict[str, Any]) -> None:
             if watch.spent():
                 break
         watch.stop()
-        net.eval()
-        with torch.no_grad():
-            right = [(net(inputs).argmax(1) == labels).float() for inputs, labels in test]
-        watch.tell(float(torch.cat(right).mean()))
+        watch.tell(_tested(net, test))
         if watch.seconds >= watch.limit:
             return
 
@@ -182,10 +179,15 @@ def plain(asked: dict[str, Any]) -> None:
             if watch.spent():
                 break
     watch.stop()
+    watch.tell(_tested(net, test))
+
+
+def _tested(net: nn.Module, test: Any) -> float:
+    """The accuracy on the test part."""
     net.eval()
     with torch.no_grad():
         right = [(net(inputs).argmax(1) == labels).float() for inputs, labels in test]
-    watch.tell(float(torch.cat(right).mean()))
+    return float(torch.cat(right).mean())
 
 
 def _pictures(asked: dict[str, Any], batch: int = BATCH) -> tuple[nn.Module, Any, Any]:

@@ -1,9 +1,7 @@
 """Distillation: a student of at most half its teacher's latency keeps 98 % of its accuracy, and beats itself trained on labels alone.
 
-`cifar10`: a hundred labelled pictures a class and the other training pictures without their labels. The teacher is a head on frozen
-EfficientNet-Lite2 at 260 pixels, the student EfficientNet-Lite0 at 128. `thucnews`: all labels. The teacher is MiniLM tuned on them, the student
-its first and fourth blocks, cut out of the same weights. *Labels alone* is the same student tuned by `headstart tune` for as long as the
-distillation takes in all, on the same labels; both are measured on the test part. `head`: the student's head alone taught on frozen rows.
+The teacher is MiniLM tuned on the set's labels, the student its first and fourth blocks, cut out of the same weights. *Labels alone* is the
+same student tuned by `headstart tune` for as long as the distillation takes in all, on the same labels; both are measured on the test part. `head`: the student's head alone taught on frozen rows.
 """
 
 import sys
@@ -20,7 +18,6 @@ from headstart.backbones.backbone import BackboneRequest
 from headstart.evaluation.calibration import paired_standard_error
 from tune import hits
 
-LABELLED = 100
 BLOCKS = (0, 3)
 
 
@@ -29,35 +26,25 @@ class School:
     """What a set's student is taught with."""
 
     data: hs.Samples
-    unlabelled: hs.Samples | None
     teacher: hs.Model
     student: BackboneRequest
     budget: float
 
 
-def thucnews(folder: Path) -> School:
-    """All labels; a third of the blocks."""
-    return _texts("thucnews", folder, teacher=400.0, student=300.0)
+# Seconds for the tuning of the teacher, and for the student.
+BUDGETS = {"sst2": (200.0, 200.0), "thucnews": (400.0, 300.0), "trec": (150.0, 150.0)}
 
 
-def sst2(folder: Path) -> School:
-    """All labels; a third of the blocks."""
-    return _texts("sst2", folder, teacher=200.0, student=200.0)
-
-
-def trec(folder: Path) -> School:
-    """All labels; a third of the blocks."""
-    return _texts("trec", folder, teacher=150.0, student=150.0)
-
-
-def _texts(name: str, folder: Path, *, teacher: float, student: float) -> School:
+def school_of(name: str, folder: Path) -> School:
+    """The teacher of a set, tuned here, and its student."""
+    teacher, student = BUDGETS[name]
     samples = hs.read(str(DATA / name))
     model = hs.fit(samples, options=hs.FitOptions(backbone="embedded:minilm-l6", check=False))
     tuned = hs.tune(model, samples, options=hs.TuneOptions(budget=teacher))
     print(f"the teacher: {tuned.sentence}", file=sys.stderr)
     _cut(folder / "two-blocks")
     request = BackboneRequest("transformers", str(folder / "two-blocks"))
-    return School(samples, None, tuned.model, request, student)
+    return School(samples, tuned.model, request, student)
 
 
 def _cut(folder: Path) -> None:
@@ -73,13 +60,10 @@ def _cut(folder: Path) -> None:
     AutoTokenizer.from_pretrained(place).save_pretrained(folder)
 
 
-SCHOOLS = {"sst2": sst2, "thucnews": thucnews, "trec": trec}
-
-
 def taught(name: str, folder: Path) -> Iterator[Figure]:
     """One set."""
-    school = SCHOOLS[name](folder)
-    asked = hs.DistilOptions(student=school.student, unlabelled=school.unlabelled, budget=school.budget)
+    school = school_of(name, folder)
+    asked = hs.DistilOptions(student=school.student, budget=school.budget)
     found = hs.distil(school.teacher, school.data, options=asked)
     print(f"{name}: {found.sentence}", file=sys.stderr)
     base = hs.fit(school.data, options=hs.FitOptions(backbone=school.student, check=False))
@@ -118,7 +102,7 @@ def taught(name: str, folder: Path) -> Iterator[Figure]:
 def main() -> int:
     """Measure and print."""
     given = arguments(__doc__ or "")
-    names = given.only.split(",") if given.only else (["thucnews"] if given.quick else list(SCHOOLS))
+    names = given.only.split(",") if given.only else (["thucnews"] if given.quick else list(BUDGETS))
     with tempfile.TemporaryDirectory() as folder:
         figures = (figure for name in present(names) for figure in taught(name, Path(folder)))
         return show("distil", figures, keep=given.keep, merge=bool(given.only))

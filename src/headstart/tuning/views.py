@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,11 @@ class Views:
 
     def __len__(self) -> int:
         return len(self.kept)
+
+    @cached_property
+    def distinct(self) -> np.ndarray:
+        """Every value that occurs, once: of texts the ids of their tokens."""
+        return np.unique(self.values)
 
     def view(self, number: int) -> np.ndarray:
         """One view."""

@@ -63,7 +63,7 @@ def narrow(trainable: Trainable, views: Views) -> None:
     owners = {id(module) for module in net.modules() if getattr(module, "weight", None) is table.weight}
     if not any(f"{path}.weight" in trainable.shares for path in paths) or owners != {id(table)}:
         return
-    used = torch.from_numpy(np.union1d(views.values, [feed.pad]).astype(np.int64))
+    used = torch.from_numpy(np.union1d(views.distinct, [feed.pad]).astype(np.int64))
     if len(used) > _MOST * table.num_embeddings:
         return
     words = UsedWords(table, used)
