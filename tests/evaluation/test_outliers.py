@@ -91,6 +91,14 @@ def test_many_rows_are_held_out_as_a_sample_and_scored_in_blocks() -> None:
     assert statistics.scores(x[:0]).shape == (0,)
 
 
+def test_a_row_alone_has_the_distances_that_it_has_among_others() -> None:
+    statistics = fitted(500)
+    x, _ = rows(20, np.random.default_rng(9))
+    together = statistics.distances(x)
+    for n in (1, 4, 5):
+        np.testing.assert_allclose(statistics.distances(x[:n]), together[:, :n], rtol=1e-4, atol=1e-5)
+
+
 def test_rows_that_do_not_vary_tell_nothing() -> None:
     same = np.full((40, 8), 3.3, np.float32)
     assert fit_outliers(same, np.arange(40) % 2, fold=np.arange(40) % 5) is None

@@ -108,6 +108,41 @@ def test_looks_are_seeded_and_the_first_is_the_sample(tmp_path: Path) -> None:
         assert 0.45 <= width * height / 2400 <= 1.05
 
 
+TEXT = "one two three four five six seven eight nine ten eleven twelve"
+
+
+def looked_at(tmp_path: Path, texts: list[str], k: int) -> list[str]:
+    table = tmp_path / "texts.csv"
+    table.write_text("text\n" + "".join(f'"{text}"\n' for text in texts), encoding="utf-8")
+    samples = hs.read(table, options=hs.ReadOptions(labelled=False))
+    content = Looks(samples, k, 0, flip=False).content
+    return [str(content(place)) for place in range(k * len(texts))]
+
+
+def test_of_a_text_a_stretch_is_seen_and_some_words_are_left_out(tmp_path: Path) -> None:
+    seen = looked_at(tmp_path, [TEXT], 40)
+    assert seen[0] == TEXT
+    words, left_out = TEXT.split(), 0
+    for each in seen[1:]:
+        places = [words.index(word) for word in each.split()]
+        assert places == sorted(set(places)), "in order, none twice"
+        assert len(places) >= 4
+        left_out += max(places) - min(places) + 1 - len(places)
+    assert len(set(seen)) > 30
+    assert 5 < left_out < 80, "about a tenth of nine words in 39 looks, less those at the ends"
+
+
+def test_without_spaces_characters_are_what_is_left_out(tmp_path: Path) -> None:
+    text = "".join(chr(0x4E00 + i) for i in range(40))
+    seen = looked_at(tmp_path, [text], 10)
+    assert all(16 <= len(each) < 40 for each in seen[1:])
+    assert all(set(each) <= set(text) for each in seen)
+
+
+def test_no_look_at_a_text_is_empty(tmp_path: Path) -> None:
+    assert all(looked_at(tmp_path, ["a", "a b", " . "], 30))
+
+
 def test_a_recording_keeps_its_length_and_rate(tmp_path: Path) -> None:
     sound = np.sin(np.arange(8000) / 20).astype(np.float32) * 0.3
     soundfile.write(tmp_path / "a.wav", sound, 8000)

@@ -2,8 +2,11 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,9 @@ import headstart as hs
 from headstart.cli.main import main
 from headstart.core.errors import DataError, UsageError
 from headstart.model.model import Model
+from headstart.tasks import TASKS
+from headstart.verbs.distil_measure import latencies
+from headstart.verbs.distil_teacher import Lesson
 from headstart.verbs.tune import TuneOptions, tune
 from support.tunable import network, stripes
 
@@ -182,3 +188,39 @@ def test_unlabelled_texts_may_lie_in_files_or_in_a_table(tmp_path: Path, *, inli
     assert found.taught["unlabelled"] == len(set(more))
     assert set(more) <= {each if isinstance(each, str) else bytes(each).decode() for each in seen}  # type: ignore[arg-type]
     assert not any("/" in str(each) for each in seen)
+
+
+class Slow:
+    """Answers after a while, and after a longer one when the other has answered last."""
+
+    last: "Slow | None" = None
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.asked = seconds, 0
+
+    def predict(self, samples: hs.Samples) -> list[object]:
+        assert len(samples) == 1
+        time.sleep(self.seconds if Slow.last is self else 0.1)
+        Slow.last = self
+        self.asked += 1
+        return []
+
+
+def test_an_answer_is_timed_where_its_model_answers_again_and_again(tmp_path: Path) -> None:
+    samples = hs.read(stripes(tmp_path / "data", n=3))
+    teacher, student = Slow(0.02), Slow(0.005)
+    found = latencies(teacher, student, samples=samples)  # type: ignore[arg-type]
+    assert teacher.asked == student.asked > 30
+    assert found.teacher == pytest.approx(0.02, abs=0.01)
+    assert found.share == pytest.approx(0.25, abs=0.1)
+
+
+def test_a_text_that_lost_words_is_the_teachers_to_label(tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").write_text("text,label\n" + "a b c d,x\ne f g h,y\n" * 2)
+    samples = hs.read(tmp_path / "texts.csv")
+    task = TASKS.get("single_label")
+    ground: Any = SimpleNamespace(task=task, y=task.encode(samples.table.column("target"), None))
+    lesson = Lesson(samples, ground.y.values[:, None].astype(float), len(samples), 3, 0, flip=False)
+    assert lesson.labels_of_looks(ground)[:, 0].tolist() == [0, -1, -1, 1, -1, -1] * 2
+    pictures = replace(lesson, samples=replace(samples, modality="image"))
+    assert pictures.labels_of_looks(ground)[:, 0].tolist() == [0, 0, 0, 1, 1, 1] * 2

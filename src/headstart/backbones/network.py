@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from headstart.backbones import weights
 from headstart.backbones.backbone import Architecture, BackboneRequest, Built, TorchBackbone
-from headstart.backbones.precision import arithmetic, settle
+from headstart.backbones.precision import arithmetic, cast_weights, settle
 from headstart.core import digests, recipes
 from headstart.core.errors import ExtraMissing, ModelError, UsageError, suggest
 from headstart.core.spec import BackboneSpec
@@ -77,12 +77,20 @@ class NetworkBackbone(TorchBackbone):
             return tuple(row.float().cpu().numpy() for row in self.module(values, lengths))
 
     def placed(self, kind: str, *, channels_last: bool = False) -> "NetworkBackbone":
-        """A copy whose tensors are on another device, or lie in memory with their channels innermost."""
+        """A copy whose tensors are on another device, or lie in memory with their channels innermost; weights are cast as `cast` does."""
         import torch
 
         module = copy.deepcopy(self.module).to(kind)
         if channels_last:
             module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        cast_weights(module, self.specs[0].precision)
+        return replace(self, module=module)
+
+    def cast(self) -> "NetworkBackbone":
+        """A copy that runs at a narrow precision without casting its weights at every call; all other tensors are this one's own."""
+        shared = {id(each): each for each in chain(self.module.parameters(), self.module.buffers())}
+        module = copy.deepcopy(self.module, shared)
+        cast_weights(module, self.specs[0].precision)
         return replace(self, module=module)
 
     def at(self, precision: str) -> "NetworkBackbone":

@@ -9,9 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.core.errors import UsageError, suggest
+
+if TYPE_CHECKING:
+    import torch
 
 FLOAT32, BFLOAT16, FLOAT16 = "float32", "bfloat16", "float16"
 PRECISIONS = (FLOAT32, BFLOAT16, FLOAT16)
@@ -81,6 +84,28 @@ def arithmetic(precision: str, kind: str) -> Iterator[None]:
         return
     with _full(kind):
         yield
+
+
+def cast_weights(module: "torch.nn.Module", precision: str) -> None:
+    """Cast the weights of linear layers and convolutions, so that autocast need not at every call.
+
+    Autocast keeps what it cast only of weights that are trained: a frozen network casts all of them for every batch, which was 19 of the
+    30 ms that MiniLM took for one sentence. The layers multiply the same numbers either way. A subclass may do other things with its
+    weights (standardise them, in timm's normalisation-free networks), so that it is left alone.
+
+    Args:
+        module: a frozen network of one's own.
+        precision: what it is run at; nothing is done at float32.
+    """
+    import torch
+    from torch import nn
+
+    if precision == FLOAT32:
+        return
+    for layer in module.modules():
+        if type(layer) in {nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d}:
+            for name, given in layer.named_parameters(recurse=False):
+                setattr(layer, name, nn.Parameter(given.detach().to(getattr(torch, precision)), requires_grad=False))
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
     parser.add_argument("--strategy", default="auto", metavar="NAME", help="auto, full(...), last(...), lora(...), bitfit, or frozen: a head alone, in seconds (default: auto)")  # fmt: skip
     parser.add_argument("--budget", type=duration, default=600.0, metavar="TIME", help="for all of it, such as 90s or 10m (default: 10m)")  # fmt: skip
     parser.add_argument("--steps", type=int, metavar="N", help="steps of the long training, in place of what the budget affords")  # fmt: skip
-    parser.add_argument("--looks", type=int, metavar="N", help="seeded looks at each picture or recording (default: up to 8, as a fifth of the budget affords)")  # fmt: skip
+    parser.add_argument("--looks", type=int, metavar="N", help="seeded looks at each sample (default: up to 8, as a fifth of the budget affords)")  # fmt: skip
     parser.add_argument("--loss", default="kd", choices=["kd", "dkd"], help="divergence from the teacher, or the decoupled one (default: kd)")  # fmt: skip
     parser.add_argument(
         "--temperature", type=float, default=2.0, metavar="T", help="of both sides' scores (default: 2)"

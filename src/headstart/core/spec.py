@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from headstart.core.errors import ModelError
@@ -41,7 +42,7 @@ class BackboneSpec:
     dim: int
     precision: str
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """32 hexadecimal digits: the first half of a cache key, whose second half is the sample's content digest."""
         payload = json.dumps({"rows": ROWS_VERSION, **dataclasses.asdict(self)}, sort_keys=True, ensure_ascii=False)

@@ -52,7 +52,13 @@ class Ahead:
         self._stopped = False
 
     def handed_out(self) -> Generator[tuple[int, Outcome], None, None]:
-        """Each position with its sample, or with the reason why there is none. Closing the generator ends the threads."""
+        """Each position with its sample, or with the reason why there is none. Closing the generator ends the threads.
+
+        One sample alone is prepared where it is asked for: there is nothing that could be prepared beside it.
+        """
+        if len(self._positions) == 1:
+            yield self._positions[0], self._prepare(self._positions[0])
+            return
         pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="headstart-prepare")
         blocks: deque[_Block] = deque()
         try:

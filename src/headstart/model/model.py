@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +137,9 @@ class Model:
         decision = None if chosen is None else Decision(int(chosen[0]), self.rule.name)
         return TASKS.get(self.task).prediction(predicted, self.labels, judgement=judgement, decision=decision)
 
-    @property
+    @cached_property
     def bond(self) -> Bond:
-        """What a judge of this model has to have been fitted for."""
+        """What a judge of this model has to have been fitted for; digests of the head's tensors, which are taken once."""
         specs = self.backbone.specs
         return Bond.of(self.head, temperature=self.temperature, specs=specs, precision=self.fitted_precision)
 

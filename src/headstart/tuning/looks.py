@@ -1,12 +1,14 @@
 """Seeded looks at samples: the same one is shown to a teacher and to its student, whatever each does to prepare it.
 
 So the look is taken of the content itself: the crop of a picture, mirrored or not, as a file of its own; a recording, louder or softer,
-earlier or later; of a text the text alone. The first look at each sample is the sample itself.
+earlier or later; a stretch of a text, some of its words left out. The first look at each sample is the sample itself. Other looks may have
+lost what the label says, which is the teacher's to tell.
 
 Source: Beyer et al., Knowledge distillation: A good teacher is patient and consistent, 2022.
 """
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from headstart.core.errors import SampleError
+from headstart.data.decoding import decode_text
 from headstart.data.modalities.image import picture as decoded
 from headstart.data.samples import Samples
 from headstart.features.contents import content_of
@@ -22,6 +25,10 @@ from headstart.features.pipeline import Content
 _LEAST_AREA = 0.5
 _WIDEST = 4 / 3
 _DECIBEL, _SHIFT = 6.0, 0.1
+# Of a text, the least share that a stretch of it keeps, and the share of its words that are left out.
+_STRETCH, _LEFT_OUT = 0.5, 0.1
+# A word of more characters is not one: where words are not set apart by spaces, characters are taken for them.
+_LONGEST = 30
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,12 @@ class Looks:
         def look(position: int) -> bytes | str:
             sample, number = divmod(position, self.k)
             content = read(sample)
-            if number == 0 or isinstance(content, str):
+            if number == 0:
                 return content
             rng = np.random.default_rng([self.seed, sample, number])
             try:
+                if isinstance(content, str):
+                    return _read(content, rng)
                 return turn(content, rng, self.flip)
             except SampleError:
                 raise
@@ -67,8 +76,20 @@ class Looks:
         return look
 
 
-def _turning(modality: str) -> Callable[[bytes, np.random.Generator, bool], bytes]:
-    return {"image": _cropped, "audio": _heard}.get(modality, lambda content, _rng, _flip: content)
+def _turning(modality: str) -> Callable[[bytes, np.random.Generator, bool], bytes | str]:
+    turns: dict[str, Callable[[bytes, np.random.Generator, bool], bytes | str]] = {"image": _cropped, "audio": _heard}
+    return turns.get(modality, lambda content, rng, _flip: _read(decode_text(content), rng))
+
+
+def _read(text: str, rng: np.random.Generator) -> str:
+    words = re.findall(r"\S+\s*|\s+", text)
+    if max(map(len, words), default=0) > _LONGEST:
+        words = list(text)
+    stretch = max(1, round(rng.uniform(_STRETCH, 1) * len(words)))
+    begin = int(rng.integers(0, max(1, len(words) - stretch + 1)))
+    seen = words[begin : begin + stretch]
+    kept = [word for word, chance in zip(seen, rng.random(len(seen)), strict=True) if chance >= _LEFT_OUT]
+    return "".join(kept or seen).strip() or text
 
 
 def _cropped(content: bytes, rng: np.random.Generator, flip: bool) -> bytes:  # noqa: FBT001  (as the other)

@@ -212,7 +212,7 @@ def _taught(
     from headstart.tuning.runs import Place, opened
 
     flip, notes = mirrored(base.backbone, ground, flip=options.flip)
-    k = _looks(ground, options)
+    k = _looks(options)
     lesson = lesson_of(ground, options.unlabelled, reading=base.reading, k=k, seed=options.seed, flip=flip)
     place = Place(folder, _identity(teacher, ground, lesson, options))
     opened(place)  # refuses another run's folder before anything of it is written over
@@ -240,8 +240,8 @@ def _check(teacher: Model, student: Model, options: DistilOptions) -> None:
         )
 
 
-def _looks(ground: Ground, options: DistilOptions) -> int:
-    if ground.samples.modality == "text" or options.strategy == FROZEN:
+def _looks(options: DistilOptions) -> int:
+    if options.strategy == FROZEN:
         return 1
     return _MOST_LOOKS if options.looks is None else options.looks
 
@@ -345,7 +345,7 @@ def _material(one: _Class, network: NetworkBackbone, *, progress: Progress) -> "
     match = _match(one, network, progress=progress) if teaching.features else None
     return taught(
         views,
-        np.repeat(lesson.labels, lesson.k, axis=0),
+        lesson.labels_of_looks(one.ground),
         scores=outputs.scores,
         task=one.ground.task,
         options=teaching,

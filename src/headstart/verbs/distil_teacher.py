@@ -60,6 +60,16 @@ class Lesson:
 
         return Looks(self.samples, self.k, self.seed, self.flip)
 
+    def labels_of_looks(self, ground: Ground) -> Float[np.ndarray, "nk l"]:
+        """The label of each look: its sample's, but none where a text has lost words, which may be those that the label is about."""
+        from headstart.tuning.materials import unlabelled as no_labels
+
+        found = np.repeat(self.labels, self.k, axis=0)
+        if self.samples.modality == "text":
+            others = np.flatnonzero(np.arange(len(found)) % self.k)
+            found[others] = no_labels(len(others), task=ground.task, k=max(1, len(ground.y.labels)))
+        return found
+
     def plain_rows(
         self, ground: Ground, student: Backbone, *, progress: Progress = silent
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -24,14 +24,13 @@ class ChannelsLast(Engine):
 
     def __init__(self) -> None:
         self._copies: Sessions[NetworkBackbone] = Sessions()
+        self._convolutions: Sessions[int] = Sessions()
 
     def refusal(self, backbone: Backbone) -> str:
         """It runs networks of convolutions on the CPU."""
-        from torch import nn
-
         if not isinstance(backbone, NetworkBackbone) or device().kind != "cpu":
             return "it runs networks of torch on a CPU"
-        found = sum(isinstance(each, nn.Conv2d) for each in backbone.module.modules())
+        found = self._convolutions.of(backbone, lambda: _convolutions(backbone))
         return "" if found >= _CONVOLUTIONS else "the network is not made of convolutions over images"
 
     def gain(self, backbone: Backbone) -> float:  # noqa: ARG002  (measured on one network)
@@ -47,3 +46,9 @@ class ChannelsLast(Engine):
 
 
 PLUGIN = ChannelsLast()
+
+
+def _convolutions(backbone: NetworkBackbone) -> int:
+    from torch import nn
+
+    return sum(isinstance(each, nn.Conv2d) for each in backbone.module.modules())

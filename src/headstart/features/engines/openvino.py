@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,11 @@ _MOST_STREAMS = 16
 # Seconds to trace, convert and compile a network from nothing, and for each 100 MB of its weights; and to open what lies on disk.
 _FROM_NOTHING, _EACH_100_MB, _FROM_DISK = 1.5, 1.0, 0.5
 _SEED = 7
+# Any number of samples, each of one shape.
+_ANY = -1
+# At most this share of a batch is a few samples, and so often a batch is filled up for them before another session is compiled: half a
+# second, where filling one batch of EfficientNet-Lite0 takes 30 to 60 ms.
+_FEW, _FILLED = 0.25, 8
 _FILES = ("model.xml", "model.bin")
 # What a tracer says of numbers that it takes for constants; that it follows one branch only, it says too, and that is seldom wrong.
 _FROZEN = re.compile(r"Converting a tensor to a Python (integer|float|number|index|list)")
@@ -53,7 +59,10 @@ class OpenVino(Engine):
     starts_at_once = False
 
     def __init__(self) -> None:
-        self._sessions: Sessions[Session] = Sessions()
+        self._full: Sessions[Session] = Sessions()
+        self._open: Sessions[Session] = Sessions()
+        self._filled: Sessions[list[int]] = Sessions()
+        self._room: Sessions[int] = Sessions()
         self._any_size: Sessions[bool] = Sessions()
 
     def refusal(self, backbone: Backbone) -> str:
@@ -77,7 +86,7 @@ class OpenVino(Engine):
     def setup(self, backbone: Backbone) -> float:
         """Seconds to convert and compile, to open from disk, or nothing."""
         assert isinstance(backbone, NetworkBackbone)
-        if self._sessions.ready(backbone):
+        if self._full.ready(backbone) or self._open.ready(backbone):
             return 0.0
         if (_folder(backbone) / "graph.json").exists():
             return _FROM_DISK
@@ -87,16 +96,39 @@ class OpenVino(Engine):
     def forget(self, backbone: Backbone) -> None:
         """Drop the session and the artefact. The next session has no fixed shapes: a smaller batch takes less memory there."""
         assert isinstance(backbone, NetworkBackbone)
-        self._sessions.drop(backbone)
+        for sessions in (self._full, self._open):
+            sessions.drop(backbone)
         self._any_size.of(backbone, bool)
         shutil.rmtree(_folder(backbone), ignore_errors=True)
 
     def run(self, backbone: Backbone, batches: Iterable[Batch]) -> Iterator[tuple[Float[np.ndarray, "n d"], ...]]:
         """Rows of each batch in order; twice as many batches as streams are taken ahead."""
         assert isinstance(backbone, NetworkBackbone)
-        fixed = backbone.preparation.modality == "image" and not self._any_size.ready(backbone)
-        batch = _full_batch(backbone) if fixed else 0
-        yield from self._sessions.of(backbone, lambda: Session.start(backbone, batch=batch)).run(backbone, batches)
+        given = iter(batches)
+        for first in given:
+            yield from self._session(backbone, len(first)).run(backbone, chain([first], given))
+
+    def _session(self, backbone: NetworkBackbone, n: int) -> "Session":
+        """What to run on, by the size of the first batch: pictures on fixed shapes, but a few of them not on those of a full batch.
+
+        A part-filled batch is filled up, which makes one picture as slow as 32. So a second session with room for any number is
+        compiled, but only for what comes again and again: one such batch is the end of a long run.
+        """
+        if backbone.preparation.modality != "image" or self._any_size.ready(backbone):
+            return self._open.of(backbone, lambda: Session.start(backbone))
+        batch = self._room.of(backbone, lambda: _full_batch(backbone))
+        few = n <= batch * _FEW and (
+            self._open.ready(backbone) or not self._full.ready(backbone) or self._often(backbone)
+        )
+        if few:
+            return self._open.of(backbone, lambda: Session.start(backbone, batch=_ANY))
+        return self._full.of(backbone, lambda: Session.start(backbone, batch=batch))
+
+    def _often(self, backbone: NetworkBackbone) -> bool:
+        """Whether a batch was filled up for a few samples as often as compiling once more is worth."""
+        count = self._filled.of(backbone, lambda: [0])
+        count[0] += 1
+        return count[0] > _FILLED
 
 
 PLUGIN = OpenVino()
@@ -116,7 +148,7 @@ class Session:
         compiled: the network.
         ahead: batches that are under way at once.
         names: its inputs in order, of `values` and `lengths`; one that the network does not use is not there.
-        batch: rows that its values have room for; 0 where any number may come.
+        batch: rows that its values have room for; 0 where any number of any length may come, -1 where any number of one shape may.
     """
 
     compiled: Any
@@ -131,7 +163,7 @@ class Session:
 
         Args:
             backbone: the network.
-            batch: samples that a batch has room for; 0 for any number, of any length.
+            batch: samples that a batch has room for; -1 for any number, 0 for any number of any length.
         """
         ov = _library()
         folder = _folder(backbone)

@@ -1,0 +1,143 @@
+"""Few samples at once: what a server and a person with one photo see. No weight is cast twice, and no batch is filled up again and again."""
+
+from collections.abc import Iterator
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from headstart.backbones.backbone import BackboneRequest
+from headstart.backbones.choice import open_backbone
+from headstart.backbones.network import NetworkBackbone
+from headstart.features.engines import ENGINES, eager, openvino
+from headstart.features.parity import cosine
+from support.weights import need_embedded
+
+MODALITIES = {"image": "efficientnet-lite0", "text": "minilm-l6", "audio": "whisper-tiny.en"}
+
+
+def real(modality: str, asked: str = "bfloat16") -> NetworkBackbone:
+    need_embedded(modality)
+    backbone = open_backbone(BackboneRequest("embedded", MODALITIES[modality], precision=asked))
+    assert isinstance(backbone, NetworkBackbone)
+    return backbone
+
+
+def converted(backbone: NetworkBackbone) -> openvino.OpenVino:
+    """An engine of its own, as others' sessions live as long as the process."""
+    engine = openvino.OpenVino()
+    if reason := engine.refusal(backbone):
+        pytest.skip(f"OpenVINO cannot be used here: {reason}")
+    return engine
+
+
+def layers(backbone: NetworkBackbone) -> Iterator[tuple[str, str]]:
+    """The type of each layer, and of its numbers."""
+    for layer in backbone.module.modules():
+        for _, each in layer.named_parameters(recurse=False):
+            yield type(layer).__name__, str(each.dtype)
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_weights_are_cast_once_and_rows_stay_the_same_to_the_last_bit(modality: str) -> None:
+    backbone = real(modality)
+    batches = [backbone.preparation.probes(n, n) for n in (1, 3, 2)]
+    plain = eager.Eager()
+    for batch, (rows,) in zip(batches, plain.run(backbone, iter(batches)), strict=True):
+        assert np.array_equal(rows, backbone.embed(batch)[0])
+    ready = plain._ready(backbone, batches[0])
+    assert ready is not backbone, "it runs on a copy"
+    assert set(layers(backbone)) == {(name, "torch.float32") for name, _ in layers(backbone)}, (
+        "the network is as it was"
+    )
+    cast = {name for name, kind in layers(ready) if kind == "torch.bfloat16"}
+    assert cast & {"Linear", "Conv2d", "Conv1d"}
+    assert not [each for each in layers(ready) if each[0] in cast and each[1] == "torch.float32"]
+    own = {id(each) for each in chain(backbone.module.parameters(), backbone.module.buffers())}
+    others = [each for each in ready.module.parameters() if str(each.dtype) == "torch.float32"]
+    assert others, "there are norms"
+    assert all(id(each) in own for each in others), "and what is not cast takes no memory twice"
+
+
+def test_at_float32_the_network_itself_is_run() -> None:
+    backbone = real("text", "float32")
+    assert eager.Eager()._ready(backbone, backbone.preparation.probes(1, 0)) is backbone
+
+
+def test_a_network_that_does_more_with_its_weights_is_run_as_it_is() -> None:
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    class Careful(nn.Module):
+        """Uses its layer's weights in float32 as well, where a cast would be seen."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 6)
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.layer(pixels.mean((2, 3))) + self.layer.weight.float().sum(1)
+            return found
+
+    torch.manual_seed(0)
+    asked = BackboneRequest(
+        "torch", "careful", module=Careful(), precision="bfloat16", prepare={"modality": "image", "size": 8}
+    )
+    backbone = open_backbone(asked)
+    assert isinstance(backbone, NetworkBackbone)
+    batch = backbone.preparation.probes(4, 0)
+    assert not np.array_equal(backbone.cast().embed(batch)[0], backbone.embed(batch)[0]), "a cast would be seen"
+    plain = eager.Eager()
+    assert plain._ready(backbone, batch) is backbone
+    assert np.array_equal(next(iter(plain.run(backbone, iter([batch]))))[0], backbone.embed(batch)[0])
+
+
+def test_a_picture_that_comes_again_and_again_is_no_longer_filled_up_to_a_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backbone = real("image")
+    engine = converted(backbone)
+    sizes: list[int] = []
+    inner = openvino.Session.inputs
+
+    def told(self: openvino.Session, given: NetworkBackbone, batch: openvino.Batch) -> dict[int, np.ndarray]:
+        found = inner(self, given, batch)
+        sizes.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(openvino.Session, "inputs", told)
+    full = openvino._full_batch(backbone)
+    many, one = backbone.preparation.probes(full, 0), backbone.preparation.probes(1, 1)
+    list(engine.run(backbone, iter([many])))
+    for _ in range(openvino._FILLED + 2):
+        ((rows,),) = engine.run(backbone, iter([one]))
+        assert rows.shape == (1, backbone.specs[0].dim)
+        assert cosine(rows, backbone.embed(one)[0]).min() > 0.995
+    assert sizes == [full] * (1 + openvino._FILLED) + [1, 1]
+    (more,) = engine.run(backbone, iter([many]))
+    assert sizes[-1] == full
+    assert len(more[0]) == full
+
+
+def test_where_a_picture_comes_first_nothing_is_filled_up_and_a_long_run_has_its_own_shapes() -> None:
+    backbone = real("image")
+    engine = converted(backbone)
+    full = openvino._full_batch(backbone)
+    one, many = backbone.preparation.probes(1, 1), backbone.preparation.probes(full, 0)
+    list(engine.run(backbone, iter([one])))
+    assert engine._open.ready(backbone)
+    assert not engine._full.ready(backbone)
+    assert engine.setup(backbone) == 0.0
+    list(engine.run(backbone, iter([many, one])))
+    assert engine._full.ready(backbone)
+    ((rows,),) = engine.run(backbone, iter([one]))
+    assert len(rows) == 1
+
+
+def test_an_engine_that_gets_no_batch_starts_nothing() -> None:
+    backbone = real("image")
+    engine = converted(backbone)
+    assert list(engine.run(backbone, iter([]))) == []
+    assert not engine._open.ready(backbone)
+    assert ENGINES.get("eager").run(backbone, iter([])) is not None
+    assert list(ENGINES.get("eager").run(backbone, iter([]))) == []
