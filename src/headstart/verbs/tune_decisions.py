@@ -96,9 +96,8 @@ def deciding(
 
 
 def _prior(ground: Ground) -> tuple[float, ...] | None:
-    counts = ground.task.summary(ground.y.take(ground.fit_rows))
     labels = ground.y.labels
-    return tuple(counts[label] / len(ground.fit_rows) for label in labels) if labels else None
+    return tuple(ground.classes[label] / len(ground.fit_rows) for label in labels) if labels else None
 
 
 def not_taken_over(teacher: Model) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The ground of a tuning: what is trained on, what chooses, what decides, and the frozen head that has to be beaten."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,11 @@ class Ground:
         """Places of the evaluated part."""
         part = np.asarray(self.samples.table.column("split").to_pylist(), dtype=object)
         return np.flatnonzero(part == self.prepared.evaluated)
+
+    @cached_property
+    def classes(self) -> Mapping[str, int]:
+        """How many samples of each label are trained on; empty for values."""
+        return self.task.summary(self.y.take(self.fit_rows))
 
     @property
     def after(self) -> int:

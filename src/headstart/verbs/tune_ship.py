@@ -83,15 +83,14 @@ def shipped_model(
     predicted = ground.task.predict(candidate.scores, temperature)
     decides = deciding(model, ground, predicted=predicted, optimise=optimise)
     predicted = decides.shifted(predicted)
-    counts = ground.task.summary(ground.y.take(ground.fit_rows))
-    aside_metrics = ground.task.metrics(y, predicted, chosen=decides.chosen, classes=counts)
+    aside_metrics = ground.task.metrics(y, predicted, chosen=decides.chosen, classes=ground.classes)
     metrics, compared = _measured(ground, candidate, decides, temperature=temperature, progress=progress)
     report = replace(
         model.report,
         head=f"{TUNED}{candidate.strategy}",
         n={"train": len(ground.fit_rows), "val": 0, "test": 0}
         | ({} if metrics is None else {ground.prepared.evaluated: len(ground.held)}),
-        classes=counts,
+        classes=ground.classes,
         metrics=aside_metrics if metrics is None else metrics,
         evaluated_on=ground.prepared.evaluated if metrics is not None else OUT_OF_FOLD,
         out_of_fold=aside_metrics,
@@ -161,9 +160,9 @@ def _measured(
         )
         for name in ours
     }
-    at_use, classes = decides.shifted(predicted), task.summary(ground.y.take(ground.fit_rows))
+    at_use = decides.shifted(predicted)
     chosen = decides.rule.choose(at_use) if task.link == "softmax" else None
-    return task.metrics(targets, at_use, chosen=chosen, classes=classes), compared
+    return task.metrics(targets, at_use, chosen=chosen, classes=ground.classes), compared
 
 
 def _record(candidate: Candidate, ground: Ground, *, gate: Gate, compared: Mapping[str, Difference]) -> TuningRecord:
