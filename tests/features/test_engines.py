@@ -523,6 +523,15 @@ def test_auto_goes_back_where_the_compiled_engine_fails(monkeypatch: pytest.Monk
     assert notes == ("the engine planted failed (RuntimeError: cannot compile); eager took its place",)
 
 
+def test_what_auto_will_take_is_reckoned_with_the_engine_that_pays(
+    monkeypatch: pytest.MonkeyPatch, toy: Backbone
+) -> None:
+    plant(monkeypatch, Planted(lambda batch, rows, count: rows, at_once=False, seconds=4.0))
+    assert choosing.seconds_of_auto(toy, now="eager", seconds=90.0) == pytest.approx(4.0 + 90.0 / 3)
+    assert choosing.seconds_of_auto(toy, now="eager", seconds=1.0) == 1.0
+    assert choosing.seconds_of_auto(toy, now="eager", seconds=0.0) == 0.0
+
+
 # --- precision
 
 

@@ -60,3 +60,16 @@ def pays(backbone: Backbone, engine: str, *, now: str, seconds: float, setup: fl
     """
     saved = seconds * (1 - ENGINES.get(now).gain(backbone) / ENGINES.get(engine).gain(backbone))
     return saved > setup
+
+
+def seconds_of_auto(backbone: Backbone, *, now: str, seconds: float) -> float:
+    """What `auto` is expected to take for rows that take so many seconds on an engine that starts at once.
+
+    Args:
+        backbone: what is run.
+        now: that engine.
+        seconds: its time.
+    """
+    gain = ENGINES.get(now).gain(backbone)
+    faster = (ENGINES.get(name) for name in choose(backbone, AUTO).faster)
+    return min([seconds, *(each.setup(backbone) + seconds * gain / each.gain(backbone) for each in faster)])

@@ -19,6 +19,7 @@ from headstart.backbones.precision import device
 from headstart.core.errors import FitError
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
+from headstart.features.choosing import seconds_of_auto
 from headstart.features.engines import ENGINES
 from headstart.features.extraction import embed
 from headstart.heads.fitted import Linear
@@ -37,6 +38,8 @@ from headstart.tuning.schedule import Leg
 _WARM, _TIMED = 3, 12
 # Of the budget, what is left for what was not timed.
 _RESERVED = 0.04
+# Samples of a first look, which tells what a look costs apart from its samples.
+_A_FEW = 32
 # Looks at the samples that choose: after three tries, at two ends and three points on the way to one of them.
 _LOOKS = 8
 
@@ -274,13 +277,28 @@ def _settled(bench: _Bench, plan: Plan, choosing: Choosing, *, identity: str) ->
     if plan.steps is not None:
         return dataclasses.replace(draft, tries=choice.try_steps(plan.steps, n=n, batch=batch))
     per_step = _timed(bench, draft, plan)
-    looking = time.perf_counter()
-    rows_of(bench.start, bench.frozen, samples=choosing.samples)
-    now = time.perf_counter()
-    looks = _LOOKS + plan.after / len(choosing.samples)
-    left = (1 - _RESERVED) * plan.budget - (now - plan.began) - looks * (now - looking)
+    looks = _looking(bench, choosing.samples, after=plan.after)
+    left = (1 - _RESERVED) * plan.budget - (time.perf_counter() - plan.began) - looks
     steps, tries = choice.steps_within(left, per_step=per_step, n=n, batch=batch)
     return dataclasses.replace(draft, steps=steps, tries=tries, seconds_per_step=per_step)
+
+
+def _looking(bench: _Bench, samples: Samples, *, after: int) -> float:
+    """Seconds of all looks that are to come: at the samples that choose, and once at those after the ladder.
+
+    A look has a part that does not grow with its samples; so one at a few of them is taken first. The last one may run on an engine that
+    is worth preparing for many samples.
+    """
+    few = samples.take(np.arange(min(_A_FEW, len(samples))))
+    ends = [time.perf_counter()]
+    for each in (few, samples):
+        rows_of(bench.start, bench.frozen, samples=each)
+        ends.append(time.perf_counter())
+    small, whole = np.diff(ends)
+    more = len(samples) - len(few)
+    slope = max(0.0, whole - small) / more if more else whole / len(samples)
+    backbone = bench.start.backbone(bench.frozen)
+    return float(_LOOKS * whole + small + seconds_of_auto(backbone, now=_engine(backbone), seconds=slope * after))
 
 
 def _timed(bench: _Bench, run: Run, plan: Plan) -> float:
