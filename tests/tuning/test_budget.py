@@ -12,7 +12,6 @@ from headstart.data.samples import Samples
 from headstart.tuning import ladder
 from support.tunable import network
 
-
 FIXED, EACH = 0.03, 0.001
 
 
