@@ -28,6 +28,7 @@ MOST_QUERIES = 2000
 _ROWS_PER_DIRECTION = 5
 _ITERATIONS = 4
 _BLOCK = 1024
+# So few rows at once are looked at without the threads of BLAS.
 _FEW = 4
 # Below this share of the largest value or variance, what is left is rounding.
 _FLAT = 1e-6
@@ -72,9 +73,10 @@ class OutlierStatistics:
 
     def _distances(self, x: np.ndarray) -> np.ndarray:
         centred = np.asarray(x, dtype=np.float64) - self.mean
-        z = _product(centred, self.directions)
+        few = len(x) <= _FEW
+        z = np.einsum("nd,dr->nr", centred, self.directions) if few else centred @ self.directions.astype(np.float64)
         gaussian = _gaussian(z, self.within, self.centres)[: len(self.held_out) - 1]
-        return np.stack([gaussian[0], _kth_distance(_product(unit(centred), self.rows.T), self.k), *gaussian[1:]])
+        return np.stack([gaussian[0], _kth_distance(_cosines(unit(centred), self.rows), self.k), *gaussian[1:]])
 
 
 def fit_outliers(
@@ -121,13 +123,13 @@ def _fit(x: np.ndarray, targets: np.ndarray | None, *, fold: np.ndarray, seed: i
     )
 
 
-def _product(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "d m"]) -> Float[np.ndarray, "n m"]:
-    """The matrix product, of a few rows without BLAS.
+def _cosines(x: Float[np.ndarray, "n d"], rows: Float[np.ndarray, "s d"]) -> Float[np.ndarray, "n s"]:
+    """The products of all pairs of rows; of a few with many one by one.
 
-    Its threads go on waiting for more in a loop, on the cores that the network of the next sample needs: of two cores and a sentence at a
-    time, MiniLM took 19 ms for one with them, and 12 without.
+    The threads of BLAS go on waiting for more in a loop, on the cores that the network of the next sample needs: of two cores and one
+    sentence at a time, MiniLM took 19 ms for one with them, and 12 without.
     """
-    return np.asarray(np.einsum("nd,dm->nm", a, b) if len(a) <= _FEW else a @ b)
+    return np.stack([np.vecdot(rows, each) for each in x]) if len(x) <= _FEW else x @ rows.T
 
 
 def unit(centred: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
