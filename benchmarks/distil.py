@@ -105,7 +105,7 @@ def main() -> int:
     names = given.only.split(",") if given.only else (["thucnews"] if given.quick else list(BUDGETS))
     with tempfile.TemporaryDirectory() as folder:
         figures = (figure for name in present(names) for figure in taught(name, Path(folder)))
-        return show("distil", figures, keep=given.keep, merge=bool(given.only))
+        return show("distil", figures, keep=given.keep, merge=bool(given.only), anew=names)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,9 @@ def line(benchmark: str, figure: Figure) -> str:
     return json.dumps(values | ({"changed": figure.changed} if figure.changed else {}))
 
 
-def show(benchmark: str, figures: Iterable[Figure], *, keep: bool = False, merge: bool = False) -> int:
+def show(
+    benchmark: str, figures: Iterable[Figure], *, keep: bool = False, merge: bool = False, anew: Sequence[str] = ()
+) -> int:
     """Print each figure as soon as it is measured; with `keep`, write all of them to benchmarks/results/ at the end.
 
     Args:
@@ -99,6 +101,7 @@ def show(benchmark: str, figures: Iterable[Figure], *, keep: bool = False, merge
         figures: what it measures.
         keep: whether to write them.
         merge: whether figures that this run did not measure stay as they were.
+        anew: sets of which none stays, where this run measured any.
 
     Returns:
         0 where all bounds hold, 1 where one does not, 2 where nothing was measured.
@@ -111,15 +114,17 @@ def show(benchmark: str, figures: Iterable[Figure], *, keep: bool = False, merge
             failed += not figure.holds
     finally:  # what hours have measured stays, whatever ends them
         if keep and lines:
-            _keep(benchmark, lines, merge=merge)
+            _keep(benchmark, lines, merge=merge, anew=anew)
     return 2 if not lines else int(failed > 0)
 
 
-def _keep(benchmark: str, lines: list[str], *, merge: bool) -> None:
+def _keep(benchmark: str, lines: list[str], *, merge: bool, anew: Sequence[str]) -> None:
     RESULTS.mkdir(exist_ok=True)
     kept = RESULTS / f"{benchmark}.jsonl"
     before = kept.read_text(encoding="utf-8").splitlines() if merge and kept.exists() else []
-    known = {json.loads(each)["figure"]: each for each in (*before, *lines)}
+    known, found = ({json.loads(each)["figure"]: each for each in every} for every in (before, lines))
+    gone = {name.split("/", 1)[0] for name in found} & {*anew}
+    known = {name: each for name, each in known.items() if name.split("/", 1)[0] not in gone} | found
     kept.write_text("\n".join(known.values()) + "\n", encoding="utf-8")
 
 

@@ -238,10 +238,12 @@ def steps(*, quick: bool) -> Iterator[Figure]:
                 told = json.loads(done.stdout.splitlines()[-1])
                 runs.append((float(np.median(told["seconds"])), told["bytes"] / 1e6))
         (ours_s, ours_mb), (bare_s, bare_mb) = (np.median(found[which], axis=0) for which in ("loop", "bare"))
-        yield Figure(f"{name}/step", float(ours_s / bare_s), "times a bare step", at_most=1.1)
-        yield Figure(f"{name}/step_seconds", float(ours_s), "s", peer=float(bare_s))
-        yield Figure(f"{name}/memory", float(ours_mb / bare_mb), "times a bare loop's", at_most=1.1)
-        yield Figure(f"{name}/memory_mb", float(ours_mb), "MB that training adds at its peak", peer=float(bare_mb))
+        yield Figure(f"steps/{name}", float(ours_s / bare_s), "times a bare step", at_most=1.1)
+        yield Figure(f"steps/{name}_seconds", float(ours_s), "s", peer=float(bare_s))
+        yield Figure(f"steps/{name}_memory", float(ours_mb / bare_mb), "times a bare loop's", at_most=1.1)
+        yield Figure(
+            f"steps/{name}_memory_mb", float(ours_mb), "MB that training adds at its peak", peer=float(bare_mb)
+        )
 
 
 SECTIONS: dict[str, Callable[..., Iterator[Figure]]] = {"sets": sets, "steps": steps}
@@ -255,7 +257,7 @@ def main() -> int:
     parts = [SECTIONS[name](quick=given.quick) for name in wanted if name in SECTIONS]
     seeds = int(os.environ.get("HEADSTART_SEEDS", SEEDS))
     measured = chain(*parts, sets(quick=False, only=named, seeds=seeds) if named else ())
-    return show("tune", measured, keep=given.keep, merge=bool(given.only))
+    return show("tune", measured, keep=given.keep, merge=bool(given.only), anew=(*named, *({"steps"} & {*wanted})))
 
 
 if __name__ == "__main__":
