@@ -269,16 +269,16 @@ def test_photos_in_batches_of_a_fixed_size_are_halved_too(monkeypatch: pytest.Mo
 
     def short_of_memory(self: openvino.Session, given: Backbone, batch: Batch) -> Any:
         found = inner(self, given, batch)
-        if max(len(array) for array in found.values()) > 6:
+        if max(len(array) for array in found.values()) > 2:
             raise RuntimeError("std::bad_alloc")
         return found
 
     monkeypatch.setattr(openvino.Session, "inputs", short_of_memory)
-    batches = [backbone.preparation.probes(12, seed) for seed in range(3)]
-    runner = Runner(backbone, "openvino", rows=36)
+    batches = [backbone.preparation.probes(4, seed) for seed in range(3)]
+    runner = Runner(backbone, "openvino", rows=12)
     made = list(runner.run(iter(batches)))
     assert runner.engine == "openvino"
-    assert runner.events == ["the engine openvino ran out of memory with batches of 12 and went on with batches of 6"]
+    assert runner.events == ["the engine openvino ran out of memory with batches of 4 and went on with batches of 2"]
     for batch, (rows,) in zip(batches, made, strict=True):
         assert cosine(rows, backbone.embed(batch)[0]).min() > 0.9999
 

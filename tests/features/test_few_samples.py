@@ -92,31 +92,33 @@ def test_a_network_that_does_more_with_its_weights_is_run_as_it_is() -> None:
     assert np.array_equal(next(iter(plain.run(backbone, iter([batch]))))[0], backbone.embed(batch)[0])
 
 
-def test_a_picture_that_comes_again_and_again_is_no_longer_filled_up_to_a_batch(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_a_sample_that_comes_again_and_again_has_all_cores_and_is_not_filled_up(
+    monkeypatch: pytest.MonkeyPatch, modality: str
 ) -> None:
-    backbone = real("image")
+    backbone = real(modality)
     engine = converted(backbone)
-    sizes: list[int] = []
+    seen: list[tuple[int, int]] = []
     inner = openvino.Session.inputs
 
     def told(self: openvino.Session, given: NetworkBackbone, batch: openvino.Batch) -> dict[int, np.ndarray]:
         found = inner(self, given, batch)
-        sizes.append(len(found[0]))
+        seen.append((len(found[0]), int(self.compiled.get_property("NUM_STREAMS"))))
         return found
 
     monkeypatch.setattr(openvino.Session, "inputs", told)
-    full = openvino._full_batch(backbone)
+    cores = openvino._cores()
+    full = openvino._full_batch(backbone) if modality == "image" else 3
+    filled = full if modality == "image" else 1
     many, one = backbone.preparation.probes(full, 0), backbone.preparation.probes(1, 1)
-    list(engine.run(backbone, iter([many])))
-    for _ in range(openvino._FILLED + 2):
+    list(engine.run(backbone, iter([many, many])))
+    for _ in range(openvino._OFTEN + 2):
         ((rows,),) = engine.run(backbone, iter([one]))
         assert rows.shape == (1, backbone.specs[0].dim)
         assert cosine(rows, backbone.embed(one)[0]).min() > 0.995
-    assert sizes == [full] * (1 + openvino._FILLED) + [1, 1]
-    (more,) = engine.run(backbone, iter([many]))
-    assert sizes[-1] == full
-    assert len(more[0]) == full
+    assert seen == [(full, cores)] * 2 + [(filled, cores)] * openvino._OFTEN + [(1, 1)] * 2
+    list(engine.run(backbone, iter([many, one])))
+    assert seen[-2:] == [(full, cores), (filled, cores)], "many batches are computed beside each other, as before"
 
 
 def test_where_a_picture_comes_first_nothing_is_filled_up_and_a_long_run_has_its_own_shapes() -> None:
@@ -125,19 +127,22 @@ def test_where_a_picture_comes_first_nothing_is_filled_up_and_a_long_run_has_its
     full = openvino._full_batch(backbone)
     one, many = backbone.preparation.probes(1, 1), backbone.preparation.probes(full, 0)
     list(engine.run(backbone, iter([one])))
-    assert engine._open.ready(backbone)
-    assert not engine._full.ready(backbone)
+    assert engine._alone.ready(backbone)
+    assert not engine._many.ready(backbone)
     assert engine.setup(backbone) == 0.0
     list(engine.run(backbone, iter([many, one])))
-    assert engine._full.ready(backbone)
+    assert engine._many.ready(backbone)
     ((rows,),) = engine.run(backbone, iter([one]))
     assert len(rows) == 1
+    engine.forget(backbone)
+    assert not engine._alone.ready(backbone)
+    assert not engine._many.ready(backbone)
 
 
 def test_an_engine_that_gets_no_batch_starts_nothing() -> None:
     backbone = real("image")
     engine = converted(backbone)
     assert list(engine.run(backbone, iter([]))) == []
-    assert not engine._open.ready(backbone)
+    assert not engine._alone.ready(backbone)
     assert ENGINES.get("eager").run(backbone, iter([])) is not None
     assert list(ENGINES.get("eager").run(backbone, iter([]))) == []

@@ -62,6 +62,12 @@ def pays(backbone: Backbone, engine: str, *, now: str, seconds: float, setup: fl
     return saved > setup
 
 
+def settled(backbone: Backbone) -> str:
+    """The engine that `auto` ends with where there is no end of samples, as in a process that goes on answering."""
+    choice = choose(backbone, AUTO)
+    return next(iter(choice.faster), choice.first)
+
+
 def seconds_of_auto(backbone: Backbone, *, now: str, seconds: float) -> float:
     """What `auto` is expected to take for rows that take so many seconds on an engine that starts at once.
 

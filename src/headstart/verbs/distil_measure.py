@@ -10,6 +10,7 @@ import numpy as np
 from headstart.core.progress import Progress
 from headstart.data.samples import Samples
 from headstart.evaluation.comparison import HIGHER_IS_BETTER, Difference, paired_difference
+from headstart.features.choosing import settled
 from headstart.features.extraction import Extraction, extract
 from headstart.model.model import Model, join
 from headstart.verbs.tune_ground import Ground
@@ -36,8 +37,10 @@ class Latency:
 def latencies(teacher: Model, student: Model, *, samples: Samples) -> Latency:
     """Let both answer the same samples, one sample at a time, each for a while and then the other.
 
-    One at a time in turns would be measured wrong: the threads of one's engine go on for a while on the cores of the other's.
+    Each runs on the engine that a process settles on which goes on answering. To change turns after each answer would be measured wrong:
+    the threads of one's engine go on for a while on the cores of the other's.
     """
+    engines = {"teacher": settled(teacher.backbone), "student": settled(student.backbone)}
     took: dict[str, list[float]] = {"teacher": [], "student": []}
     places = np.linspace(0, len(samples) - 1, _TURNS * _ANSWERS).astype(int)
     for turn in np.split(places, _TURNS):
@@ -45,7 +48,7 @@ def latencies(teacher: Model, student: Model, *, samples: Samples) -> Latency:
             for number, place in enumerate(turn):
                 one = samples.take([int(place)])
                 began = time.perf_counter()
-                model.predict(one)
+                model.predict(one, engine=engines[name])
                 if number >= _WARM:  # the first ones open what is opened once
                     took[name].append(time.perf_counter() - began)
     of_teacher, of_student = (statistics.median(took[name]) for name in ("teacher", "student"))

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,8 @@ _FROM_NOTHING, _EACH_100_MB, _FROM_DISK = 1.5, 1.0, 0.5
 _SEED = 7
 # Any number of samples, each of one shape.
 _ANY = -1
-# At most this share of a batch is a few samples, and so often a batch is filled up for them before another session is compiled: half a
-# second, where filling one batch of EfficientNet-Lite0 takes 30 to 60 ms.
-_FEW, _FILLED = 0.25, 8
+# Batches that came alone before another session is compiled for them: it takes half a second and more, and saves 5 to 20 ms each time.
+_OFTEN = 8
 _FILES = ("model.xml", "model.bin")
 # What a tracer says of numbers that it takes for constants; that it follows one branch only, it says too, and that is seldom wrong.
 _FROZEN = re.compile(r"Converting a tensor to a Python (integer|float|number|index|list)")
@@ -59,9 +58,9 @@ class OpenVino(Engine):
     starts_at_once = False
 
     def __init__(self) -> None:
-        self._full: Sessions[Session] = Sessions()
-        self._open: Sessions[Session] = Sessions()
-        self._filled: Sessions[list[int]] = Sessions()
+        self._many: Sessions[Session] = Sessions()
+        self._alone: Sessions[Session] = Sessions()
+        self._came: Sessions[list[int]] = Sessions()
         self._room: Sessions[int] = Sessions()
         self._any_size: Sessions[bool] = Sessions()
 
@@ -86,7 +85,7 @@ class OpenVino(Engine):
     def setup(self, backbone: Backbone) -> float:
         """Seconds to convert and compile, to open from disk, or nothing."""
         assert isinstance(backbone, NetworkBackbone)
-        if self._full.ready(backbone) or self._open.ready(backbone):
+        if self._many.ready(backbone) or self._alone.ready(backbone):
             return 0.0
         if (_folder(backbone) / "graph.json").exists():
             return _FROM_DISK
@@ -96,7 +95,7 @@ class OpenVino(Engine):
     def forget(self, backbone: Backbone) -> None:
         """Drop the session and the artefact. The next session has no fixed shapes: a smaller batch takes less memory there."""
         assert isinstance(backbone, NetworkBackbone)
-        for sessions in (self._full, self._open):
+        for sessions in (self._many, self._alone):
             sessions.drop(backbone)
         self._any_size.of(backbone, bool)
         shutil.rmtree(_folder(backbone), ignore_errors=True)
@@ -105,30 +104,27 @@ class OpenVino(Engine):
         """Rows of each batch in order; twice as many batches as streams are taken ahead."""
         assert isinstance(backbone, NetworkBackbone)
         given = iter(batches)
-        for first in given:
-            yield from self._session(backbone, len(first)).run(backbone, chain([first], given))
+        first = list(islice(given, 2))
+        if first:
+            yield from self._session(backbone, alone=len(first) == 1).run(backbone, chain(first, given))
 
-    def _session(self, backbone: NetworkBackbone, n: int) -> "Session":
-        """What to run on, by the size of the first batch: pictures on fixed shapes, but a few of them not on those of a full batch.
+    def _session(self, backbone: NetworkBackbone, *, alone: bool) -> "Session":
+        """What to run on: many batches beside each other, or one batch alone with all cores, and as small as it comes.
 
-        A part-filled batch is filled up, which makes one picture as slow as 32. So a second session with room for any number is
-        compiled, but only for what comes again and again: one such batch is the end of a long run.
+        Among many, a batch has one core, and a part-filled one of pictures is filled up: one photo takes as long as four, and a sentence
+        10 ms where it takes 5. The second session is compiled for what comes again and again, as one batch is also the end of other runs.
         """
-        if backbone.preparation.modality != "image" or self._any_size.ready(backbone):
-            return self._open.of(backbone, lambda: Session.start(backbone))
-        batch = self._room.of(backbone, lambda: _full_batch(backbone))
-        few = n <= batch * _FEW and (
-            self._open.ready(backbone) or not self._full.ready(backbone) or self._often(backbone)
-        )
-        if few:
-            return self._open.of(backbone, lambda: Session.start(backbone, batch=_ANY))
-        return self._full.of(backbone, lambda: Session.start(backbone, batch=batch))
+        fixed = backbone.preparation.modality == "image" and not self._any_size.ready(backbone)
+        if alone and (self._alone.ready(backbone) or not self._many.ready(backbone) or self._often(backbone)):
+            return self._alone.of(backbone, lambda: Session.start(backbone, batch=_ANY if fixed else 0, streams=1))
+        batch = self._room.of(backbone, lambda: _full_batch(backbone)) if fixed else 0
+        return self._many.of(backbone, lambda: Session.start(backbone, batch=batch))
 
     def _often(self, backbone: NetworkBackbone) -> bool:
-        """Whether a batch was filled up for a few samples as often as compiling once more is worth."""
-        count = self._filled.of(backbone, lambda: [0])
+        """Whether a batch came alone as often as compiling once more is worth."""
+        count = self._came.of(backbone, lambda: [0])
         count[0] += 1
-        return count[0] > _FILLED
+        return count[0] > _OFTEN
 
 
 PLUGIN = OpenVino()
@@ -158,12 +154,13 @@ class Session:
     _requests: list[list[Any]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, backbone: NetworkBackbone, *, batch: int = 0) -> "Session":
+    def start(cls, backbone: NetworkBackbone, *, batch: int = 0, streams: int | None = None) -> "Session":
         """Open the artefact on disk, or make it, and compile it for this processor.
 
         Args:
             backbone: the network.
             batch: samples that a batch has room for; -1 for any number, 0 for any number of any length.
+            streams: batches that are computed at once, which share the cores; None: one for each core.
         """
         ov = _library()
         folder = _folder(backbone)
@@ -178,14 +175,15 @@ class Session:
         model = core.read_model(folder / "model.xml")
         if batch:
             model.reshape(_shapes(backbone, names, batch))
-        streams = max(1, min(_MOST_STREAMS, _cores()))
+        cores = max(1, min(_MOST_STREAMS, _cores()))
+        streams = streams or cores
         compiled = core.compile_model(
             model,
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": _HINTS[backbone.specs[0].precision],
                 "NUM_STREAMS": str(streams),
-                "INFERENCE_NUM_THREADS": streams,
+                "INFERENCE_NUM_THREADS": cores,
                 "ENABLE_CPU_PINNING": False,
             },
         )
