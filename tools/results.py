@@ -1,7 +1,7 @@
 """Write the tables of results from benchmarks/results/, so that no figure in them was ever typed.
 
 `python tools/results.py` writes the README's table of quality, the one of extraction in docs/howto/speed.md, that of rankings in
-docs/howto/which-model.md and that of tuning in docs/howto/tune.md; `--check` only says whether they are those of the committed results.
+docs/howto/which-model.md, that of tuning in docs/howto/tune.md and that of distillation in docs/howto/distil.md; `--check` only says whether they are those of the committed results.
 """
 
 import json
@@ -15,6 +15,7 @@ RANKING, LAYERS = RESULTS.with_name("rank.jsonl"), RESULTS.with_name("layers.jso
 README, SPEED = ROOT / "README.md", ROOT / "docs" / "howto" / "speed.md"
 WHICH = ROOT / "docs" / "howto" / "which-model.md"
 TUNED, TUNE = RESULTS.with_name("tune.jsonl"), ROOT / "docs" / "howto" / "tune.md"
+TAUGHT, DISTIL = RESULTS.with_name("distil.jsonl"), ROOT / "docs" / "howto" / "distil.md"
 BEGIN, END = "<!-- results: tools/results.py -->\n", "<!-- end of results -->\n"
 
 # What a set is, in a reader's words; the bound of the benchmark decides which metric is shown.
@@ -77,6 +78,7 @@ def main() -> int:
         (SPEED, [EXTRACTION, STORE], extraction),
         (WHICH, [RANKING, LAYERS], extraction),
         (TUNE, [TUNED], extraction),
+        (DISTIL, [TAUGHT], extraction),
     )
     for page, results, drawn in pages:
         text = page.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from headstart.backbones.backbone import BackboneRequest
 from headstart.backbones.choice import open_backbone
 from headstart.backbones.network import NetworkBackbone
+from headstart.features import choosing, parity, running
+from headstart.features.engine import Engine
 from headstart.features.engines import ENGINES, eager, openvino
 from headstart.features.parity import cosine
 from support.weights import need_embedded
@@ -139,6 +142,19 @@ def test_where_a_picture_comes_first_nothing_is_filled_up_and_a_long_run_has_its
     assert not engine._many.ready(backbone)
 
 
+class Planted:
+    """The engines, of which OpenVINO is one that nobody else uses."""
+
+    def __init__(self, own: openvino.OpenVino) -> None:
+        self.own = own
+
+    def names(self) -> tuple[str, ...]:
+        return ENGINES.names()
+
+    def get(self, name: str) -> Engine:
+        return self.own if name == "openvino" else ENGINES.get(name)
+
+
 def test_an_engine_that_gets_no_batch_starts_nothing() -> None:
     backbone = real("image")
     engine = converted(backbone)
@@ -146,3 +162,30 @@ def test_an_engine_that_gets_no_batch_starts_nothing() -> None:
     assert not engine._alone.ready(backbone)
     assert ENGINES.get("eager").run(backbone, iter([])) is not None
     assert list(ENGINES.get("eager").run(backbone, iter([]))) == []
+
+
+def test_what_is_compiled_for_one_sample_is_not_believed_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = real("image")
+    engine = converted(backbone)
+    monkeypatch.setattr(running, "PARITY", parity.Parity())
+    for module in (running, choosing):
+        monkeypatch.setattr(module, "ENGINES", Planted(engine))
+    inner = openvino.Session.run
+
+    def wrong(self: openvino.Session, *given: Any) -> Iterator[tuple[np.ndarray, ...]]:
+        for rows in inner(self, *given):
+            yield tuple(row[:, ::-1] for row in rows) if self.batch == openvino._ANY else rows
+
+    monkeypatch.setattr(openvino.Session, "run", wrong)
+    batch = backbone.preparation.probes(1, 0)
+    plain = backbone.embed(batch)[0]
+    for given in [2, *[1] * openvino._OFTEN]:
+        runner = running.Runner(backbone, "openvino", rows=given)
+        list(runner.run(iter([batch] * given)))
+        assert runner.engine == "openvino"
+        assert not runner.events
+    runner = running.Runner(backbone, "openvino", rows=1)
+    ((rows,),) = runner.run(iter([batch]))
+    assert runner.engine == "eager"
+    assert "gave other rows than the plain way" in runner.events[0]
+    assert np.array_equal(rows, plain)

@@ -33,6 +33,10 @@ class Engine(ABC):
         """Seconds before its first row, as far as can be told: 0 where it starts at once or is ready in this process already."""
         return 0.0
 
+    def forms(self, backbone: Backbone) -> int:  # noqa: ARG002  (most engines have one)
+        """How many ways of running the network it has made ready: with each new one its rows are checked anew."""
+        return 1
+
     def forget(self, backbone: Backbone) -> None:  # noqa: B027  (most engines keep nothing)
         """Drop what was made ready for the backbone, in this process and on disk: its rows were not to be believed, or memory ran out."""
 

@@ -36,14 +36,22 @@ class Parity:
     """
 
     def __init__(self) -> None:
-        self._passed: Sessions[set[tuple[str, int]]] = Sessions()
+        self._passed: Sessions[set[tuple[str, int, int]]] = Sessions()
         self._distrusted: Sessions[set[str]] = Sessions()
 
-    def doubt(self, backbone: Backbone, engine: str, *, batch: Batch, rows: Rows) -> str:
-        """What is wrong with an engine's rows of a batch; empty where nothing is, or such a batch was checked before."""
+    def doubt(self, backbone: Backbone, engine: str, *, batch: Batch, rows: Rows, forms: int = 1) -> str:
+        """What is wrong with an engine's rows of a batch; empty where nothing is, or such a batch was checked before.
+
+        Args:
+            backbone: what was run.
+            engine: what ran it.
+            batch: what it was given.
+            rows: what it made of that.
+            forms: as the engine's `forms` counts them.
+        """
         if not isinstance(backbone, NetworkBackbone):
             return ""
-        passed, key = self._passed.of(backbone, set), (engine, _half_octave(int(batch.values.shape[1])))
+        passed, key = self._passed.of(backbone, set), (engine, forms, _half_octave(int(batch.values.shape[1])))
         if key in passed:
             return ""
         n = len(batch)

@@ -176,7 +176,8 @@ class Runner:
                 raise _Untrustworthy(
                     f"gave {int(bad.sum())} rows that are not finite numbers, where the plain way gives good ones"
                 )
-        if doubt := PARITY.doubt(self._backbone, name, batch=batch, rows=rows):
+        forms = ENGINES.get(name).forms(self._backbone)
+        if doubt := PARITY.doubt(self._backbone, name, batch=batch, rows=rows, forms=forms):
             raise _Untrustworthy(doubt)
         return rows
 

@@ -92,6 +92,11 @@ class OpenVino(Engine):
         weights = sum(tensor.numel() * tensor.element_size() for tensor in backbone.module.parameters())
         return _FROM_NOTHING + _EACH_100_MB * weights / 1e8
 
+    def forms(self, backbone: Backbone) -> int:
+        """Sessions that are ready."""
+        assert isinstance(backbone, NetworkBackbone)
+        return self._many.ready(backbone) + self._alone.ready(backbone)
+
     def forget(self, backbone: Backbone) -> None:
         """Drop the session and the artefact. The next session has no fixed shapes: a smaller batch takes less memory there."""
         assert isinstance(backbone, NetworkBackbone)
