@@ -530,6 +530,11 @@ def test_what_auto_will_take_is_reckoned_with_the_engine_that_pays(
     assert choosing.seconds_of_auto(toy, now="eager", seconds=90.0) == pytest.approx(4.0 + 90.0 / 3)
     assert choosing.seconds_of_auto(toy, now="eager", seconds=1.0) == 1.0
     assert choosing.seconds_of_auto(toy, now="eager", seconds=0.0) == 0.0
+    assert choosing.settled(toy) == "planted"
+
+
+def test_a_process_settles_on_what_starts_at_once_where_nothing_is_faster(toy: Backbone) -> None:
+    assert choosing.settled(toy) == "eager"
 
 
 # --- precision

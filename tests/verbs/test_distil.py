@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import headstart as hs
+from headstart.backbones.choice import open_backbone
 from headstart.cli.main import main
 from headstart.core.errors import DataError, UsageError
 from headstart.model.model import Model
@@ -196,10 +197,10 @@ class Slow:
     last: "Slow | None" = None
 
     def __init__(self, seconds: float) -> None:
-        self.seconds, self.asked = seconds, 0
+        self.seconds, self.asked, self.backbone = seconds, 0, open_backbone("toy:image")
 
-    def predict(self, samples: hs.Samples) -> list[object]:
-        assert len(samples) == 1
+    def predict(self, samples: hs.Samples, *, engine: str) -> list[object]:
+        assert (len(samples), engine) == (1, "eager")
         time.sleep(self.seconds if Slow.last is self else 0.1)
         Slow.last = self
         self.asked += 1
