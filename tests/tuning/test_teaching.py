@@ -139,6 +139,16 @@ def test_without_spaces_characters_are_what_is_left_out(tmp_path: Path) -> None:
     assert all(set(each) <= set(text) for each in seen)
 
 
+def test_a_short_title_without_spaces_varies_and_a_long_address_takes_no_words_apart(tmp_path: Path) -> None:
+    title = "".join(chr(0x4E00 + i) for i in range(16))
+    assert len(set(looked_at(tmp_path, [title], 12))) > 8
+    thai = "".join(chr(0x0E01 + i) for i in range(40))
+    assert len(set(looked_at(tmp_path, [thai], 12))) > 8
+    long = TEXT + " https://example.org/" + "x" * 40
+    seen = looked_at(tmp_path, [long], 20)
+    assert {word for each in seen for word in each.split()} == set(long.split())
+
+
 def test_no_look_at_a_text_is_empty(tmp_path: Path) -> None:
     assert all(looked_at(tmp_path, ["a", "a b", " . "], 30))
 

@@ -105,9 +105,9 @@ def _words(console: "Console", one: "Saliency", content: bytes | str) -> None:
     from rich.text import Text
 
     from headstart.cli.output import escape
-    from headstart.data.decoding import decode_text
+    from headstart.data.decoding import text_of
 
-    text = content if isinstance(content, str) else decode_text(content)
+    text = text_of(content)
     shown = Text("".join(mark if mark.isprintable() else " " for mark in text))
     most = max((abs(part.score) for part in one.parts), default=0.0)
     for part in one.parts:

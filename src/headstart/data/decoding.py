@@ -10,6 +10,15 @@ _UTF32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _CONTROLS = frozenset(range(32)) - {9, 10, 11, 12, 13, 27}
 
 
+def text_of(content: bytes | str) -> str:
+    """A sample's content as a text: itself, or what a file's bytes stand for.
+
+    Raises:
+        SampleError: the bytes are neither UTF-8 nor UTF-16 with a byte order mark.
+    """
+    return content if isinstance(content, str) else decode_text(content)
+
+
 def decode_text(content: bytes) -> str:
     """The text that a file's bytes stand for; a byte order mark is not part of it.
 

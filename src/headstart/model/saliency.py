@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from headstart.core.errors import DataError, UsageError, suggest
 from headstart.core.progress import Progress, silent
-from headstart.data.decoding import decode_text
+from headstart.data.decoding import text_of
 from headstart.data.modalities.audio import waveform
 from headstart.data.modalities.image import picture
 from headstart.data.samples import make_samples
@@ -189,7 +189,7 @@ def _bitmap(pixels: np.ndarray) -> bytes:
 
 def _words(content: bytes | str) -> _Plan:
     """Words, or in writing without spaces characters; runs of several where there are more than 200."""
-    text = content if isinstance(content, str) else decode_text(content)
+    text = text_of(content)
     found = [match.span() for match in _WORD.finditer(text)]
     runs = [part for part in np.array_split(np.arange(len(found)), min(len(found), _MOST_WORDS) or 1) if len(part)]
     spans = [(found[run[0]][0], found[run[-1]][1]) for run in runs]

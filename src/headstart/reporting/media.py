@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from headstart.core.errors import SampleError
-from headstart.data.decoding import decode_text, repair
+from headstart.data.decoding import repair, text_of
 from headstart.data.preparation import Preparation
 from headstart.reporting.story import Media
 
@@ -88,7 +88,7 @@ def shorten(text: str, most: int = MOST_TEXT) -> str:
 
 
 def _text(content: bytes | str) -> Media:
-    text = decode_text(content) if isinstance(content, bytes) else content
+    text = text_of(content)
     return Media("text", text=shorten(text))
 
 

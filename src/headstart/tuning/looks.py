@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from headstart.core.errors import SampleError
-from headstart.data.decoding import decode_text
+from headstart.data.decoding import text_of
 from headstart.data.modalities.image import picture as decoded
 from headstart.data.samples import Samples
 from headstart.features.contents import content_of
@@ -27,7 +27,10 @@ _WIDEST = 4 / 3
 _DECIBEL, _SHIFT = 6.0, 0.1
 # Of a text, the least share that a stretch of it keeps, and the share of its words that are left out.
 _STRETCH, _LEFT_OUT = 0.5, 0.1
-# A word of more characters is not one: where words are not set apart by spaces, characters are taken for them.
+# A word with the space after it; of Chinese and Japanese, which set no words apart, a character. A text that is one word and longer than
+# any, such as a sentence of Thai, is taken by characters as well.
+_HAN = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
+_WORD = re.compile(rf"[{_HAN}]\s*|[^\s{_HAN}]+\s*|\s+")
 _LONGEST = 30
 
 
@@ -56,7 +59,7 @@ class Looks:
     def content(self) -> Content:
         """From a position to what is seen."""
         read = content_of(self.samples)
-        turn = _turning(self.samples.modality)
+        turn = _TURNS[self.samples.modality]
 
         def look(position: int) -> bytes | str:
             sample, number = divmod(position, self.k)
@@ -65,8 +68,6 @@ class Looks:
                 return content
             rng = np.random.default_rng([self.seed, sample, number])
             try:
-                if isinstance(content, str):
-                    return _read(content, rng)
                 return turn(content, rng, self.flip)
             except SampleError:
                 raise
@@ -76,14 +77,10 @@ class Looks:
         return look
 
 
-def _turning(modality: str) -> Callable[[bytes, np.random.Generator, bool], bytes | str]:
-    turns: dict[str, Callable[[bytes, np.random.Generator, bool], bytes | str]] = {"image": _cropped, "audio": _heard}
-    return turns.get(modality, lambda content, rng, _flip: _read(decode_text(content), rng))
-
-
-def _read(text: str, rng: np.random.Generator) -> str:
-    words = re.findall(r"\S+\s*|\s+", text)
-    if max(map(len, words), default=0) > _LONGEST:
+def _read(content: bytes | str, rng: np.random.Generator, _flip: bool) -> str:  # noqa: FBT001  (as the others)
+    text = text_of(content)
+    words = _WORD.findall(text)
+    if len(words) == 1 and len(text) > _LONGEST:
         words = list(text)
     stretch = max(1, round(rng.uniform(_STRETCH, 1) * len(words)))
     begin = int(rng.integers(0, max(1, len(words) - stretch + 1)))
@@ -92,7 +89,8 @@ def _read(text: str, rng: np.random.Generator) -> str:
     return "".join(kept or seen).strip() or text
 
 
-def _cropped(content: bytes, rng: np.random.Generator, flip: bool) -> bytes:  # noqa: FBT001  (as the other)
+def _cropped(content: bytes | str, rng: np.random.Generator, flip: bool) -> bytes:  # noqa: FBT001  (as the others)
+    assert isinstance(content, bytes), "an image is a file's bytes"
     picture = decoded(content)
     area, ratio = rng.uniform(_LEAST_AREA, 1), np.exp(rng.uniform(-1, 1) * np.log(_WIDEST))
     wide, high = min(1.0, float(np.sqrt(area * ratio))), min(1.0, float(np.sqrt(area / ratio)))
@@ -107,7 +105,8 @@ def _cropped(content: bytes, rng: np.random.Generator, flip: bool) -> bytes:  # 
     return file.getvalue()
 
 
-def _heard(content: bytes, rng: np.random.Generator, _flip: bool) -> bytes:  # noqa: FBT001
+def _heard(content: bytes | str, rng: np.random.Generator, _flip: bool) -> bytes:  # noqa: FBT001
+    assert isinstance(content, bytes), "a recording is a file's bytes"
     import soundfile
 
     sound, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
@@ -117,3 +116,10 @@ def _heard(content: bytes, rng: np.random.Generator, _flip: bool) -> bytes:  # n
     file = io.BytesIO()
     soundfile.write(file, moved * gain, rate, format="WAV", subtype="FLOAT")
     return file.getvalue()
+
+
+_TURNS: dict[str, Callable[[bytes | str, np.random.Generator, bool], bytes | str]] = {
+    "image": _cropped,
+    "audio": _heard,
+    "text": _read,
+}

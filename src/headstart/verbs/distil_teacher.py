@@ -13,7 +13,7 @@ from headstart.backbones.backbone import Backbone
 from headstart.core.errors import CacheError, DataError, SampleError
 from headstart.core.files import write_whole
 from headstart.core.progress import Progress, silent
-from headstart.data.decoding import decode_text
+from headstart.data.decoding import text_of
 from headstart.data.opening import open_samples
 from headstart.data.reading import ReadOptions
 from headstart.data.samples import Samples
@@ -145,8 +145,7 @@ def _inline(samples: Samples) -> Samples:
     read, texts = content_of(samples), []
     for place in range(len(samples)):
         try:
-            content = read(place)
-            texts.append(content if isinstance(content, str) else decode_text(content))
+            texts.append(text_of(read(place)))
         except (SampleError, OSError):
             texts.append("")
     return replace(samples.with_column("input", pa.array(texts, pa.string())), inline=True)
