@@ -101,12 +101,12 @@ def taught(name: str, folder: Path) -> Iterator[Figure]:
     seconds = time.perf_counter() - began - head.seconds["read"]
     models = {"teacher": tuned.model, "student": found.model, "labels": alone.model, "frozen": base, "head": head.model}
     test = data.part("test")
-    yield from figures(name, {title: hits(each, test) for title, each in models.items()}, share=found.latency.share)
+    yield from compared(name, {title: hits(each, test) for title, each in models.items()}, share=found.latency.share)
     yield Figure(f"{name}/seconds", found.seconds["total"], "s, the teacher's outputs among them")
     yield Figure(f"{name}/seconds_of_a_head", seconds, "s, rows of the student stored")
 
 
-def figures(name: str, right: dict[str, np.ndarray], *, share: float) -> Iterator[Figure]:
+def compared(name: str, right: dict[str, np.ndarray], *, share: float) -> Iterator[Figure]:
     """What the models are right about, compared.
 
     Args:

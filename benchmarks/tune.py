@@ -82,6 +82,13 @@ SETS = {
     "blood_cells": Set(IMAGES, 300, 128),
     "spoken_digits": Set(SPEECH, 240),
 }
+
+
+def folder_of(name: str) -> str:
+    """Where a set's data is."""
+    return str(DATA / (SETS[name].folder or name))
+
+
 QUICK = ("ants_bees", "sst2")
 
 
@@ -108,7 +115,7 @@ def ours(name: str, how: Set, *, seed: int, budget: float) -> Ours:
 
 def _ours(name: str, how: Set, *, seed: int, budget: float) -> Ours:
     began = time.perf_counter()
-    data = str(DATA / (how.folder or name))
+    data = folder_of(name)
     model = hs.fit(data, options=hs.FitOptions(backbone=how.request, seed=seed, check=False))
     fitting = time.perf_counter() - began
     found = hs.tune(model, data, options=hs.TuneOptions(budget=budget - fitting, seed=seed))
@@ -138,7 +145,7 @@ class Epoch:
 
 def peer(recipe: str, name: str, how: Set, *, seconds: float, python: Path) -> list[Epoch]:
     """A peer's epochs, in its own environment."""
-    samples = hs.read(str(DATA / (how.folder or name)))
+    samples = hs.read(folder_of(name))
     labels = TASKS.get("single_label").encode(samples.part("train").table.column("target"), None).labels
     asked: dict[str, Any] = {
         "modality": samples.modality,

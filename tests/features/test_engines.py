@@ -24,21 +24,15 @@ from headstart.features.engines import ENGINES
 from headstart.features.extraction import embed, extract
 from headstart.features.parity import cosine
 from headstart.features.running import Runner
-from support.weights import need_embedded
+from support.weights import MODALITIES, need_embedded, real
 
 Rows = tuple[np.ndarray, ...]
-MODALITIES = {"image": "efficientnet-lite0", "text": "minilm-l6", "audio": "whisper-tiny.en"}
 TEXTS = [" ".join(["word", "rose", "and", "stone"][: 1 + i % 4] * (1 + i % 9)) for i in range(300)]
 
 
 @pytest.fixture(scope="module")
 def toy() -> Backbone:
     return open_backbone("toy:text")
-
-
-def real(modality: str, asked: str = "float32") -> Backbone:
-    need_embedded(modality)
-    return open_backbone(BackboneRequest("embedded", MODALITIES[modality], precision=asked))
 
 
 def probes(backbone: Backbone) -> list[Batch]:

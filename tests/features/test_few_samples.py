@@ -14,16 +14,7 @@ from headstart.features import choosing, parity, running
 from headstart.features.engine import Engine
 from headstart.features.engines import ENGINES, eager, openvino
 from headstart.features.parity import cosine
-from support.weights import need_embedded
-
-MODALITIES = {"image": "efficientnet-lite0", "text": "minilm-l6", "audio": "whisper-tiny.en"}
-
-
-def real(modality: str, asked: str = "bfloat16") -> NetworkBackbone:
-    need_embedded(modality)
-    backbone = open_backbone(BackboneRequest("embedded", MODALITIES[modality], precision=asked))
-    assert isinstance(backbone, NetworkBackbone)
-    return backbone
+from support.weights import MODALITIES, real
 
 
 def converted(backbone: NetworkBackbone) -> openvino.OpenVino:
@@ -43,7 +34,7 @@ def layers(backbone: NetworkBackbone) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_weights_are_cast_once_and_rows_stay_the_same_to_the_last_bit(modality: str) -> None:
-    backbone = real(modality)
+    backbone = real(modality, "bfloat16")
     batches = [backbone.preparation.probes(n, n) for n in (1, 3, 2)]
     plain = eager.Eager()
     for batch, (rows,) in zip(batches, plain.run(backbone, iter(batches)), strict=True):
@@ -99,7 +90,7 @@ def test_a_network_that_does_more_with_its_weights_is_run_as_it_is() -> None:
 def test_a_sample_that_comes_again_and_again_has_all_cores_and_is_not_filled_up(
     monkeypatch: pytest.MonkeyPatch, modality: str
 ) -> None:
-    backbone = real(modality)
+    backbone = real(modality, "bfloat16")
     engine = converted(backbone)
     seen: list[tuple[int, int]] = []
     inner = openvino.Session.inputs
@@ -125,7 +116,7 @@ def test_a_sample_that_comes_again_and_again_has_all_cores_and_is_not_filled_up(
 
 
 def test_where_a_picture_comes_first_nothing_is_filled_up_and_a_long_run_has_its_own_shapes() -> None:
-    backbone = real("image")
+    backbone = real("image", "bfloat16")
     engine = converted(backbone)
     full = openvino._full_batch(backbone)
     one, many = backbone.preparation.probes(1, 1), backbone.preparation.probes(full, 0)
@@ -156,7 +147,7 @@ class Planted:
 
 
 def test_an_engine_that_gets_no_batch_starts_nothing() -> None:
-    backbone = real("image")
+    backbone = real("image", "bfloat16")
     engine = converted(backbone)
     assert list(engine.run(backbone, iter([]))) == []
     assert not engine._alone.ready(backbone)
@@ -165,7 +156,7 @@ def test_an_engine_that_gets_no_batch_starts_nothing() -> None:
 
 
 def test_what_is_compiled_for_one_sample_is_not_believed_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
-    backbone = real("image")
+    backbone = real("image", "bfloat16")
     engine = converted(backbone)
     monkeypatch.setattr(running, "PARITY", parity.Parity())
     for module in (running, choosing):

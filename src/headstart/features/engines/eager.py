@@ -33,7 +33,7 @@ class Eager(Engine):
 
     def _ready(self, backbone: NetworkBackbone, batch: Batch) -> NetworkBackbone:
         """The network on the device at hand, or with its weights cast once where its rows are the same to the last bit."""
-        if (kind := _kind()) != "cpu":
+        if (kind := device().kind) != "cpu":
             return self._placed.of(backbone, lambda: backbone.placed(kind)) or backbone
         if backbone.specs[0].precision == FLOAT32:
             return backbone
@@ -49,7 +49,3 @@ def _cast(backbone: NetworkBackbone, batch: Batch) -> NetworkBackbone | None:
     """The copy with its weights cast; None where it does not give the same rows of this batch: all engines are checked against these."""
     copied = backbone.cast()
     return copied if all(map(np.array_equal, copied.embed(batch), backbone.embed(batch))) else None
-
-
-def _kind() -> str:
-    return device().kind
