@@ -230,7 +230,7 @@ def sets(*, quick: bool, only: tuple[str, ...] = (), seeds: int = SEEDS) -> Iter
         yield from compared(name, SETS[name], seeds=1 if quick else seeds, python=python if python.exists() else None)
 
 
-STEPS, WARM = 30, 5
+STEPS, WARM = 100, 5  # enough for a moving average of the weights
 
 
 def steps(*, quick: bool) -> Iterator[Figure]:

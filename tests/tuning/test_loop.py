@@ -174,6 +174,49 @@ def test_a_loss_that_runs_away_begins_again_slower(tmp_path: Path, monkeypatch: 
         run(replace(source, loss=lambda scores, targets, weights: scores.sum() * float("nan")))
 
 
+def test_the_moving_average_goes_on_and_begins_again_with_the_weights(tmp_path: Path) -> None:
+    source = material(tmp_path / "data")
+    leg = replace(LEG, steps=120)
+    whole = run(source, leg)
+    assert whole.average is not None
+    calls, at, wrong = 0, 60, KeyboardInterrupt
+
+    def disturbed(scores: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == at and wrong is KeyboardInterrupt:
+            raise wrong
+        return source.loss(scores, targets, weights) * (float("nan") if calls == at else 1.0)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(replace(source, loss=disturbed), leg, folder=tmp_path / "run")
+    resumed = run(source, leg, folder=tmp_path / "run")
+    assert resumed.average is not None
+    assert same(resumed.average, whole.average)
+    assert not same(whole.average, whole.raw)
+    calls, wrong = 0, FitError
+    again = run(replace(source, loss=disturbed), leg)
+    slow = run(source, replace(leg, rate=leg.rate / 3, head_rate=leg.head_rate / 3, warm_up=leg.warm_up * 2))
+    assert again.notes
+    assert again.average is not None
+    assert slow.average is not None
+    for name, each in slow.average.net.items():
+        torch.testing.assert_close(again.average.net[name], each, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gradient_is_cut_down_to_a_norm_and_left_alone_below_it() -> None:
+    layer, other = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    for factor, cut in ((1e-3, False), (1e3, True)):
+        for each in (layer, other):
+            for parameter in each.parameters():
+                parameter.grad = torch.full_like(parameter, factor)
+        loop._clip(layer, 1.0)
+        torch.nn.utils.clip_grad_norm_(other.parameters(), 1.0)
+        for mine, known in zip(layer.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(mine.grad, known.grad, rtol=0, atol=0)
+        assert torch.equal(torch.full((2, 3), factor), layer.weight.grad) is not cut  # type: ignore[arg-type]
+
+
 def test_short_of_memory_a_step_goes_through_in_parts(tmp_path: Path) -> None:
     source = material(tmp_path / "data", augmentation=Augmentation("text"))
     sizes: list[int] = []

@@ -54,6 +54,20 @@ def test_no_step_changes_nothing(bert: NetworkBackbone, strategy: str) -> None:
     np.testing.assert_array_equal(state.linear("softmax").weight, start.weight)
 
 
+def test_what_it_began_with_takes_no_memory_where_the_frozen_network_holds_it(bert: NetworkBackbone) -> None:
+    chosen = choice.parse("full(decay=1.0)", bert.module.feed.net, n=100)
+    opened = Trainable.of(bert, head(bert.specs[0].dim), strategy=chosen.strategy, options=chosen.options)
+    changed = next(name for name in opened.parameters() if name.startswith("net."))
+    with torch.no_grad():
+        opened.parameters()[changed].add_(1.0)
+    begun, frozen = opened.start(), dict(bert.module.feed.net.named_parameters())
+    for name, each in opened.parameters().items():
+        assert torch.equal(begun[name], each)
+        shared = name.startswith("net.") and name != changed
+        where = frozen[name.removeprefix("net.")] if shared else each
+        assert (begun[name].data_ptr() == where.data_ptr()) is shared
+
+
 def test_what_is_trained_is_what_the_strategy_says(bert: NetworkBackbone) -> None:
     names = {name for name, _ in bert.module.feed.net.named_parameters()}
     trained = {}

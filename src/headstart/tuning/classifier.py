@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -104,10 +104,12 @@ class Trainable:
     Attributes:
         classifier: changed in place.
         shares: by the names of the trained parameters of the network, the share of the base rate.
+        frozen: the parameters of the frozen network that it is a copy of, by name; nothing changes them.
     """
 
     classifier: Classifier
     shares: Mapping[str, float]
+    frozen: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -133,7 +135,7 @@ class Trainable:
             raise UsageError("the strategy trains no parameter of this network: use full")
         for name, each in named.items():
             each.requires_grad_(name in shares)
-        return cls(classifier, shares)
+        return cls(classifier, shares, dict(frozen.module.feed.net.named_parameters()))
 
     def train_mode(self) -> None:
         """As in training, but that batch normalisations keep their statistics, which few samples would spoil, and nothing is dropped out.
@@ -151,6 +153,16 @@ class Trainable:
                 module.dropout = 0.0
             for name in _DROPS & vars(module).keys():  # whole blocks or paths, as timm and transformers name that
                 setattr(module, name, 0.0)
+
+    def start(self) -> dict[str, torch.Tensor]:
+        """What it begins with, by name: the frozen network's own tensors where it still is that, and copies where it is not."""
+
+        def begun(name: str, now: torch.Tensor) -> torch.Tensor:
+            known, here = self.frozen.get(name.removeprefix("net.")), now.detach().cpu()
+            same = known is not None and known.device == here.device and torch.equal(known, here)
+            return known.detach() if known is not None and same else here.clone()
+
+        return {name: begun(name, each) for name, each in self.parameters().items()}
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """What is trained, by name: `net.` and the network's own names, `head.`, and `match.`."""

@@ -8,7 +8,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,11 +129,11 @@ def train(
         FitError: it diverges at every rate that was tried.
         CacheError: a checkpoint cannot be written.
     """
-    initial = {name: each.detach().cpu().clone() for name, each in trainable.parameters().items()}
+    initial = trainable.start()
     optimizer = _optimizer(trainable, leg)
     classifier, optimizer = accelerator.prepare(trainable.classifier, optimizer)
     named = trainable.parameters()
-    average = {name: each.detach().clone() for name, each in named.items()}
+    average = {name: each.detach().clone() for name, each in named.items()} if _averages(leg) else {}
     running = _resumed(folder, named, average, optimizer) or _Running()
     batches = Batches(material.views, size=leg.batch, seed=leg.seed)
     trainable.train_mode()
@@ -156,7 +156,7 @@ def train(
         ):
             save(folder, _checkpoint(running, named, average, optimizer))
     accelerator.unwrap_model(classifier, keep_fp32_wrapper=False)
-    return _ended(trainable, average, running, leg, strategy_end)
+    return _ended(trainable, average, running, strategy_end)
 
 
 def _optimizer(trainable: Trainable, leg: Leg) -> torch.optim.Optimizer:
@@ -213,11 +213,19 @@ def _one(
     loss, metric = agreed((loss, metric), accelerator)
     if not math.isfinite(loss):
         raise _DivergedError
-    accelerator.clip_grad_norm_(classifier.parameters(), leg.clip)
+    _clip(classifier, leg.clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     running.metric = metric if math.isnan(running.metric) else _SMOOTH * running.metric + (1 - _SMOOTH) * metric
     _note(running, leg, loss, factor, chance=material.chance)
+
+
+def _clip(classifier: nn.Module, most: float) -> None:
+    """Cut the gradient down to a norm; where it is below, that takes no second pass over it."""
+    gradients = [each.grad for each in classifier.parameters() if each.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if float(norm) > most:
+        nn.utils.clip_grads_with_norm_(classifier.parameters(), most, norm)
 
 
 def _backward(
@@ -302,12 +310,13 @@ def _restart(
     with torch.no_grad():
         for name, each in named.items():
             each.copy_(initial[name])
-            average[name].copy_(initial[name])
+            if average:
+                average[name].copy_(initial[name])
 
 
 def _follow(average: dict[str, torch.Tensor], named: dict[str, nn.Parameter], *, leg: Leg, step: int) -> None:
     """Every few steps the moving average goes towards the weights; its memory is a tenth of the steps."""
-    if (step + 1) % _EVERY and step + 1 < leg.steps:
+    if not average or ((step + 1) % _EVERY and step + 1 < leg.steps):
         return
     with torch.no_grad():
         torch._foreach_lerp_(list(average.values()), list(named.values()), min(1.0, _EVERY / max(1.0, 0.1 * leg.steps)))
@@ -319,7 +328,9 @@ def _checkpoint(
     tensors: dict[str, torch.Tensor] = {}
     state = _inner(optimizer).state
     for name, each in named.items():
-        tensors |= {f"weight/{name}": each.detach(), f"average/{name}": average[name]}
+        tensors[f"weight/{name}"] = each.detach()
+        if average:
+            tensors[f"average/{name}"] = average[name]
         if each in state:
             tensors |= {f"first/{name}": state[each]["exp_avg"], f"second/{name}": state[each]["exp_avg_sq"]}
     facts = {each.name: getattr(running, each.name) for each in fields(running)}
@@ -337,7 +348,8 @@ def _resumed(
     with torch.no_grad():
         for name, each in named.items():
             each.copy_(found.tensors[f"weight/{name}"])
-            average[name].copy_(found.tensors[f"average/{name}"])
+            if average:
+                average[name].copy_(found.tensors[f"average/{name}"])
             if f"first/{name}" in found.tensors:
                 moments = {"exp_avg": found.tensors[f"first/{name}"], "exp_avg_sq": found.tensors[f"second/{name}"]}
                 _inner(optimizer).state[each] = {
@@ -359,19 +371,18 @@ def _inner(optimizer: Any) -> torch.optim.Optimizer:
     return inner
 
 
-def _ended(
-    trainable: Trainable,
-    average: dict[str, torch.Tensor],
-    running: _Running,
-    leg: Leg,
-    strategy_end: Any,
-) -> Trained:
+def _averages(leg: Leg) -> bool:
+    """Whether the steps are enough for a moving average."""
+    return leg.steps >= _LEAST_FOR_AVERAGE
+
+
+def _ended(trainable: Trainable, average: dict[str, torch.Tensor], running: _Running, strategy_end: Any) -> Trained:
     """The weights with all adapters folded in: the last ones, and the average."""
     trainable.classifier.eval()
     averaged = None
-    if leg.steps >= _LEAST_FOR_AVERAGE:
+    if average:
         other = copy.deepcopy(trainable.classifier)
-        twin = Trainable(other, trainable.shares)
+        twin = replace(trainable, classifier=other)
         with torch.no_grad():
             for name, each in twin.parameters().items():
                 each.copy_(average[name])
