@@ -186,7 +186,9 @@ def read_ground(
     places = np.flatnonzero((part == "train") | ((part == VALIDATION) & (prepared.evaluated != VALIDATION)))
     y = prepared.task.encode(samples.table.column("target").take(pa.array(places)), labels)
     groups = gate.together(np.isin(np.arange(len(part)), places))
-    fit_rows, aside_rows, chooses, how = _set_aside(y, groups, part[places] == VALIDATION, seed=asked.seed)
+    digests = extraction.features[0].digests[places]
+    met = model.split.taught_on(digests) if model.report.tuned else np.zeros(len(places), bool)
+    fit_rows, aside_rows, chooses, how = _set_aside(y, groups, part[places] == VALIDATION, met, seed=asked.seed)
     x = join(extraction.features)[places]
     of_fit = None if groups is None else groups[fit_rows]
     frozen, start = _frozen(x[fit_rows], y.take(fit_rows), of_fit, seed=asked.seed)
@@ -210,12 +212,7 @@ def read_ground(
         frozen_outcomes=figure_of(y.take(aside_rows), predicted, task=prepared.task),
         far=_far(extraction, model),
         weights=weights,
-        notes=(
-            *prepared.notes,
-            how,
-            *told,
-            *([_AGAIN] if model.report.tuned else []),
-        ),
+        notes=(*prepared.notes, how, *told),
     )
 
 
@@ -234,13 +231,22 @@ def _held_back(model: Model, samples: Samples, prepared: FitData, extraction: Ex
 
 
 def _set_aside(
-    y: Targets, groups: np.ndarray | None, validation: np.ndarray, *, seed: int
+    y: Targets, groups: np.ndarray | None, validation: np.ndarray, met: np.ndarray, *, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     """What is trained on, what is set aside, which of that chooses, and where it is from; groups stay together.
+
+    Args:
+        y: of all.
+        groups: what has to stay together, or None.
+        validation: whether each is of the part that chooses and decides.
+        met: whether an earlier tuning trained the network on it, which can neither choose nor decide now.
+        seed: decides the rest.
 
     Raises:
         DataError: too few could be set aside.
     """
+    met = met if groups is None else np.isin(groups, groups[met])
+    validation = validation & ~met
     fit = np.flatnonzero(~validation)
     if y.task == "single_label":  # a label that is never trained on says nothing of either model
         validation = validation & np.isin(y.values, y.values[fit])
@@ -248,17 +254,33 @@ def _set_aside(
     if len(aside) >= min(_ENOUGH, len(fit) // ASIDE) and len(aside) >= 2 * _LEAST:
         how = f"{len(aside):,} samples of the part {VALIDATION} choose and decide"
     else:
-        of_fit = None if groups is None else groups[fit]
-        fold = folds(y.take(fit).values, task=y.task, groups=of_fit, n_folds=_one_in(len(fit)), seed=seed)
-        how = f"{int((fold == 0).sum()):,} of {len(fit):,} training samples are set aside to choose and to decide"
-        fit, aside = _split(fit, fold == 0, y)
+        away = _away(y.take(fit), None if groups is None else groups[fit], met[fit], seed=seed)
+        how = f"{int(away.sum()):,} of {len(fit):,} training samples are set aside to choose and to decide"
+        if met.any():
+            how += "; the network was tuned before, and not on these"
+        fit, aside = _split(fit, away, y)
     of_aside = None if groups is None else groups[aside]
-    half = folds(y.take(aside).values, task=y.task, groups=of_aside, n_folds=2, seed=seed)
+    half = np.zeros(len(aside), int)
+    if len(aside) >= 2 * _LEAST:
+        half = folds(y.take(aside).values, task=y.task, groups=of_aside, n_folds=2, seed=seed)
     if min(int((half == 0).sum()), int((half != 0).sum())) < _LEAST:
+        few = f"{len(fit) + len(aside):,} training samples are"
+        if met.any():
+            few = f"the network was tuned before on {int(met.sum()):,} of these {len(fit) + len(aside):,} training samples, and the rest are"
         raise DataError(
-            f"{len(fit) + len(aside)} training samples are too few to set some aside that choose and others that decide: stay with the frozen model"
+            f"{few} too few to set some aside that choose and others that decide: stay with the model as it is"
         )
     return fit, aside, half == 0, how
+
+
+def _away(y: Targets, groups: np.ndarray | None, met: np.ndarray, *, seed: int) -> np.ndarray:
+    """Whether each sample is set aside: one in so many, of those that the network was not trained on; all of these where they are few."""
+    free, away = np.flatnonzero(~met), ~met
+    n_folds = _one_in(len(met)) * len(free) // len(met)
+    if n_folds > 1:
+        of_free = None if groups is None else groups[free]
+        away[free] = folds(y.take(free).values, task=y.task, groups=of_free, n_folds=n_folds, seed=seed) == 0
+    return away
 
 
 def _one_in(n: int) -> int:
@@ -328,12 +350,6 @@ def _weights(
     doubts = doubt_labels(probabilities, y.values, near=near)
     weights[doubts.flagged] = np.maximum(_LEAST_WEIGHT, 1.0 - doubts.scores[doubts.flagged])
     return weights, (f"{int(doubts.flagged.sum()):,} of {len(x):,} samples count less, as their labels are doubted",)
-
-
-_AGAIN = (
-    "the model's network was tuned before: where that was on samples that now choose or decide, the gate is too kind to it, and only the"
-    " evaluated part tells"
-)
 
 
 def _far(extraction: Extraction, model: Model) -> bool:

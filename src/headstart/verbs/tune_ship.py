@@ -107,7 +107,7 @@ def shipped_model(
         labels=ground.y.labels,
         temperature=temperature,
         prior=decides.prior,
-        split=_split_record(ground, measured=metrics is not None),
+        split=_split_record(model, ground, measured=metrics is not None),
         report=report,
         fitted_precision=backbone.specs[0].precision,
         rule=decides.rule,
@@ -117,11 +117,13 @@ def shipped_model(
     return replace(tuned, judge=_judge(tuned, ground, rows=rows, predicted=predicted, before=model.judge)), compared
 
 
-def _split_record(ground: Ground, *, measured: bool) -> SplitRecord:
-    """What the tuned model has met; what chose is no evidence any more."""
+def _split_record(model: Model, ground: Ground, *, measured: bool) -> SplitRecord:
+    """What the tuned model has met, what its network was trained on before among it; what chose is no evidence any more."""
     digests = ground.extraction.features[0].digests
-    met = {"train": digests[np.concatenate([ground.train, ground.aside])]}
-    return SplitRecord.of(met | ({ground.prepared.evaluated: digests[ground.held]} if measured else {}))
+    before = model.split.taught if model.report.tuned else digests[:0]
+    met = {"train": np.concatenate([digests[ground.train], before])}
+    held = {ground.prepared.evaluated: digests[ground.held]} if measured else {}
+    return SplitRecord.of(met | held, aside=digests[ground.aside])
 
 
 def _judge(
