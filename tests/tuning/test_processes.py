@@ -32,7 +32,9 @@ rank = os.environ.get("RANK", "0")
 options = TuneOptions(steps=24, strategy="full(decay=1.0)", run=Path(sys.argv[3]))
 found = tune(model, sys.argv[2], options=options)
 leads = wait_and_lead()
-Path(sys.argv[3], f"told-{rank}.json").write_text(json.dumps({"curve": found.curve, "gate": dict(found.gate), "leads": leads}))
+timed = tune(model, sys.argv[2], options=TuneOptions(budget=4.0, strategy="full(decay=1.0)", run=Path(sys.argv[3], "timed")))
+told = {"curve": found.curve, "gate": dict(found.gate), "leads": leads, "steps": timed.steps, "timed": timed.curve}
+Path(sys.argv[3], f"told-{rank}.json").write_text(json.dumps(told))
 """
 
 
@@ -56,6 +58,8 @@ def test_two_processes_train_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     first, second = (json.loads((run / f"told-{rank}.json").read_text()) for rank in (0, 1))
     assert (first["leads"], second["leads"]) == (True, False)
     assert first["curve"] == second["curve"], "all processes see the same losses"
+    assert first["steps"] == second["steps"] > 0, "a budget is as many steps for all of them"
+    assert first["timed"] == second["timed"]
     model = hs.fit(data, options=hs.FitOptions(backbone=network(), check=False))
     monkeypatch.setattr(augmentation, "_looked_at", lambda values, _how, _generator: values)
     alone = tune(model, data, options=TuneOptions(steps=24, strategy="full(decay=1.0)"))

@@ -148,7 +148,7 @@ def test_a_budget_becomes_steps_once_and_is_kept(tmp_path: Path) -> None:
     assert run["seconds_per_step"] > 0
     assert run["strategy"] == "full(decay=1.0, embeddings=True)"
     with pytest.raises(UsageError, match="of the budget are left for steps: give a longer --budget"):
-        tune(model, data, options=TuneOptions(budget=0.5))
+        tune(model, data, options=TuneOptions(budget=0.02))
 
 
 def test_labels_that_the_model_does_not_know_are_offered(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ Everything here is chosen on the first half of the samples that were set aside. 
 """
 
 import dataclasses
-import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +28,15 @@ from headstart.tuning import choice, runs, vocabulary
 from headstart.tuning.activations import keep
 from headstart.tuning.choice import Chosen
 from headstart.tuning.classifier import Classifier, State, Trainable
-from headstart.tuning.devices import open_accelerator, to_layout
+from headstart.tuning.devices import agreed, open_accelerator, to_layout
 from headstart.tuning.interpolation import Point, best_point, judged
 from headstart.tuning.loop import Material, Trained, train
 from headstart.tuning.runs import Place, Run
 from headstart.tuning.schedule import Leg
 
-_WARM, _TIMED = 3, 12
+_WARM, _TIMED, _MOST_TIMED = 3, 12, 100
+# Of the budget, what timing more than twelve steps may take: on a machine that does something else meanwhile, twelve tell little.
+_TIMING = 0.02
 # Of the budget, what is left for what was not timed.
 _RESERVED = 0.04
 # Samples of a first look, which tells what a look costs apart from its samples.
@@ -279,6 +280,7 @@ def _settled(bench: _Bench, plan: Plan, choosing: Choosing, *, identity: str) ->
     per_step = _timed(bench, draft, plan)
     looks = _looking(bench, choosing.samples, after=plan.after)
     left = (1 - _RESERVED) * plan.budget - (time.perf_counter() - plan.began) - looks
+    (left,) = agreed((left,), bench.accelerator)
     steps, tries = choice.steps_within(left, per_step=per_step, n=n, batch=batch)
     return dataclasses.replace(draft, steps=steps, tries=tries, seconds_per_step=per_step)
 
@@ -302,14 +304,21 @@ def _looking(bench: _Bench, samples: Samples, *, after: int) -> float:
 
 
 def _timed(bench: _Bench, run: Run, plan: Plan) -> float:
-    """Seconds of a step: the mean of a few after the first ones, as their lengths differ."""
+    """Seconds of a step: the mean of twelve, or of as many as a small part of the budget holds, as all processes agree on it."""
+    few = _took(bench, run, plan, _TIMED)
+    many = min(_MOST_TIMED, int(_TIMING * plan.budget / few))
+    return few if many <= _TIMED else _took(bench, run, plan, many)
+
+
+def _took(bench: _Bench, run: Run, plan: Plan, steps: int) -> float:
+    """The mean time of so many steps after the first ones, as their lengths differ."""
     ends: list[float] = []
 
     def note(stage: str, done: int, total: int) -> None:
         del stage, done, total
         ends.append(time.perf_counter())
 
-    leg = _leg("timing", 0.0, _WARM + _TIMED, run, plan)
+    leg = _leg("timing", 0.0, _WARM + steps, run, plan)
     train(bench.opened("timing"), bench.material, leg=leg, accelerator=bench.accelerator, progress=note)
-    took = [end - begin for begin, end in zip(ends[_WARM - 1 :], ends[_WARM:], strict=False)]
-    return statistics.mean(took)
+    (mean,) = agreed(((ends[-1] - ends[_WARM - 1]) / steps,), bench.accelerator)
+    return mean
