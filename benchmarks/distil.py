@@ -54,6 +54,7 @@ class School:
 SCHOOLS = {
     "cifar10": School(1000, LITE2, LITE0, 250.0, 600.0),
     "sst2": School(1500, MINILM, None, 120.0, 300.0),
+    "thucnews": School(3000, MINILM, None, 334.0, 500.0),
     "trec": School(1500, MINILM, None, 120.0, 600.0),
 }
 QUICK = "sst2"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from headstart.verbs.distil_options import DistilOptions
     from headstart.verbs.evaluate import evaluate
     from headstart.verbs.explain import ExplainOptions, Explanation, explain
+    from headstart.verbs.export import Export, export
     from headstart.verbs.extract import extract
     from headstart.verbs.fit import fit
     from headstart.verbs.fit_data import FitOptions
@@ -64,6 +65,7 @@ _HOMES = {
     "EvaluationReport": "model.reports",
     "ExplainOptions": "verbs.explain",
     "Explanation": "verbs.explain",
+    "Export": "verbs.export",
     "Extraction": "features.extraction",
     "Features": "core.features",
     "FitOptions": "verbs.fit_data",
@@ -87,6 +89,7 @@ _HOMES = {
     "curve": "verbs.curve",
     "evaluate": "verbs.evaluate",
     "explain": "verbs.explain",
+    "export": "verbs.export",
     "extract": "verbs.extract",
     "fit": "verbs.fit",
     "forget_model": "verbs.models",
@@ -117,6 +120,7 @@ __all__ = [
     "EvaluationReport",
     "ExplainOptions",
     "Explanation",
+    "Export",
     "Extraction",
     "Features",
     "FitOptions",
@@ -142,6 +146,7 @@ __all__ = [
     "distil",
     "evaluate",
     "explain",
+    "export",
     "extract",
     "fit",
     "forget_model",

@@ -455,7 +455,7 @@ def test_a_tracer_says_when_it_makes_a_number_constant() -> None:
     import torch
     from torch import nn
 
-    from headstart.features.engines.openvino import _FROZEN
+    from headstart.features.openvino_graphs import FROZEN as _FROZEN
 
     class Scaled(nn.Module):
         def forward(self, values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

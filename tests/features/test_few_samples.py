@@ -102,7 +102,7 @@ def test_a_sample_that_comes_again_and_again_has_all_cores_and_is_not_filled_up(
 
     monkeypatch.setattr(openvino.Session, "inputs", told)
     cores = openvino._cores()
-    full = openvino._full_batch(backbone) if modality == "image" else 3
+    full = openvino.full_batch(backbone) if modality == "image" else 3
     filled = full if modality == "image" else 1
     many, one = backbone.preparation.probes(full, 0), backbone.preparation.probes(1, 1)
     list(engine.run(backbone, iter([many, many])))
@@ -118,7 +118,7 @@ def test_a_sample_that_comes_again_and_again_has_all_cores_and_is_not_filled_up(
 def test_where_a_picture_comes_first_nothing_is_filled_up_and_a_long_run_has_its_own_shapes() -> None:
     backbone = real("image", "bfloat16")
     engine = converted(backbone)
-    full = openvino._full_batch(backbone)
+    full = openvino.full_batch(backbone)
     one, many = backbone.preparation.probes(1, 1), backbone.preparation.probes(full, 0)
     list(engine.run(backbone, iter([one])))
     assert engine._alone.ready(backbone)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import nn
 
 from headstart.backbones import mel
+from headstart.backbones.fourier import Frames
 from headstart.backbones.whisper_encoder import HOP, LogMel, WhisperEncoder
 from headstart.core.errors import BackboneError
 
@@ -261,6 +262,7 @@ class FbankFeed(Feed):
         filters = mel.kaldi(bins=self.points // 2 + 1, bands=size.bands, rate=size.rate)
         self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
         self.register_buffer("window", torch.hann_window(self.length, periodic=False), persistent=False)
+        self.power: nn.Module = Frames(self.points)
 
     def front(self, values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The filter bank of each clip."""
@@ -277,8 +279,8 @@ class FbankFeed(Feed):
         frames = wave.unfold(1, self.length, self.hop)[:, : self.size.frames]
         frames = frames - frames.mean(dim=2, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
-        spectrum = torch.fft.rfft((frames - 0.97 * before) * self.window, n=self.points)
-        energies = torch.clamp((spectrum.abs() ** 2) @ self.filters.T, min=torch.finfo(torch.float32).eps).log()
+        power = self.power((frames - 0.97 * before) * self.window)
+        energies = torch.clamp(power @ self.filters.T, min=torch.finfo(torch.float32).eps).log()
         real = torch.arange(frames.shape[1], device=wave.device) <= (lengths[:, None] - self.length) // self.hop
         energies = energies.masked_fill(~real[..., None], 0.0)
         energies = nn.functional.pad(energies, (0, 0, 0, self.size.frames - energies.shape[1]))

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from headstart.backbones import mel
+from headstart.backbones.fourier import ShortTime
 
 RATE, HOP, WINDOW = 16000, 160, 400
 
@@ -43,20 +44,17 @@ class LogMel(nn.Module):
     """Waveform to Whisper's log-mel spectrogram: 25 ms windows every 10 ms, the loudest 80 dB, scaled to about [-1, 1]."""
 
     filters: torch.Tensor
-    window: torch.Tensor
 
     def __init__(self, bands: int) -> None:
         super().__init__()
         self.register_buffer(
             "filters", torch.from_numpy(mel.slaney(bins=WINDOW // 2 + 1, bands=bands, rate=RATE)), persistent=False
         )
-        self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
+        self.power: nn.Module = ShortTime(WINDOW, HOP)
 
     def forward(self, wave: Float[torch.Tensor, "n s"]) -> Float[torch.Tensor, "n bands frames"]:
         """The spectrogram of each clip, with `s // 160` frames."""
-        spectrum = torch.stft(wave, WINDOW, HOP, window=self.window, return_complex=True)
-        power = spectrum[..., :-1].abs() ** 2
-        log = torch.clamp(self.filters @ power, min=1e-10).log10()
+        log = torch.clamp(self.filters @ self.power(wave)[..., :-1], min=1e-10).log10()
         loudest = log.amax(dim=(1, 2), keepdim=True)
         return (torch.maximum(log, loudest - 8.0) + 4.0) / 4.0
 

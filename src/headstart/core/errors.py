@@ -50,6 +50,10 @@ class ModelError(HeadstartError):
     """A model directory that is not what its manifest says, or that this version cannot read."""
 
 
+class ExportError(HeadstartError):
+    """A model that cannot be written in a format, or whose export gives other answers than the model."""
+
+
 @dataclass(frozen=True)
 class Skipped:
     """An input that an operation left out, and why: it is counted, listed, and never replaced by something else."""

@@ -2,12 +2,10 @@
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from headstart.backbones.backbone import TorchBackbone
-
-if TYPE_CHECKING:
-    import torch
+from headstart.backbones.exported import ExportedBackbone
 
 S = TypeVar("S")
 
@@ -16,20 +14,25 @@ class Sessions(Generic[S]):
     """One value for each network and precision. It holds no network alive."""
 
     def __init__(self) -> None:
-        self._kept: weakref.WeakKeyDictionary[torch.nn.Module, dict[str, S]] = weakref.WeakKeyDictionary()
+        self._kept: weakref.WeakKeyDictionary[Any, dict[str, S]] = weakref.WeakKeyDictionary()
 
-    def ready(self, backbone: TorchBackbone) -> bool:
+    def ready(self, backbone: TorchBackbone | ExportedBackbone) -> bool:
         """Whether there is one."""
-        return backbone.specs[0].precision in self._kept.get(backbone.module, {})
+        return backbone.specs[0].precision in self._kept.get(_network(backbone), {})
 
-    def of(self, backbone: TorchBackbone, make: Callable[[], S]) -> S:
+    def of(self, backbone: TorchBackbone | ExportedBackbone, make: Callable[[], S]) -> S:
         """The value for the backbone, made where there is none."""
-        kept = self._kept.setdefault(backbone.module, {})
+        kept = self._kept.setdefault(_network(backbone), {})
         precision = backbone.specs[0].precision
         if precision not in kept:
             kept[precision] = make()
         return kept[precision]
 
-    def drop(self, backbone: TorchBackbone) -> None:
+    def drop(self, backbone: TorchBackbone | ExportedBackbone) -> None:
         """Forget the value for the backbone."""
-        self._kept.get(backbone.module, {}).pop(backbone.specs[0].precision, None)
+        self._kept.get(_network(backbone), {}).pop(backbone.specs[0].precision, None)
+
+
+def _network(backbone: TorchBackbone | ExportedBackbone) -> Any:
+    """What lives as long as the network does."""
+    return backbone.session if isinstance(backbone, ExportedBackbone) else backbone.module

@@ -11,7 +11,9 @@ from safetensors.numpy import load_file
 
 from headstart.backbones.backbone import Architecture, Backbone
 from headstart.backbones.choice import open_reference, rebuild_backbone
+from headstart.backbones.exported import Graph, open_exported
 from headstart.backbones.precision import PRECISIONS, settle
+from headstart.backbones.runtimes import RUNTIMES, SAFE
 from headstart.core.digests import of_tensors
 from headstart.core.errors import ModelError, UsageError, suggest
 from headstart.core.spec import BackboneSpec
@@ -181,14 +183,17 @@ def _tensors(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...
 
 def _specs(manifest: Manifest) -> tuple[BackboneSpec, ...]:
     described = manifest.backbone
+    described.setdefault("graph", None)  # early models of format 0 know none
     if (
-        set(described) != {"by", "architecture", "specs", "assets"}
-        or described["by"] not in ("value", "reference")
+        set(described) != {"by", "architecture", "specs", "assets", "graph"}
+        or described["by"] not in ("value", "reference", "graph")
         or not isinstance(described["specs"], list)
     ):
         raise ModelError(
-            "the manifest's backbone has the keys architecture, assets, by (value or reference) and specs (a list); this one differs"
+            "the manifest's backbone has the keys architecture, assets, by (value, reference or graph), graph and specs (a list);"
+            " this one differs"
         )
+    _check_graph(described, manifest)
     if not json_types.list_of(json_types.is_plain_name)(described["assets"]):
         raise ModelError("the manifest's backbone has to name its assets as a list of plain file names")
     if not {f"{ASSETS}/{name}" for name in described["assets"]} <= set(manifest.files):
@@ -210,6 +215,33 @@ def _specs(manifest: Manifest) -> tuple[BackboneSpec, ...]:
             f"the model's precision is {specs[0].precision!r}, and this headstart knows {', '.join(PRECISIONS)}"
         )
     return specs
+
+
+_GRAPH: Mapping[str, json_types.Kind] = {
+    "runtime": lambda value: value in RUNTIMES,
+    "precision": lambda value: value in PRECISIONS,
+    "files": lambda value: bool(value) and json_types.list_of(json_types.is_plain_name)(value),
+    "beside": json_types.list_of(json_types.is_plain_name),
+}
+
+
+def _check_graph(described: Mapping[str, Any], manifest: Manifest) -> None:
+    graph = described["graph"]
+    if (described["by"] == "graph") != (graph is not None):
+        raise ModelError("the manifest's backbone has a graph exactly where it is given by one; this one differs")
+    if graph is None:
+        return
+    if not isinstance(graph, dict) or set(graph) != set(_GRAPH) or json_types.wrong_keys(graph, _GRAPH):
+        raise ModelError(
+            "the manifest's graph has to name a runtime, a precision, and files that it lists; this one differs"
+        )
+    if graph["runtime"] not in SAFE:
+        raise ModelError(
+            f"a model that was exported to {graph['runtime']} is opened by that library alone, as its files may hold code: run its predict.py,"
+            f" or export the model that it was made from to {' or '.join(SAFE)}"
+        )
+    if not {*graph["files"], *graph["beside"]} <= set(manifest.files):
+        raise ModelError("the manifest's graph names files that the model does not hold")
 
 
 def _check_precision(specs: tuple[BackboneSpec, ...], report: FitReport, *, labelled: bool) -> None:
@@ -269,6 +301,15 @@ def _backbone(
             f"the manifest's architecture {architecture.source}:{architecture.name} is not that of its specs"
         )
     assets = {name: (source / ASSETS / name).read_bytes() for name in described["assets"]}
+    if described["graph"] is not None:
+        known = described["graph"]
+        graph = Graph(known["runtime"], known["precision"], tuple(known["files"]), tuple(known["beside"]))
+        try:
+            return open_exported(source, graph, architecture=architecture, specs=specs, assets=assets)
+        except UsageError as error:
+            raise ModelError(
+                f"the backbone {specs[0].title} cannot be built as the manifest describes it: {error}"
+            ) from error
 
     def tensors() -> Mapping[str, np.ndarray]:
         found = open_reference(specs).tensors() if described["by"] == "reference" else _by_value(source)

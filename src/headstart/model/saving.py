@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.choice import open_reference
+from headstart.backbones.exported import ExportedBackbone, Graph
 from headstart.core.digests import of_tensors
 from headstart.core.errors import HeadstartError, ModelError
 from headstart.core.files import whole_directory
@@ -100,12 +101,13 @@ def save(model: "Model", target: Path, *, by_reference: bool) -> Path:
     """
     refuse_if_not_ours(target)
     model.check_judge()
-    model = model.at(model.fitted_precision)
+    if not isinstance(model.backbone, ExportedBackbone):
+        model = model.at(model.fitted_precision)
     if by_reference:
         _check_reference(model.backbone)
     try:
         with whole_directory(target) as folder:
-            _write(model, folder, by_reference=by_reference)
+            write(model, folder, by_reference=by_reference)
     except (OSError, SafetensorError) as error:
         raise ModelError(
             f"the model could not be written to {target}: {_reason(error)}; make room or name another place, and save it again"
@@ -113,8 +115,8 @@ def save(model: "Model", target: Path, *, by_reference: bool) -> Path:
     return target
 
 
-def _write(model: "Model", folder: Path, *, by_reference: bool) -> None:
-    """Write every file of the model into an empty folder."""
+def write(model: "Model", folder: Path, *, by_reference: bool = False) -> None:
+    """Write every file of the model into a folder that is empty, or holds what was exported of it already."""
     save_file(_head_tensors(model.head), folder / "head.safetensors")
     save_file({"digests": model.split.digests, "parts": model.split.parts}, folder / "split.safetensors")
     if judged := judge_files.tensors(model.judge):
@@ -125,13 +127,16 @@ def _write(model: "Model", folder: Path, *, by_reference: bool) -> None:
         probes | {f"rows.{i}": np.ascontiguousarray(each) for i, each in enumerate(rows)},
         folder / "probe.safetensors",
     )
-    if not by_reference:
+    if isinstance(model.backbone, ExportedBackbone):
+        for name, content in model.backbone.contents().items():
+            (folder / name).write_bytes(content)
+    elif not by_reference:
         save_file(model.backbone.tensors(), folder / "backbone.safetensors")
     if model.backbone.preparation.assets:
-        (folder / ASSETS).mkdir()
+        (folder / ASSETS).mkdir(exist_ok=True)
     for name, asset in model.backbone.preparation.assets.items():
         (folder / ASSETS / name).write_bytes(asset)
-    manifest = _describe(model, by_reference=by_reference)
+    manifest = describe(model, by_reference=by_reference)
     (folder / "README.md").write_text(card(manifest, model.judge), encoding="utf-8", newline="\n")
     listed = dataclasses.replace(manifest, files=listing.digests(folder))
     (folder / NAME).write_bytes(listed.to_bytes())
@@ -140,6 +145,10 @@ def _write(model: "Model", folder: Path, *, by_reference: bool) -> None:
 def _check_reference(backbone: Backbone) -> None:
     """Refuse a reference that nobody could follow."""
     spec = backbone.specs[0]
+    if isinstance(backbone, ExportedBackbone):
+        raise ModelError(
+            "an exported model cannot be saved by reference: its network is in its own files; save it by value"
+        )
     try:
         named = open_reference(backbone.specs).tensors()
     except HeadstartError as error:
@@ -152,7 +161,16 @@ def _check_reference(backbone: Backbone) -> None:
         )
 
 
-def _describe(model: "Model", *, by_reference: bool) -> Manifest:
+def describe(model: "Model", *, by_reference: bool = False, graph: Graph | None = None) -> Manifest:
+    """The manifest of a model, its list of files empty.
+
+    Args:
+        model: the model.
+        by_reference: whether its backbone's weights are left out.
+        graph: the files of its network, where that is exported or about to be.
+    """
+    if isinstance(model.backbone, ExportedBackbone):
+        graph = model.backbone.graph
     architecture = model.backbone.architecture
     fit = dataclasses.replace(model.report, skipped=()).to_json()
     title = model.backbone.specs[0].title
@@ -167,9 +185,12 @@ def _describe(model: "Model", *, by_reference: bool) -> Manifest:
         inputs=[{"name": model.modality, "modality": model.modality}],
         reading=model.reading.kept(),
         backbone={
-            "by": "reference" if by_reference else "value",
+            "by": "reference" if by_reference else "value" if graph is None else "graph",
             "architecture": {**dataclasses.asdict(architecture), "options": dict(architecture.options)},
-            "specs": [spec.to_json() for spec in model.backbone.specs],
+            "specs": [
+                dataclasses.replace(spec, precision=model.fitted_precision).to_json() for spec in model.backbone.specs
+            ],
+            "graph": None if graph is None else graph.to_json(),
             "assets": sorted(model.backbone.preparation.assets),
         },
         libraries=probe.libraries(),

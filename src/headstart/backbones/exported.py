@@ -1,0 +1,123 @@
+"""A backbone whose network is a graph in files of the model, as `export` and `compress` write it: its own runtime makes the rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from headstart.backbones.backbone import Architecture, Backbone
+from headstart.backbones.runtimes import Session, open_session
+from headstart.core.errors import HeadstartError, ModelError
+from headstart.core.spec import BackboneSpec
+from headstart.data.modalities import preparation
+from headstart.data.preparation import Batch, Preparation
+
+VALUES = {"image": "pixels", "text": "ids", "audio": "samples"}
+"""What a graph's first input is called, by modality."""
+
+LENGTHS, SHARES, PROBABILITIES, ROWS = "lengths", "shares", "probabilities", "rows"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The files of a graph, as the manifest lists them.
+
+    Attributes:
+        runtime: what opens it: `onnx`, `openvino` or `torch`.
+        precision: the arithmetic that it is run in.
+        files: their names in the model directory; the first is the one that is opened.
+        beside: the names of what else was shipped with it, such as `predict.py`.
+    """
+
+    runtime: str
+    precision: str
+    files: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object under `backbone.graph` in the manifest (docs/format.md)."""
+        return {
+            "runtime": self.runtime,
+            "precision": self.precision,
+            "files": list(self.files),
+            "beside": list(self.beside),
+        }
+
+
+@dataclass(frozen=True)
+class ExportedBackbone(Backbone):
+    """The network of a graph.
+
+    Attributes:
+        graph: its files.
+        folder: where they lie.
+        session: of its runtime.
+    """
+
+    specs: tuple[BackboneSpec, ...]
+    preparation: Preparation
+    architecture: Architecture
+    graph: Graph
+    folder: Path
+    session: Session = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+    def embed(self, batch: Batch) -> tuple[Float[np.ndarray, "n d"], ...]:
+        """Rows of a batch, one array per spec."""
+        (rows,) = self.session.run(self.given(batch), [ROWS])
+        ends = np.cumsum([spec.dim for spec in self.specs])[:-1]
+        return tuple(np.split(rows.astype(np.float32, copy=False), ends, axis=1))
+
+    def given(self, batch: Batch) -> Mapping[str, np.ndarray]:
+        """A batch as the graph's inputs, each view a sample of its own."""
+        values = {VALUES[self.preparation.modality]: batch.values, LENGTHS: batch.lengths}
+        return values | ({SHARES: np.eye(len(batch), dtype=np.float32)} if SHARES in self.session.names else {})
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The bytes of its files, by name."""
+        return {name: np.frombuffer(content, np.uint8) for name, content in self.contents().items()}
+
+    def contents(self) -> Mapping[str, bytes]:
+        """All that was exported, by name."""
+        return {name: (self.folder / name).read_bytes() for name in (*self.graph.files, *self.graph.beside)}
+
+
+def open_exported(
+    folder: Path,
+    graph: Graph,
+    *,
+    architecture: Architecture,
+    specs: tuple[BackboneSpec, ...],
+    assets: Mapping[str, bytes],
+) -> ExportedBackbone:
+    """The backbone of a graph that lies in a folder.
+
+    Args:
+        folder: of the model.
+        graph: which files.
+        architecture: what the network was before.
+        specs: of the backbone that was exported, in whatever precision; the graph's own takes its place.
+        assets: of the preparation.
+
+    Raises:
+        ModelError: its runtime cannot open it, or its inputs are not those of the modality.
+        ExtraMissing: its runtime is not installed.
+    """
+    prepared = preparation(specs[0].prepare, dict(assets))
+    specs = tuple(replace(spec, precision=graph.precision) for spec in specs)
+    try:
+        session = open_session(graph.runtime, folder / graph.files[0], precision=graph.precision)
+    except HeadstartError:
+        raise
+    except Exception as error:  # whatever a runtime raises for a graph that it cannot open becomes the one sentence
+        raise ModelError(f"the model's graph {graph.files[0]} cannot be opened by {graph.runtime}: {error}") from error
+    known = {VALUES[prepared.modality], LENGTHS, SHARES}
+    if not session.names <= known or VALUES[prepared.modality] not in session.names:
+        raise ModelError(
+            f"the model's graph {graph.files[0]} takes {', '.join(sorted(session.names))}, and one for {prepared.modality} takes"
+            f" {', '.join(sorted(known))}"
+        )
+    return ExportedBackbone(specs, prepared, architecture, graph, folder, session)

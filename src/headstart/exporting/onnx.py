@@ -1,0 +1,40 @@
+"""ONNX: one file that onnxruntime, and nearly every other runtime, runs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.core.errors import ExportError
+from headstart.exporting.format import Format
+
+if TYPE_CHECKING:
+    from headstart.exporting.tracing import Traced
+
+# Protocol buffers hold no message of 2 GiB, and a file of two parts is no longer one file.
+_MOST_BYTES = 2**31 - 2**20
+
+
+class Onnx(Format):
+    """`model.onnx`, weights within."""
+
+    libraries = ("onnx", "onnxscript", "onnxruntime")
+    extra = "export"
+    runtime = "onnxruntime>=1.20"
+    files = ("model.onnx",)
+
+    def write(self, traced: "Traced", folder: Path, *, told: Mapping[str, str]) -> None:
+        """Write `model.onnx`.
+
+        Raises:
+            ExportError: ONNX has no operator for something in the network, or it is larger than such a file may be.
+        """
+        model = traced.onnx
+        if model.ByteSize() > _MOST_BYTES:
+            raise ExportError("the network is larger than the 2 GiB that one ONNX file may hold: export it to openvino")
+        del model.metadata_props[:]
+        for name, value in told.items():
+            model.metadata_props.add(key=name, value=value)
+        (folder / self.files[0]).write_bytes(model.SerializeToString())
+
+
+PLUGIN = Onnx()

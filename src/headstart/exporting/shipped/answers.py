@@ -1,0 +1,110 @@
+"""From inputs to answers: `python predict.py INPUT...` prints one line of JSON for each."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.exporting.shipped.image import Preparation
+from headstart.exporting.shipped.onnx_graph import open_graph
+
+# Views of one batch.
+BATCH = 16
+
+
+class Predictor:
+    """A model that was exported, opened from its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run, told = open_graph(folder)
+        self.model: dict[str, Any] = json.loads(told["headstart"])
+        options = json.loads(told["preparation"])
+        assets = {Path(name).name: (folder / name).read_bytes() for name in options["assets"]}
+        self.preparation = Preparation(options["options"], assets)
+        self.shares = bool(options["shares"])
+
+    def answers(self, contents: Iterable[bytes | str]) -> Iterator[dict[str, Any]]:
+        """An answer for each file's bytes, or each text, in order; `{"error"}` for one that cannot be read."""
+        waiting: list[dict[str, Any]] = []
+        views: list[np.ndarray] = []
+        for content in contents:
+            try:
+                found, weights = self.preparation.views(content)
+            except Exception as error:  # noqa: BLE001  whatever a decoder raises, the input is at fault
+                waiting.append({"error": str(error)})
+                continue
+            alike = not views or self.preparation.together(found[0]) == self.preparation.together(views[0])
+            if views and (not alike or len(views) >= BATCH):
+                yield from self.flushed(waiting, views)
+                waiting, views = [], []
+            waiting.append({"at": len(views), "weights": weights})
+            views += found
+        yield from self.flushed(waiting, views)
+
+    def flushed(self, waiting: list[dict[str, Any]], views: list[np.ndarray]) -> Iterator[dict[str, Any]]:
+        """The answers for what was gathered."""
+        rows = [each for each in waiting if "at" in each]
+        found: Iterator[np.ndarray] = iter(())
+        if rows:
+            batch = self.preparation.batch(views)
+            if self.shares:
+                batch["shares"] = np.zeros((len(rows), len(views)), np.float32)
+                for share, each in zip(batch["shares"], rows, strict=True):
+                    share[each["at"] : each["at"] + len(each["weights"])] = np.array(each["weights"]) / sum(
+                        each["weights"]
+                    )
+            found = iter(self.run(batch))
+        for each in waiting:
+            yield each if "error" in each else self.answer(next(found).astype(np.float64))
+
+    def answer(self, found: np.ndarray) -> dict[str, Any]:
+        """One input's answer from its probabilities, or its value."""
+        link, labels, sets = self.model["head"]["link"], self.model["labels"], self.model["conformal"]
+        if link == "identity":
+            value, half = float(found[0]), None if sets is None else sets["quantile"]
+            return {"value": value, "low": half and value - half, "high": half and value + half}
+        named = dict(zip(labels, map(float, found), strict=True))
+        if link == "sigmoid":
+            return {"labels": [label for label, p in named.items() if p >= 0.5], "probabilities": named}
+        best = self.decided(found)
+        order = [int(i) for i in np.argsort(-found, kind="stable")]
+        kept = (
+            None
+            if sets is None
+            else [labels[i] for i in order if 1 - found[i] <= sets["quantile"] or i in (best, order[0])]
+        )
+        return {"label": labels[best], "probability": named[labels[best]], "probabilities": named, "set": kept}
+
+    def decided(self, found: np.ndarray) -> int:
+        """The label that the model's rule answers with."""
+        rule = self.model["rule"]
+        if rule["costs"] is not None:
+            return int((found @ np.array(rule["costs"])).argmin())
+        offsets = 0.0 if rule["offsets"] is None else np.array(rule["offsets"])
+        return int((np.log(np.maximum(found, 1e-12)) + offsets).argmax())
+
+
+def main() -> int:
+    """Read the inputs that the command line names, and print their answers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="files; for a model of texts, texts")
+    parser.add_argument("--list", type=Path, metavar="FILE", help="more inputs: one JSON string on each line")
+    parser.add_argument("--model", type=Path, default=Path(__file__).parent, metavar="DIR", help="where the model lies")
+    given = parser.parse_args()
+    predictor = Predictor(given.model)
+    names = list(given.inputs)
+    if given.list is not None:
+        names += [json.loads(line) for line in given.list.read_text(encoding="utf-8").splitlines() if line.strip()]
+    texts = predictor.model["inputs"][0]["modality"] == "text"
+    read: Callable[[str], bytes | str] = str if texts else lambda name: Path(name).read_bytes()
+    for name, answer in zip(names, predictor.answers(map(read, names)), strict=True):
+        print(json.dumps({"input": name, **answer}, ensure_ascii=False))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

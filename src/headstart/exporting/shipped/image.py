@@ -1,0 +1,94 @@
+"""Pictures: a file's bytes to pixels, with Pillow."""
+
+import math
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Preparation:
+    """How a picture becomes pixels.
+
+    It is decoded (a JPEG that is far too large at a half, a quarter or an eighth), made RGB, resized, turned upright, and its centre is cut
+    out.
+    """
+
+    def __init__(self, options: dict[str, Any], assets: dict[str, bytes]) -> None:
+        del assets
+        self.size = int(options["size"])
+        self.scale = math.floor(self.size / options["crop"])
+        self.squash = options["resize"] == "squash"
+        self.filter = Image.Resampling[options["interpolation"].upper()]
+        self.shrink = float(options["shrink"])
+
+    def views(self, content: bytes | str) -> tuple[list[np.ndarray], list[float]]:
+        """The picture as one (size, size, 3) array of bytes, with its weight, 1."""
+        if isinstance(content, str):
+            raise TypeError("a picture is read from a file's bytes")
+        image = Image.open(BytesIO(content))
+        width, height = image.size
+        orientation = image.getexif().get(ORIENTATION, 1)
+        scaled = self.scaled(width, height)
+        by = self.divisor((width, height), scaled) if image.format == "JPEG" else 1
+        if by > 1:
+            image.draft(None, (width // by, height // by))
+        picture = rgb(image)
+        if picture.size != scaled or by > 1:
+            picture = picture.resize(scaled, self.filter, box=(0, 0, width / by, height / by))
+        if orientation in TURNS:
+            picture = picture.transpose(TURNS[orientation])
+        left, top = (round((side - self.size) / 2.0) for side in picture.size)
+        picture = picture.crop((left, top, left + self.size, top + self.size))
+        return [np.asarray(picture.convert("RGB"), dtype=np.uint8)], [1.0]
+
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """The shorter side as the recipe says and the longer in proportion, or both alike."""
+        if self.squash:
+            return self.scale, self.scale
+        long = int(self.scale * max(width, height) / min(width, height))
+        return (self.scale, long) if width <= height else (long, self.scale)
+
+    def divisor(self, size: tuple[int, int], scaled: tuple[int, int]) -> int:
+        """By what a JPEG's sides may be divided as it is decoded."""
+        if self.shrink <= 0:
+            return 1
+        least = [max(self.shrink * side, 16) for side in scaled]
+        fits = (by for by in (8, 4, 2) if all(side / by >= low for side, low in zip(size, least, strict=True)))
+        return next(fits, 1)
+
+    def batch(self, views: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """The graph's inputs."""
+        return {"pixels": np.stack(views)}
+
+    def together(self, view: np.ndarray) -> object:
+        """Views for which this is the same may share a batch."""
+        return view.shape
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """In RGB or 8-bit grey: deep grey values scaled, transparent pixels put on white."""
+    if image.mode.startswith(("I", "F")):
+        grey = np.asarray(image).astype(np.float64)
+        low, high = float(grey.min()), float(grey.max())
+        ranges = (1.0, 255.0, 65535.0) if image.mode.startswith("F") else (65535.0,)
+        full = next((limit for limit in ranges if high <= limit), None)
+        if low < 0 or full is None:
+            grey, full = grey - low, max(high - low, 1e-12)
+        return Image.fromarray(np.rint(grey * (255.0 / full)).astype(np.uint8))
+    if image.mode in ("La", "RGBa") or image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured).convert("RGB")
+    return image if image.mode in ("RGB", "L") else image.convert("RGB")

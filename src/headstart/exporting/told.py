@@ -1,0 +1,31 @@
+"""What an exported file tells of itself: the model's manifest, and how its inputs are prepared."""
+
+import json
+from collections.abc import Mapping
+
+from headstart.core import recipes
+from headstart.core.spec import BackboneSpec
+from headstart.model.manifest import Manifest
+
+
+def told(manifest: Manifest, spec: BackboneSpec, *, assets: tuple[str, ...], shares: bool) -> Mapping[str, str]:
+    """The metadata, each a text.
+
+    `headstart` is the manifest without its list of files: task, labels, prior, decision rule, temperature, what makes sets and finds outliers,
+    and the report of the fit. `preparation` is what `predict.py` goes by, and `labels` is there for whoever reads nothing else.
+
+    Args:
+        manifest: of the exported model.
+        spec: the first of the backbone.
+        assets: the names of the files that the preparation needs.
+        shares: whether the graph takes shares of views.
+    """
+    _, options = recipes.split(spec.prepare)
+    described = {"options": options, "assets": list(assets), "shares": shares, "precision": spec.precision}
+    whole = json.loads(manifest.to_bytes())
+    whole["files"] = {}
+    return {
+        "headstart": json.dumps(whole, ensure_ascii=False),
+        "preparation": json.dumps(described, ensure_ascii=False),
+        "labels": json.dumps(manifest.labels, ensure_ascii=False),
+    }

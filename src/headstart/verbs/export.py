@@ -1,0 +1,182 @@
+"""`export`: write a model as a graph that other runtimes run, with all that comes before and after it, and prove that it answers alike."""
+
+import importlib.util
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.backbones.exported import SHARES, Graph, open_exported
+from headstart.core.errors import ExportError, ExtraMissing
+from headstart.core.files import refuse_inside_data, whole_directory
+from headstart.core.progress import Progress, silent
+from headstart.data.samples import Samples
+from headstart.exporting import FORMATS
+from headstart.exporting.format import Format
+from headstart.exporting.parity import Parity, prove
+from headstart.exporting.program import program, requirements
+from headstart.exporting.resampling import filters
+from headstart.exporting.told import told
+from headstart.model.loading import load
+from headstart.model.manifest import ASSETS
+from headstart.model.model import Model
+from headstart.model.saving import describe, refuse_if_not_ours, write
+
+PROGRAM, REQUIREMENTS, FILTERS = "predict.py", "requirements.txt", "resampling.npz"
+_PROBES, _SEED = 16, 11
+# Rows in float32 of two runtimes differ by rounding alone.
+_LARGEST_ERROR = 1e-3
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was exported.
+
+    Attributes:
+        path: the directory: a model directory whose network is a graph, with the program that runs it.
+        format: such as `onnx`.
+        files: the graph's.
+        bytes: of all files.
+        checked: `data` where it was compared with the model over samples, else `probes`: over synthetic prepared inputs.
+        parity: the comparison over samples; None without any.
+        difference: the largest relative difference of a row, over synthetic prepared inputs.
+        notes: what a person should know, one sentence each.
+        seconds: what took how long.
+    """
+
+    path: Path
+    format: str
+    files: tuple[str, ...]
+    bytes: int
+    checked: str
+    parity: Parity | None
+    difference: float
+    notes: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `headstart export --json` prints (docs/json.md)."""
+        plain = {name: getattr(self, name) for name in ("format", "bytes", "checked", "difference")}
+        told = {"files": list(self.files), "notes": list(self.notes), "seconds": dict(self.seconds)}
+        parity = None if self.parity is None else self.parity.to_json()
+        return {"path": str(self.path), **plain, "parity": parity, **told}
+
+
+def export(
+    model: Model | str | Path,
+    *,
+    to: str,
+    out: str | Path,
+    with_data: str | Path | Samples | None = None,
+    progress: Progress = silent,
+) -> Export:
+    """Export a model.
+
+    What is written is a model directory: `load` opens it, without the library that the network is from. In it lie the graph, which goes
+    from pixels, token ids or samples to calibrated probabilities in float32, and `predict.py`, which goes from files to answers and needs
+    the graph's runtime and what reads the modality, and no headstart.
+
+    Args:
+        model: a model, or the directory of one, whose network is one of torch.
+        to: the format.
+        out: the directory; a model that is there is replaced, anything else is refused.
+        with_data: labelled samples, laid out as for `evaluate`: the program is run over all of the evaluated part, from the raw files, and
+            compared with the model.
+        progress: stages `extract` and `prove`, in samples.
+
+    Raises:
+        UsageError: there is no such format, or the model's network is none of torch.
+        ExtraMissing: a library that writes the format is not installed.
+        ExportError: the format cannot hold the network, or the export gives other answers; nothing is left then.
+        ModelError: something else is at `out`. DataError: the samples cannot be used.
+    """
+    began = time.perf_counter()
+    format_ = FORMATS.get(to)
+    for library in format_.libraries:
+        if importlib.util.find_spec(library) is None:
+            raise ExtraMissing.of(library, format_.extra, purpose=f"an export to {to}")
+    target = Path(out)
+    refuse_if_not_ours(target)
+    fitted = model if isinstance(model, Model) else load(Path(model))
+    samples = None
+    if with_data is not None:
+        if not isinstance(with_data, Samples):
+            refuse_inside_data(target, with_data)
+        samples, _ = fitted.labelled(with_data, part=None, target=None)
+    from headstart.exporting.tracing import trace
+
+    traced = trace(fitted)
+    written = time.perf_counter()
+    try:
+        with whole_directory(target) as folder:
+            difference = _written(fitted, format_, to, traced=traced, folder=folder)
+            made = time.perf_counter()
+            parity = None if samples is None else prove(folder, fitted, samples=samples, progress=progress)
+            if parity is not None:
+                parity.check()
+            size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+    except OSError as error:
+        raise ExportError(f"the export could not be written to {target}: {error.strerror or error}") from error
+    ended = time.perf_counter()
+    notes = () if samples is not None else (_UNPROVEN,)
+    seconds = {"trace": written - began, "write": made - written, "prove": ended - made, "total": ended - began}
+    checked = "probes" if parity is None else "data"
+    return Export(target, to, format_.files, size, checked, parity, difference, notes, seconds)
+
+
+_UNPROVEN = (
+    "it was compared on synthetic prepared inputs alone, not from raw files: name labelled samples with --with-data to compare all from the"
+    " bytes on"
+)
+
+
+def _written(model: Model, format_: Format, name: str, *, traced: Any, folder: Path) -> float:
+    """Write all files of an export into a folder; returns the largest relative difference of its rows over synthetic inputs.
+
+    Raises:
+        ExportError: its rows are others.
+    """
+    exact = model.at("float32")
+    spec = exact.backbone.specs[0]
+    beside = [PROGRAM, REQUIREMENTS] + ([FILTERS] if model.modality == "audio" else [])
+    graph = Graph(name, spec.precision, format_.files, tuple(beside))
+    assets = [f"{ASSETS}/{each}" for each in sorted(exact.backbone.preparation.assets)]
+    if model.modality == "audio":
+        (folder / FILTERS).write_bytes(filters(exact.backbone.preparation.options.rate))  # type: ignore[attr-defined]
+        assets.append(FILTERS)
+    described = describe(model, graph=graph)
+    format_.write(traced, folder, told=told(described, spec, assets=tuple(assets), shares=SHARES in traced.names))
+    (folder / PROGRAM).write_text(program(model.modality, name), encoding="utf-8", newline="\n")
+    (folder / REQUIREMENTS).write_text(requirements(model.modality, format_.runtime), encoding="utf-8", newline="\n")
+    opened = open_exported(
+        folder,
+        graph,
+        architecture=exact.backbone.architecture,
+        specs=exact.backbone.specs,
+        assets=exact.backbone.preparation.assets,
+    )
+    difference = _difference(exact, opened)
+    write(replace(model, backbone=opened), folder)
+    return difference
+
+
+def _difference(exact: Model, opened: Any) -> float:
+    """The largest relative difference of a row.
+
+    Raises:
+        ExportError: it is more than rounding.
+    """
+    worst = 0.0
+    for n in (1, _PROBES):  # one alone, and many: what a tracer took for a constant shows
+        batch = exact.backbone.preparation.probes(n, _SEED)
+        for ours, theirs in zip(opened.embed(batch), exact.backbone.embed(batch), strict=True):
+            scale = np.maximum(np.linalg.norm(theirs, axis=1), 1e-12)
+            worst = max(worst, float((np.linalg.norm(ours - theirs, axis=1) / scale).max()))
+    if not worst <= _LARGEST_ERROR:
+        raise ExportError(
+            f"the export gives other rows than the network (relative difference {worst:.2g} of prepared inputs); it was removed"
+        )
+    return worst

@@ -1,0 +1,174 @@
+"""The program that is shipped prepares as the house does, and stands alone."""
+
+import ast
+import importlib
+import io
+import json
+import sys
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.core import digests, recipes
+from headstart.data.modalities import preparation
+from headstart.data.preparation import Preparation
+from headstart.exporting.program import program, requirements
+from headstart.exporting.resampling import RATES, filters
+from support import media
+
+FORMATS = ("onnx", "openvino", "torch")
+
+
+def shipped(house: Preparation, **assets: bytes) -> Any:
+    """The shipped preparation for a recipe of the house."""
+    module = importlib.import_module(f"headstart.exporting.shipped.{house.modality}")
+    _, options = recipes.split(house.recipe)
+    named = {name.replace("_", "."): content for name, content in assets.items()} | dict(house.assets)
+    return module.Preparation(options, named)
+
+
+def oriented(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return media.image(size=(61, 40), form="JPEG", exif=exif.tobytes(), quality=95)
+
+
+def smooth(width: int, height: int, form: str = "JPEG", **save: object) -> bytes:
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    held = io.BytesIO()
+    small.resize((width, height), Image.Resampling.BICUBIC).save(held, form, **save)
+    return held.getvalue()
+
+
+PICTURES = {
+    **{f"turned {each}": oriented(each) for each in range(1, 9)},
+    **{f"PNG {mode}": media.image(mode) for mode in ("RGB", "L", "RGBA", "LA", "P", "I;16")},
+    "CMYK": media.image("CMYK", form="JPEG"),
+    "grey JPEG": media.image("L", form="JPEG"),
+    "tall": smooth(40, 300),
+    "wide": smooth(300, 41),
+    "large": smooth(1600, 1203, quality=95),
+    "WebP": smooth(80, 90, "WEBP", lossless=True),
+    "TIFF of floats": media.image("F", form="TIFF"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize(
+    "recipe", ["image(size=32)", "image(size=24, crop=1.0, resize='squash', interpolation='bilinear')"]
+)
+def test_a_picture_becomes_the_pixels_of_the_house(name: str, recipe: str) -> None:
+    house = preparation(recipe, {})
+    (expected,) = house.prepare(PICTURES[name]).views
+    (found,), weights = shipped(house).views(PICTURES[name])
+    assert weights == [1.0]
+    assert found.shape == expected.shape
+    apart = np.abs(found.astype(int) - expected.astype(int))
+    # The house computes only what the crop keeps, along rows first, where Pillow goes along the columns of a tall picture first.
+    assert apart.mean() < 0.2
+    assert apart.max() <= 3
+
+
+def test_another_crop_and_swapped_colours_are_seen_by_this_test() -> None:
+    house, other = preparation("image(size=32)", {}), preparation("image(size=32, crop=1.0)", {})
+    (expected,) = house.prepare(PICTURES["large"]).views
+    (cropped,), _ = shipped(other).views(PICTURES["large"])
+    assert np.abs(cropped.astype(int) - expected.astype(int)).max() > 3
+    assert np.abs(expected[..., ::-1].astype(int) - expected.astype(int)).max() > 3
+
+
+TEXTS = ["great film", "the film was bad . " * 9, "q\ud83d\ude00\ud800x", "  bad\n", "films", "x " * 30]
+
+
+@pytest.mark.parametrize(("long", "prefix"), list(product(("truncate", "windows"), ("", "query: "))))
+def test_a_text_becomes_the_ids_of_the_house(long: str, prefix: str) -> None:
+    asset = media.tokenizer()
+    recipe = f"text(max_tokens=16, long={long!r}, prefix={prefix!r}, tokenizer={digests.of_bytes(asset).hex()!r})"
+    house = preparation(recipe, {"tokenizer.json": asset})
+    mine = shipped(house)
+    encoded = [b"\xef\xbb\xbfgreat", "bad film".encode("utf-16")]
+    for content in (*TEXTS, *encoded):
+        expected = house.prepare(content)
+        found, weights = mine.views(content)
+        assert weights == list(expected.weights)
+        assert [each.tolist() for each in found] == [each.tolist() for each in expected.views]
+    with pytest.raises(ValueError, match="holds no text"):
+        mine.views(" \n")
+    views = [each for content in TEXTS for each in mine.views(content)[0]]
+    batch, known = mine.batch(views), house.collate(views)
+    np.testing.assert_array_equal(batch["ids"], known.values)
+    np.testing.assert_array_equal(batch["lengths"], known.lengths)
+
+
+@pytest.fixture(scope="module")
+def sixteen() -> bytes:
+    return filters(16000)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_recording_is_resampled_as_by_the_house(rate: int, sixteen: bytes) -> None:
+    content = media.sound(1.3, rate=rate, channels=2, subtype="PCM_16")
+    house = preparation("audio(rate=16000, window=30.0)", {})
+    (expected,) = house.prepare(content).views
+    (found,), weights = shipped(house, resampling_npz=sixteen).views(content)
+    assert weights == [float(len(expected))]
+    assert found.dtype == expected.dtype
+    assert len(found) == len(expected)
+    np.testing.assert_allclose(found[8:], expected[8:], atol=2e-6)
+    # In the first samples some of its filters begin otherwise than they go on.
+    np.testing.assert_allclose(found[:8], expected[:8], atol=5e-2)
+
+
+def test_another_filter_is_seen_by_this_test(sixteen: bytes) -> None:
+    content = media.sound(1.3, rate=8000)
+    house = preparation("audio(rate=16000, window=30.0)", {})
+    mine = shipped(house, resampling_npz=sixteen)
+    mine.filters["8000"] = np.roll(mine.filters["8000"], 1, axis=1)
+    (found,), _ = mine.views(content)
+    assert np.abs(found - house.prepare(content).views[0]).max() > 1e-2
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 2.3, 7.0])
+@pytest.mark.parametrize(
+    "recipe",
+    ["audio(rate=16000, window=2.0, minimum=0.5, buckets=(1.0,))", "audio(rate=16000, window=2.0, pad='none')"],
+)
+def test_a_long_recording_is_cut_as_by_the_house(recipe: str, seconds: float, sixteen: bytes) -> None:
+    content, house = media.sound(seconds, subtype="FLOAT"), preparation(recipe, {})
+    mine = shipped(house, resampling_npz=sixteen)
+    expected = house.prepare(content)
+    found, weights = mine.views(content)
+    assert len(found) == len(expected.views)
+    assert all(abs(len(one) - len(other)) <= 1 for one, other in zip(found, expected.views, strict=True))
+    assert np.abs(np.array(weights) - expected.weights).max() <= 1
+    batch = mine.batch(found)
+    assert batch["samples"].shape[1] == house.collate([expected.views[-1]]).values.shape[1]
+    with pytest.raises(ValueError, match="nothing to hear"):
+        mine.views(media.wav(np.zeros(8000)))
+
+
+def test_an_unusual_rate_is_one_sentence(sixteen: bytes) -> None:
+    mine = shipped(preparation("audio(rate=16000)", {}), resampling_npz=sixteen)
+    with pytest.raises(ValueError, match=r"has 12345 samples a second, and this program resamples from 8000, 11025"):
+        mine.views(media.sound(0.5, rate=12345))
+
+
+@pytest.mark.parametrize(("modality", "runtime"), list(product(("image", "text", "audio"), FORMATS)))
+def test_a_program_stands_alone(modality: str, runtime: str) -> None:
+    source = program(modality, runtime)
+    tree = ast.parse(source)
+    compile(source, "predict.py", "exec")
+    top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    roots = {(each.module or "") if isinstance(each, ast.ImportFrom) else each.names[0].name for each in top}
+    foreign = {root.split(".")[0] for root in roots} - set(sys.stdlib_module_names)
+    library = {"image": "PIL", "text": "tokenizers", "audio": "soundfile"}[modality]
+    own = {"onnx": {"onnxruntime"}, "openvino": set(), "torch": {"torch"}}[runtime]
+    assert foreign == {"numpy", library} | own
+    assert len(source.splitlines()) < 260
+    names = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    assert len(names) == len(set(names)), "parts do not cover each other's names"
+    assert json.dumps(requirements(modality, "onnxruntime>=1.20")).count(r"\n") == 3

@@ -1,0 +1,210 @@
+"""`export`: the same answers from the same files, without headstart; and refused where they are not the same."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import headstart as hs
+from headstart.backbones.backbone import BackboneRequest
+from headstart.backbones.choice import open_backbone
+from headstart.backbones.exported import ExportedBackbone
+from headstart.cli.main import main
+from headstart.core.errors import ExportError, ModelError, UsageError
+from headstart.exporting import program as programs
+from headstart.model.model import Model
+from headstart.verbs import export as verb
+from support.made import photos, reviews, sounds
+from support.networks import save_tiny
+from support.tunable import network
+from support.weights import need_embedded
+
+PLAIN = hs.FitOptions(check=False)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos whose rims are green, so that another crop shows."""
+    folder = photos(tmp_path_factory.mktemp("photos"), n=16)
+    for place in folder.rglob("*.png"):
+        pixels = np.array(Image.open(place))
+        pixels[:14], pixels[-14:] = (0, 250, 0), (0, 250, 0)
+        Image.fromarray(pixels).save(place)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(data: Path) -> Model:
+    return hs.fit(data, options=replace(PLAIN, backbone=network(alike=False)))
+
+
+@pytest.fixture(scope="module")
+def exported(model: Model, data: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.Export:
+    return hs.export(model, to="onnx", out=tmp_path_factory.mktemp("exports") / "photos", with_data=data)
+
+
+def test_it_is_proved_from_raw_files(exported: hs.Export) -> None:
+    assert exported.parity is not None
+    assert (exported.checked, exported.parity.n, exported.parity.agreement) == ("data", 32, 1.0)
+    assert exported.parity.difference < 1e-3
+    assert exported.parity.fitted == exported.parity.exported
+    assert exported.bytes == sum(each.stat().st_size for each in exported.path.rglob("*") if each.is_file())
+    assert json.loads(json.dumps(exported.to_json()))["parity"]["n"] == 32
+
+
+def test_the_file_tells_all_of_itself(exported: hs.Export, model: Model) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(exported.path / "model.onnx"))
+    told = session.get_modelmeta().custom_metadata_map
+    assert json.loads(told["labels"]) == list(model.labels)
+    whole = json.loads(told["headstart"])
+    assert whole["prior"] == list(model.prior or ())
+    assert whole["temperature"] == model.temperature
+    assert whole["conformal"]["quantile"] == model.judge.conformal.quantile  # type: ignore[union-attr]
+    assert 0 < whole["outlier"]["threshold"] < 1
+    assert whole["fit"]["metrics"]["accuracy"]["value"] == model.report.metrics["accuracy"].value
+    assert [each.name for each in session.get_inputs()] == ["pixels"]
+    assert [each.name for each in session.get_outputs()] == ["probabilities", "rows"]
+
+
+ALONE = """
+import json, sys
+import headstart as hs
+model = hs.load(sys.argv[1])
+answers = model.predict(sys.argv[2])
+evaluated = hs.evaluate(model, sys.argv[3]).metrics["accuracy"].value
+heavy = [name for name in ("torch", "timm", "transformers") if name in sys.modules]
+print(json.dumps([heavy, [each["label"] for each in answers], [each["outlier"]["score"] for each in answers], evaluated]))
+"""
+
+
+def test_it_loads_and_answers_without_torch(exported: hs.Export, model: Model, data: Path) -> None:
+    items = data / "val" / "red"
+    command = [sys.executable, "-c", ALONE, str(exported.path), str(items), str(data)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    heavy, labels, outliers, accuracy = json.loads(done.stdout)
+    answers = model.predict(items)
+    assert heavy == []
+    assert labels == [each["label"] for each in answers]
+    np.testing.assert_allclose(outliers, [each["outlier"]["score"] for each in answers], atol=1e-3)
+    assert accuracy == hs.evaluate(model, data).metrics["accuracy"].value
+
+
+def test_a_loaded_export_is_saved_with_all_of_its_files(exported: hs.Export, tmp_path: Path, data: Path) -> None:
+    loaded = hs.load(exported.path)
+    assert isinstance(loaded.backbone, ExportedBackbone)
+    again = hs.load(loaded.save(tmp_path / "copy"))
+    before, after = ({each.name for each in path.iterdir()} for path in (exported.path, tmp_path / "copy"))
+    assert before == after
+    items = data / "val" / "red"
+    assert again.predict(items) == loaded.predict(items)
+    with pytest.raises(ModelError, match="an exported model cannot be saved by reference"):
+        loaded.save(tmp_path / "reference", by_reference=True)
+    with pytest.raises(UsageError, match="is no network of torch, and only those are exported"):
+        hs.export(loaded, to="onnx", out=tmp_path / "twice")
+
+
+def _swapped(source: str) -> str:
+    return source.replace(
+        'np.asarray(picture.convert("RGB"), dtype=np.uint8)',
+        'np.asarray(picture.convert("RGB"), dtype=np.uint8)[..., ::-1]',
+    )
+
+
+def _cropped(source: str) -> str:
+    return source.replace('/ options["crop"])', "/ 0.5)")
+
+
+@pytest.mark.parametrize("planted", [_swapped, _cropped], ids=["colours", "crop"])
+def test_a_planted_error_of_preparation_is_refused_and_nothing_stays(
+    planted: Any, model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = programs.program("image", "onnx")
+    assert planted(source) != source, "the error is planted"
+    monkeypatch.setattr(verb, "program", lambda *_given: planted(source))
+    with pytest.raises(ExportError, match=r"gives other answers than the model: .* it was removed"):
+        hs.export(model, to="onnx", out=tmp_path / "wrong", with_data=data)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_that_fails_is_refused(
+    model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb, "program", lambda *_given: "raise SystemExit('no such thing')\n")
+    with pytest.raises(ExportError, match="the export's program failed: no such thing"):
+        hs.export(model, to="onnx", out=tmp_path / "wrong", with_data=data)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_in_windows_through_openvino(tmp_path: Path) -> None:
+    table = reviews(tmp_path / "reviews.csv", n=40)
+    long = " ".join(["film", "good", "the"] * 30)
+    table.write_text(table.read_text(encoding="utf-8") + f"{long},good\n{long},bad\n", encoding="utf-8")
+    backbone = open_backbone(
+        BackboneRequest(
+            "transformers", str(save_tiny("bert", tmp_path / "bert")), prepare={"long": "windows", "max_tokens": 16}
+        )
+    )
+    model = hs.fit(table, options=replace(PLAIN, backbone=backbone, hold_out=0.4))
+    found = hs.export(model, to="openvino", out=tmp_path / "export", with_data=table)
+    assert found.parity is not None
+    assert found.parity.agreement == 1.0
+    assert found.parity.n == 42
+    loaded = hs.load(found.path)
+    ours, theirs = (each.predict([long, "a short one"]) for each in (model.at("float32"), loaded))
+    for one, other in zip(ours, theirs, strict=True):
+        assert abs(one["probability"] - other["probability"]) < 1e-4
+
+
+def test_recordings_through_onnx(tmp_path: Path) -> None:
+    need_embedded("audio")
+    data = sounds(tmp_path / "sounds", n=6)
+    model = hs.fit(data, options=replace(PLAIN, hold_out=0.3))
+    found = hs.export(model, to="onnx", out=tmp_path / "export", with_data=data)
+    assert found.parity is not None
+    assert found.parity.agreement == 1.0
+    assert found.parity.difference < 0.01
+    assert hs.load(found.path).predict(data / "low")[0]["label"] == "low"
+
+
+def test_without_data_it_says_what_was_not_compared(model: Model, tmp_path: Path) -> None:
+    found = hs.export(model, to="torch", out=tmp_path / "export")
+    assert (found.checked, found.parity) == ("probes", None)
+    assert "name labelled samples with --with-data" in found.notes[0]
+    assert found.difference < 1e-4
+    with pytest.raises(
+        ModelError, match="exported to torch is opened by that library alone, as its files may hold code"
+    ):
+        hs.load(found.path)
+    with pytest.raises(UsageError, match="there is no export format called 'onx'"):
+        hs.export(model, to="onx", out=tmp_path / "other")
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(ModelError, match="holds something else"):
+        hs.export(model, to="torch", out=tmp_path / "else")
+
+
+def test_the_command_shows_the_proof(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = reviews(tmp_path / "reviews.csv", n=40)
+    backbone = open_backbone(BackboneRequest("transformers", str(save_tiny("bert", tmp_path / "bert"))))
+    hs.fit(table, options=replace(PLAIN, backbone=backbone, hold_out=0.4)).save(tmp_path / "model")
+    assert main(["export", str(tmp_path / "model"), "--to", "torch", "--with-data", str(table)]) == 0
+    said = capsys.readouterr().out
+    assert "100.00% of 40 answers from raw files are the model's" in said
+    assert "predict.py INPUT..." in " ".join(said.split())
+    assert (tmp_path / "model-torch" / "requirements.txt").read_text(encoding="utf-8").splitlines() == [
+        "numpy>=1.26",
+        "tokenizers>=0.20",
+        "torch>=2.6",
+    ]
+    program = [sys.executable, "-I", str(tmp_path / "model-torch" / "predict.py"), "a lovely film"]
+    done = subprocess.run(program, capture_output=True, encoding="utf-8", check=True)
+    assert json.loads(done.stdout)["label"] in {"good", "bad"}
