@@ -20,7 +20,7 @@ from headstart.tuning.augmentation import Augmentation
 from headstart.tuning.batches import Batches
 from headstart.tuning.checkpoint import Checkpoint
 from headstart.tuning.classifier import State, Trainable
-from headstart.tuning.devices import open_accelerator, to_layout
+from headstart.tuning.devices import open_accelerator, to_layout, without_denormals
 from headstart.tuning.loop import Material, Trained, train
 from headstart.tuning.losses import LossOptions, loss_of
 from headstart.tuning.materials import chance_of
@@ -260,6 +260,28 @@ def test_an_epoch_has_every_sample_once_and_a_step_its_own(tmp_path: Path) -> No
     np.testing.assert_array_equal(again.at(9)[0], batches.at(9)[0])
     assert not np.array_equal(batches.at(6)[0], batches.at(0)[0])
     assert not np.array_equal(Batches(views, size=7, seed=2).at(0)[0], batches.at(0)[0])
+
+
+def test_every_epoch_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    inner = Batches._epoch
+
+    def counted(self: Batches, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        made.append(number)
+        return inner(self, number)
+
+    monkeypatch.setattr(Batches, "_epoch", counted)
+    batches = Batches(material(tmp_path / "data").views, size=8, seed=1)
+    seen = [batches.at(step) for step in range(40)]
+    assert made == list(range(8)), "40 steps of 5 an epoch"
+    again = Batches(batches._views, size=8, seed=1).at(37)
+    assert all(map(np.array_equal, again, seen[37])), "a step is the same for one that begins there"
+
+
+def test_numbers_too_small_to_be_quick_count_as_zero_while_it_trains() -> None:
+    with without_denormals("cpu"):
+        assert float((torch.full((8,), 1e-40) * 1.0).max()) == 0.0
+    assert float((torch.full((8,), 1e-40) * 1.0).max()) > 0.0
 
 
 def test_texts_of_similar_length_share_a_batch(tmp_path: Path) -> None:

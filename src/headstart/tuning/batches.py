@@ -26,6 +26,9 @@ class Batches:
                 cache[shape] = views.preparation.bucket(views.view(number))
             self._buckets.append(cache[shape])
         self.epoch = lru_cache(maxsize=2)(self._epoch)
+        self._counts: list[
+            int
+        ] = []  # batches of each epoch so far: to make them anew at every step takes longer than the step
 
     def at(self, step: int) -> tuple[Int[np.ndarray, "b"], Int[np.ndarray, "b"]]:
         """The batch of a step.
@@ -34,10 +37,16 @@ class Batches:
             Which samples, and which views of theirs.
         """
         number = 0
-        while step >= len(batches := self.epoch(number)):
-            step -= len(batches)
+        while step >= (size := self._batches_of(number)):
+            step -= size
             number += 1
-        return batches[step]
+        return self.epoch(number)[step]
+
+    def _batches_of(self, number: int) -> int:
+        """How many batches an epoch has."""
+        if number == len(self._counts):
+            self._counts.append(len(self.epoch(number)))
+        return self._counts[number]
 
     def _epoch(self, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
         rng = np.random.default_rng([self._seed, number])

@@ -22,7 +22,7 @@ from headstart.tuning.augmentation import Augmentation
 from headstart.tuning.batches import Batches
 from headstart.tuning.checkpoint import Checkpoint, load, save
 from headstart.tuning.classifier import State, Trainable
-from headstart.tuning.devices import agreed, attention_for, memory, shared
+from headstart.tuning.devices import agreed, attention_for, memory, shared, without_denormals
 from headstart.tuning.losses import Loss
 from headstart.tuning.scaling import Scale
 from headstart.tuning.schedule import Leg, rate_at
@@ -139,7 +139,7 @@ def train(
     trainable.train_mode()
     while running.step < leg.steps:
         try:
-            with attention_for(accelerator.device.type):
+            with attention_for(accelerator.device.type), without_denormals(accelerator.device.type):
                 _one(classifier, optimizer, material, batches, leg, running, accelerator=accelerator)
         except _DivergedError:
             _restart(running, named, average, initial, optimizer)
