@@ -23,9 +23,9 @@ import numpy as np
 import headstart as hs
 from figures import DATA, ROOT, Figure, arguments, present, show
 from headstart.core.errors import ExportError
+from headstart.exporting import directory
 from headstart.exporting import program as programs
 from headstart.exporting.parity import inputs_of
-from headstart.verbs import export as verb
 
 SETS = {"ants_bees": "image", "sst2": "text", "spoken_digits": "audio"}
 QUICK = ("ants_bees",)
@@ -109,7 +109,7 @@ def refused(name: str, model: hs.Model, data: str, folder: Path) -> Iterator[Fig
     for title, (right, wrong) in PLANTED[SETS[name]].items():
         if right not in source:
             raise RuntimeError(f"{right!r} is no part of the shipped program any more")
-        with mock.patch.object(verb, "program", return_value=source.replace(right, wrong)):
+        with mock.patch.object(directory, "program", return_value=source.replace(right, wrong)):
             try:
                 hs.export(model, to="onnx", out=folder / "wrong", with_data=data)
                 seen = 0.0

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from headstart.reporting.suspects import suspects_page
     from headstart.verbs.check import CheckOptions, check
     from headstart.verbs.compare import Comparison, compare
+    from headstart.verbs.compress import Compression, CompressOptions, compress
     from headstart.verbs.curve import Curve, CurveOptions, curve
     from headstart.verbs.distil import Distillation, distil
     from headstart.verbs.distil_options import DistilOptions
@@ -56,6 +57,9 @@ _HOMES = {
     "BackboneSpec": "core.spec",
     "CheckOptions": "verbs.check",
     "Comparison": "verbs.compare",
+    "Compression": "verbs.compress",
+    "CompressOptions": "verbs.compress",
+    "compress": "verbs.compress",
     "DistilOptions": "verbs.distil_options",
     "Distillation": "verbs.distil",
     "distil": "verbs.distil",
@@ -112,6 +116,8 @@ __all__ = [
     "BackboneSpec",
     "CheckOptions",
     "Comparison",
+    "CompressOptions",
+    "Compression",
     "Curve",
     "CurveOptions",
     "DataError",
@@ -142,6 +148,7 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "compress",
     "curve",
     "distil",
     "evaluate",

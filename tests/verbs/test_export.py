@@ -17,9 +17,9 @@ from headstart.backbones.choice import open_backbone
 from headstart.backbones.exported import ExportedBackbone
 from headstart.cli.main import main
 from headstart.core.errors import ExportError, ModelError, UsageError
+from headstart.exporting import directory
 from headstart.exporting import program as programs
 from headstart.model.model import Model
-from headstart.verbs import export as verb
 from support.made import photos, reviews, sounds
 from support.networks import save_tiny
 from support.tunable import network
@@ -129,7 +129,7 @@ def test_a_planted_error_of_preparation_is_refused_and_nothing_stays(
 ) -> None:
     source = programs.program("image", "onnx")
     assert planted(source) != source, "the error is planted"
-    monkeypatch.setattr(verb, "program", lambda *_given: planted(source))
+    monkeypatch.setattr(directory, "program", lambda *_given: planted(source))
     with pytest.raises(ExportError, match=r"gives other answers than the model: .* it was removed"):
         hs.export(model, to="onnx", out=tmp_path / "wrong", with_data=data)
     assert list(tmp_path.iterdir()) == []
@@ -138,7 +138,7 @@ def test_a_planted_error_of_preparation_is_refused_and_nothing_stays(
 def test_a_program_that_fails_is_refused(
     model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verb, "program", lambda *_given: "raise SystemExit('no such thing')\n")
+    monkeypatch.setattr(directory, "program", lambda *_given: "raise SystemExit('no such thing')\n")
     with pytest.raises(ExportError, match="the export's program failed: no such thing"):
         hs.export(model, to="onnx", out=tmp_path / "wrong", with_data=data)
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from headstart.backbones.backbone import Architecture, Backbone
-from headstart.backbones.runtimes import Session, open_session
+from headstart.backbones.runtimes import INT8, INT8_BFLOAT16, Session, open_session
+from headstart.core.digests import of_bytes
 from headstart.core.errors import HeadstartError, ModelError
 from headstart.core.spec import BackboneSpec
 from headstart.data.modalities import preparation
@@ -108,6 +109,9 @@ def open_exported(
     """
     prepared = preparation(specs[0].prepare, dict(assets))
     specs = tuple(replace(spec, precision=graph.precision) for spec in specs)
+    if graph.precision in (INT8, INT8_BFLOAT16):  # its numbers are those of what it was calibrated on
+        digest = of_bytes(b"".join((folder / name).read_bytes() for name in graph.files)).hex()
+        specs = tuple(replace(spec, weights=digest) for spec in specs)
     try:
         session = open_session(graph.runtime, folder / graph.files[0], precision=graph.precision)
     except HeadstartError:

@@ -139,6 +139,19 @@ def freeze(network: Network, *, layer: str, pooling: str, precision: str = "") -
     )
 
 
+def reread(backbone: NetworkBackbone, *, layer: str, pooling: str = "mean") -> NetworkBackbone:
+    """A copy of a backbone that reads its network at another layer.
+
+    Raises:
+        BackboneError: the layer does not exist, or cannot be read so.
+    """
+    feed = copy.deepcopy(backbone.module.feed)
+    for each in feed.modules():  # the copies of what reads the other layer
+        each._forward_hooks.clear()  # noqa: SLF001  (torch gives a hook's handle to whoever put it there, and to nobody else)
+    network = Network(feed, backbone.preparation, backbone.architecture, layer, pooling)
+    return freeze(network, layer=layer, pooling=pooling, precision=backbone.specs[0].precision)
+
+
 def measure(network: Network) -> Built:
     """What a network says without its weights, where it was built on torch's device `meta`, which computes nothing.
 

@@ -22,8 +22,11 @@ SAFE = ("onnx", "openvino")
 # The key of an entry of ONNX that names another file with a tensor in it, as it lies in the bytes.
 _ELSEWHERE = b"\x0a\x08location"
 
+INT8, INT8_BFLOAT16 = "int8", "int8+bfloat16"
+"""Graphs with products in 8 bits, and what else they hold in float32 or in bfloat16."""
+
 # How OpenVINO calls an arithmetic.
-HINTS = {"float32": "f32", "bfloat16": "bf16"}
+HINTS = {"float32": "f32", "bfloat16": "bf16", INT8: "f32", INT8_BFLOAT16: "bf16"}
 
 
 class Session(ABC):

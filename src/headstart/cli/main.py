@@ -11,7 +11,20 @@ from headstart.cli.arguments import Verbs, add_engine, add_labelled, add_running
 EXIT_DONE, EXIT_REFUSED, EXIT_USAGE, EXIT_PARTLY, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 # Verbs with a file of their own in this room: `add(verbs)` parses, and sets `run`, which calls the verb and shows what it found.
-OWN_FILES = ("check", "curve", "pick", "rank", "explain", "search", "report", "models", "tune", "distil", "export")
+OWN_FILES = (
+    "check",
+    "curve",
+    "pick",
+    "rank",
+    "explain",
+    "search",
+    "report",
+    "models",
+    "tune",
+    "distil",
+    "export",
+    "compress",
+)
 
 _EPILOG = """\
 exit status: 0 done; 1 refused, with one sentence that says why; 2 wrong usage; 3 predictions were made but some inputs could not be read;

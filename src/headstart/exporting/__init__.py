@@ -7,5 +7,5 @@ FORMATS: Registry[Format] = Registry(
     "headstart.exporting",
     "export format",
     Format,
-    frozenset({"format", "parity", "program", "resampling", "scorer", "spectra", "told", "tracing"}),
+    frozenset({"directory", "format", "parity", "program", "resampling", "scorer", "spectra", "told", "tracing"}),
 )

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.backbones.runtimes import openvino_library
 from headstart.core.errors import ExportError
@@ -27,18 +27,31 @@ class OpenVino(Format):
         Raises:
             ExportError: OpenVINO has no operator for something in the network.
         """
-        ov = openvino_library()
-        with tempfile.TemporaryDirectory() as place:
-            passing = Path(place) / "model.onnx"
-            passing.write_bytes(traced.onnx.SerializeToString())
-            try:
-                model = ov.Core().read_model(passing)
-            except RuntimeError as error:
-                lines = [line.strip() for line in str(error).splitlines() if "failed for" in line] or [str(error)[:200]]
-                raise ExportError(f"OpenVINO cannot read the network: {lines[0]}") from error
-            for name, value in told.items():
-                model.set_rt_info(value, [name])
-            ov.save_model(model, folder / self.files[0], compress_to_fp16=False)
+        put_model(converted(traced), folder, told=told)
 
 
 PLUGIN = OpenVino()
+
+
+def converted(traced: "Traced") -> Any:
+    """A model's graph as OpenVINO's.
+
+    Raises:
+        ExportError: OpenVINO has no operator for something in the network.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        passing = Path(place) / "model.onnx"
+        passing.write_bytes(traced.onnx.SerializeToString())
+        try:
+            model = openvino_library().Core().read_model(passing)
+        except RuntimeError as error:
+            lines = [line.strip() for line in str(error).splitlines() if "failed for" in line] or [str(error)[:200]]
+            raise ExportError(f"OpenVINO cannot read the network: {lines[0]}") from error
+        return model.clone()  # whose weights are not those of the file, which goes
+
+
+def put_model(model: Any, folder: Path, *, told: Mapping[str, str]) -> None:
+    """Write OpenVINO's model, with what it tells of itself, in the precision that its weights are in."""
+    for name, value in told.items():
+        model.set_rt_info(value, [name])
+    openvino_library().save_model(model, folder / PLUGIN.files[0], compress_to_fp16=False)

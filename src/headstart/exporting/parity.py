@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.backbones.exported import ExportedBackbone
 from headstart.core.errors import ExportError
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
@@ -80,7 +81,7 @@ def prove(folder: Path, model: Model, *, samples: Samples, progress: Progress = 
 
     Args:
         folder: of the export, with `predict.py`.
-        model: the model as it was fitted.
+        model: the model as it was fitted; or an exported one, which is compared as it is.
         samples: with a target, or without.
         progress: stages `extract` and `prove`, in samples.
 
@@ -89,9 +90,8 @@ def prove(folder: Path, model: Model, *, samples: Samples, progress: Progress = 
     """
     task = TASKS.get(model.task)
     own = model.predict(samples, engine="eager", progress=progress)
-    exact = (
-        model.at("float32").predict(samples, engine="eager", progress=progress) if model.precision != "float32" else own
-    )
+    own_only = isinstance(model.backbone, ExportedBackbone) or model.precision == "float32"
+    exact = own if own_only else model.at("float32").predict(samples, engine="eager", progress=progress)
     progress("prove", 0, len(samples))
     theirs = answers(folder, samples)
     progress("prove", len(samples), len(samples))

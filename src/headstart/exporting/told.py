@@ -8,7 +8,9 @@ from headstart.core.spec import BackboneSpec
 from headstart.model.manifest import Manifest
 
 
-def told(manifest: Manifest, spec: BackboneSpec, *, assets: tuple[str, ...], shares: bool) -> Mapping[str, str]:
+def told(
+    manifest: Manifest, spec: BackboneSpec, *, assets: tuple[str, ...], shares: bool, precision: str
+) -> Mapping[str, str]:
     """The metadata, each a text.
 
     `headstart` is the manifest without its list of files: task, labels, prior, decision rule, temperature, what makes sets and finds outliers,
@@ -19,9 +21,10 @@ def told(manifest: Manifest, spec: BackboneSpec, *, assets: tuple[str, ...], sha
         spec: the first of the backbone.
         assets: the names of the files that the preparation needs.
         shares: whether the graph takes shares of views.
+        precision: what the graph is run in.
     """
     _, options = recipes.split(spec.prepare)
-    described = {"options": options, "assets": list(assets), "shares": shares, "precision": spec.precision}
+    described = {"options": options, "assets": list(assets), "shares": shares, "precision": precision}
     whole = json.loads(manifest.to_bytes())
     whole["files"] = {}
     return {

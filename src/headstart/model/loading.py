@@ -13,7 +13,7 @@ from headstart.backbones.backbone import Architecture, Backbone
 from headstart.backbones.choice import open_reference, rebuild_backbone
 from headstart.backbones.exported import Graph, open_exported
 from headstart.backbones.precision import PRECISIONS, settle
-from headstart.backbones.runtimes import RUNTIMES, SAFE
+from headstart.backbones.runtimes import HINTS, RUNTIMES, SAFE
 from headstart.core.digests import of_tensors
 from headstart.core.errors import ModelError, UsageError, suggest
 from headstart.core.spec import BackboneSpec
@@ -219,7 +219,7 @@ def _specs(manifest: Manifest) -> tuple[BackboneSpec, ...]:
 
 _GRAPH: Mapping[str, json_types.Kind] = {
     "runtime": lambda value: value in RUNTIMES,
-    "precision": lambda value: value in PRECISIONS,
+    "precision": lambda value: value in HINTS,
     "files": lambda value: bool(value) and json_types.list_of(json_types.is_plain_name)(value),
     "beside": json_types.list_of(json_types.is_plain_name),
 }

@@ -75,10 +75,10 @@ def run_at(backbone: Backbone, precision: str) -> Backbone:
     Raises:
         UsageError: there is no such precision, or the backbone has its own only.
     """
-    precisions.settle(precision, {})
     spec = backbone.specs[0]
     if spec.precision == precision:
         return backbone
+    precisions.settle(precision, {})
     if not isinstance(backbone, TorchBackbone):
         raise UsageError(
             f"{spec.title} runs in {spec.precision} only, and got the precision {precision!r}: leave it out"

@@ -4,31 +4,20 @@ import importlib.util
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from headstart.backbones.exported import SHARES, Graph, open_exported
 from headstart.core.errors import ExportError, ExtraMissing
 from headstart.core.files import refuse_inside_data, whole_directory
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.exporting import FORMATS
-from headstart.exporting.format import Format
+from headstart.exporting.directory import difference_of, lay_out
 from headstart.exporting.parity import Parity, prove
-from headstart.exporting.program import program, requirements
-from headstart.exporting.resampling import filters
-from headstart.exporting.told import told
 from headstart.model.loading import load
-from headstart.model.manifest import ASSETS
 from headstart.model.model import Model
-from headstart.model.saving import describe, refuse_if_not_ours, write
-
-PROGRAM, REQUIREMENTS, FILTERS = "predict.py", "requirements.txt", "resampling.npz"
-_PROBES, _SEED = 16, 11
-# Rows in float32 of two runtimes differ by rounding alone.
-_LARGEST_ERROR = 1e-3
+from headstart.model.saving import refuse_if_not_ours, write
 
 
 @dataclass(frozen=True)
@@ -112,71 +101,29 @@ def export(
     written = time.perf_counter()
     try:
         with whole_directory(target) as folder:
-            difference = _written(fitted, format_, to, traced=traced, folder=folder)
+            opened = lay_out(fitted, to, folder=folder, put=partial(format_.write, traced, folder))
+            difference = difference_of(fitted.at("float32").backbone, opened)
+            write(replace(fitted, backbone=opened), folder)
             made = time.perf_counter()
-            parity = None if samples is None else prove(folder, fitted, samples=samples, progress=progress)
-            if parity is not None:
-                parity.check()
+            parity = _proved(folder, fitted, samples, progress)
             size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
     except OSError as error:
         raise ExportError(f"the export could not be written to {target}: {error.strerror or error}") from error
     ended = time.perf_counter()
-    notes = () if samples is not None else (_UNPROVEN,)
     seconds = {"trace": written - began, "write": made - written, "prove": ended - made, "total": ended - began}
-    checked = "probes" if parity is None else "data"
+    checked, notes = ("probes", (_UNPROVEN,)) if parity is None else ("data", ())
     return Export(target, to, format_.files, size, checked, parity, difference, notes, seconds)
+
+
+def _proved(folder: Path, model: Model, samples: Samples | None, progress: Progress) -> Parity | None:
+    if samples is None:
+        return None
+    parity = prove(folder, model, samples=samples, progress=progress)
+    parity.check()
+    return parity
 
 
 _UNPROVEN = (
     "it was compared on synthetic prepared inputs alone, not from raw files: name labelled samples with --with-data to compare all from the"
     " bytes on"
 )
-
-
-def _written(model: Model, format_: Format, name: str, *, traced: Any, folder: Path) -> float:
-    """Write all files of an export into a folder; returns the largest relative difference of its rows over synthetic inputs.
-
-    Raises:
-        ExportError: its rows are others.
-    """
-    exact = model.at("float32")
-    spec = exact.backbone.specs[0]
-    beside = [PROGRAM, REQUIREMENTS] + ([FILTERS] if model.modality == "audio" else [])
-    graph = Graph(name, spec.precision, format_.files, tuple(beside))
-    assets = [f"{ASSETS}/{each}" for each in sorted(exact.backbone.preparation.assets)]
-    if model.modality == "audio":
-        (folder / FILTERS).write_bytes(filters(exact.backbone.preparation.options.rate))  # type: ignore[attr-defined]
-        assets.append(FILTERS)
-    described = describe(model, graph=graph)
-    format_.write(traced, folder, told=told(described, spec, assets=tuple(assets), shares=SHARES in traced.names))
-    (folder / PROGRAM).write_text(program(model.modality, name), encoding="utf-8", newline="\n")
-    (folder / REQUIREMENTS).write_text(requirements(model.modality, format_.runtime), encoding="utf-8", newline="\n")
-    opened = open_exported(
-        folder,
-        graph,
-        architecture=exact.backbone.architecture,
-        specs=exact.backbone.specs,
-        assets=exact.backbone.preparation.assets,
-    )
-    difference = _difference(exact, opened)
-    write(replace(model, backbone=opened), folder)
-    return difference
-
-
-def _difference(exact: Model, opened: Any) -> float:
-    """The largest relative difference of a row.
-
-    Raises:
-        ExportError: it is more than rounding.
-    """
-    worst = 0.0
-    for n in (1, _PROBES):  # one alone, and many: what a tracer took for a constant shows
-        batch = exact.backbone.preparation.probes(n, _SEED)
-        for ours, theirs in zip(opened.embed(batch), exact.backbone.embed(batch), strict=True):
-            scale = np.maximum(np.linalg.norm(theirs, axis=1), 1e-12)
-            worst = max(worst, float((np.linalg.norm(ours - theirs, axis=1) / scale).max()))
-    if not worst <= _LARGEST_ERROR:
-        raise ExportError(
-            f"the export gives other rows than the network (relative difference {worst:.2g} of prepared inputs); it was removed"
-        )
-    return worst

@@ -16,7 +16,7 @@ def open_graph(folder: Path) -> tuple[Callable[[dict[str, np.ndarray]], np.ndarr
     core = openvino.Core()
     model = core.read_model(folder / "model.xml")
     told = {name: model.get_rt_info([name]).astype(str) for name in ("headstart", "preparation")}
-    narrow = json.loads(told["preparation"])["precision"] == "bfloat16"
+    narrow = json.loads(told["preparation"])["precision"].endswith("bfloat16")
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "bf16" if narrow else "f32"})
 
     def run(batch: dict[str, np.ndarray]) -> np.ndarray:

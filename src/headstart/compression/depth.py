@@ -1,0 +1,54 @@
+"""Fewer blocks: the head fitted on an earlier layer, and the rest of the network dropped."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from headstart.backbones.network import NetworkBackbone
+from headstart.backbones.precision import BFLOAT16, FLOAT32, device
+from headstart.compression.half import written
+from headstart.compression.method import Candidate, Method, Source
+from headstart.model.model import Model
+
+# Of the blocks, those that are kept.
+_SHARES = (0.85, 0.7, 0.5)
+
+
+class Depth(Method):
+    """What follows the layer that is read is no part of the traced program, so that it is neither written nor run."""
+
+    def refusal(self, model: Model) -> str:
+        """It takes a list of blocks, and a network that reads one layer."""
+        if not isinstance(model.backbone, NetworkBackbone):
+            return f"{model.report.backbone} is no network of torch"
+        if model.report.tuned:
+            return "the blocks that were trained are the last ones, and without them the head fits nothing"
+        if len(model.backbone.specs) > 1:
+            return "the model reads several layers"
+        return "" if len(_blocks(model.backbone)) > 2 else "the network has no list of blocks"
+
+    def candidates(self, source: Source) -> Iterator[Candidate]:
+        """One for each share of the blocks that is kept."""
+        from headstart.backbones.network import reread
+
+        assert isinstance(source.model.backbone, NetworkBackbone)
+        blocks = _blocks(source.model.backbone)
+        precision = BFLOAT16 if BFLOAT16 in device().units else FLOAT32
+        for kept in dict.fromkeys(round(share * len(blocks)) for share in _SHARES):
+            if not 0 < kept < len(blocks):
+                continue
+            backbone = reread(source.model.backbone, layer=blocks[kept - 1])
+            yield Candidate(
+                f"{kept} of {len(blocks)} blocks",
+                f"a head on {blocks[kept - 1]}, the blocks after it dropped, in {precision} through OpenVINO",
+                source.refit(backbone),
+                partial(written, precision=precision),
+            )
+
+
+PLUGIN = Depth()
+
+
+def _blocks(backbone: NetworkBackbone) -> tuple[str, ...]:
+    from headstart.backbones.readout import block_paths
+
+    return block_paths(backbone.module.feed.net)

@@ -1,0 +1,40 @@
+"""Half precision: the same network in bfloat16, where the processor has units for it."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from headstart.backbones.exported import ExportedBackbone
+from headstart.backbones.network import NetworkBackbone
+from headstart.backbones.precision import BFLOAT16, device
+from headstart.compression.method import Candidate, Method, Source
+from headstart.exporting import FORMATS
+from headstart.exporting.directory import lay_out
+from headstart.model.model import Model
+
+RUNTIME = "openvino"
+
+
+class Half(Method):
+    """OpenVINO in bfloat16. The file is that of float32: the processor rounds as it multiplies."""
+
+    def refusal(self, model: Model) -> str:
+        """Only networks of torch are written, and only some processors have the units."""
+        if not isinstance(model.backbone, NetworkBackbone):
+            return f"{model.report.backbone} is no network of torch"
+        return "" if BFLOAT16 in device().units else "this processor has no units for bfloat16"
+
+    def candidates(self, source: Source) -> Iterator[Candidate]:
+        """One."""
+        yield Candidate("bfloat16", "the whole network in bfloat16, through OpenVINO", source.model, written)
+
+
+PLUGIN = Half()
+
+
+def written(model: Model, folder: Path, *, precision: str = BFLOAT16) -> ExportedBackbone:
+    """A model's network as OpenVINO runs it at a precision."""
+    from headstart.exporting.tracing import trace
+
+    put = partial(FORMATS.get(RUNTIME).write, trace(model), folder)
+    return lay_out(model, RUNTIME, folder=folder, put=put, precision=precision)

@@ -1,0 +1,112 @@
+"""How fast a network is here: samples a second at its best batch size, and how long one alone takes. Preparation is no part of it."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.exported import ExportedBackbone
+from headstart.data.preparation import Batch
+from headstart.features.choosing import AUTO, choose
+from headstart.features.engines import ENGINES
+from headstart.features.engines.openvino import Session
+
+SIZES = (1, 2, 4, 8, 16, 32)
+_ROUNDS, _ALONE, _WARM = 3, 100, 5
+# A round takes as long at least: fewer passes would time the clock.
+_SECONDS = 0.6
+
+Run = Callable[[Sequence[Batch]], None]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured.
+
+    Attributes:
+        throughput: samples a second.
+        batch: at this many samples a batch.
+        p50: seconds of one sample alone, the median.
+        p95: the 95th of a hundred.
+    """
+
+    throughput: float
+    batch: int
+    p50: float
+    p95: float
+
+
+def speeds(backbones: Sequence[Backbone], views: Sequence[np.ndarray]) -> list[Speed]:
+    """The speed of each of several networks, measured in turns, so that what else the machine does hits all of them.
+
+    Args:
+        backbones: networks of one preparation.
+        views: prepared views of real samples.
+    """
+    sized = {size: _batches(backbones[0], views, size) for size in SIZES}
+    best = [_best(each, sized) for each in backbones]
+    runs = [_runner(each, size) for each, size in zip(backbones, best, strict=True)]
+    rates: list[list[float]] = [[] for _ in backbones]
+    for _ in range(_ROUNDS):
+        for place, (run, size) in enumerate(zip(runs, best, strict=True)):
+            rates[place].append(_rate(run, sized[size]))
+    alone = [_alone(each, sized[1]) for each in backbones]
+    return [
+        Speed(statistics.median(rate), size, float(np.median(took)), float(np.quantile(took, 0.95)))
+        for rate, size, took in zip(rates, best, alone, strict=True)
+    ]
+
+
+def _batches(backbone: Backbone, views: Sequence[np.ndarray], size: int) -> list[Batch]:
+    """The views in batches of one bucket and of similar length, all of them full."""
+    preparation = backbone.preparation
+    buckets: dict[object, list[np.ndarray]] = {}
+    for view in sorted(views, key=len):
+        buckets.setdefault(preparation.bucket(view), []).append(view)
+    cut = [each[at : at + size] for each in buckets.values() for at in range(0, len(each), size)]
+    full = [each for each in cut if len(each) == size] or cut
+    return [preparation.collate(each) for each in full]
+
+
+def _runner(backbone: Backbone, size: int, *, alone: bool = False) -> Run:
+    """What runs batches of a size: an export of OpenVINO with as many streams as cores, or with one where one batch comes alone."""
+    if isinstance(backbone, ExportedBackbone) and backbone.graph.runtime == "openvino":
+        fixed = size if backbone.preparation.modality == "image" else 0
+        session = Session.start(backbone, batch=fixed, streams=1 if alone else None)
+        return lambda batches: _spent(session.run(backbone, batches))
+    if isinstance(backbone, ExportedBackbone):
+        return lambda batches: _spent(map(backbone.embed, batches))
+    engine = ENGINES.get(choose(backbone, AUTO).first)
+    return lambda batches: _spent(engine.run(backbone, batches))
+
+
+def _spent(rows: "Iterator[object]") -> None:
+    for _ in rows:
+        pass
+
+
+def _best(backbone: Backbone, sized: dict[int, list[Batch]]) -> int:
+    return max(SIZES, key=lambda size: _rate(_runner(backbone, size), sized[size], seconds=_SECONDS / 3))
+
+
+def _rate(run: Run, batches: Sequence[Batch], *, seconds: float = _SECONDS) -> float:
+    run(batches[:2])
+    n, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        run(batches)
+        n += sum(map(len, batches))
+    return n / (time.perf_counter() - began)
+
+
+def _alone(backbone: Backbone, batches: Sequence[Batch]) -> list[float]:
+    run, took = _runner(backbone, 1, alone=True), []
+    for number in range(_WARM + _ALONE):
+        one = batches[number * 7 % len(batches)]
+        began = time.perf_counter()
+        run([one])
+        if number >= _WARM:
+            took.append(time.perf_counter() - began)
+    return took

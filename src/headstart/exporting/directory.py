@@ -1,0 +1,80 @@
+"""The directory of an export: the graph, the program that runs it, and what both need."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.exported import SHARES, ExportedBackbone, Graph, open_exported
+from headstart.core.errors import ExportError
+from headstart.exporting import FORMATS
+from headstart.exporting.program import program, requirements
+from headstart.exporting.resampling import filters
+from headstart.exporting.told import told
+from headstart.model.manifest import ASSETS
+from headstart.model.model import Model
+from headstart.model.saving import describe
+
+PROGRAM, REQUIREMENTS, FILTERS = "predict.py", "requirements.txt", "resampling.npz"
+_PROBES, _SEED = 16, 11
+# Rows in float32 of two runtimes differ by rounding alone.
+_LARGEST_ERROR = 1e-3
+
+
+def lay_out(
+    model: Model, to: str, *, folder: Path, put: Callable[..., None], precision: str = "float32"
+) -> ExportedBackbone:
+    """Write all of an export but what every model directory holds, and open its network.
+
+    Args:
+        model: what is exported.
+        to: the format.
+        folder: where.
+        put: writes the graph's files there; takes what they tell of themselves as `told`.
+        precision: what the graph is run in.
+
+    Raises:
+        ExportError: the format cannot hold the network.
+        ModelError: the runtime cannot open what was written.
+    """
+    format_, backbone = FORMATS.get(to), model.backbone
+    graph = Graph(
+        to, precision, format_.files, (PROGRAM, REQUIREMENTS, *((FILTERS,) if model.modality == "audio" else ()))
+    )
+    assets = [f"{ASSETS}/{each}" for each in sorted(backbone.preparation.assets)]
+    if model.modality == "audio":
+        (folder / FILTERS).write_bytes(filters(backbone.preparation.options.rate))  # type: ignore[attr-defined]
+        assets.append(FILTERS)
+    put(told=_told(model, graph, tuple(assets)))
+    (folder / PROGRAM).write_text(program(model.modality, to), encoding="utf-8", newline="\n")
+    (folder / REQUIREMENTS).write_text(requirements(model.modality, format_.runtime), encoding="utf-8", newline="\n")
+    return open_exported(
+        folder, graph, architecture=backbone.architecture, specs=backbone.specs, assets=backbone.preparation.assets
+    )
+
+
+def _told(model: Model, graph: Graph, assets: tuple[str, ...]) -> Mapping[str, str]:
+    from headstart.exporting.tracing import names_of
+
+    described, spec = describe(model, graph=graph), model.backbone.specs[0]
+    return told(described, spec, assets=assets, shares=SHARES in names_of(model), precision=graph.precision)
+
+
+def difference_of(exact: Backbone, opened: ExportedBackbone) -> float:
+    """The largest relative difference of a row in float32, over synthetic prepared inputs.
+
+    Raises:
+        ExportError: it is more than rounding.
+    """
+    worst = 0.0
+    for n in (1, _PROBES):  # one alone, and many: what a tracer took for a constant shows
+        batch = exact.preparation.probes(n, _SEED)
+        for ours, theirs in zip(opened.embed(batch), exact.embed(batch), strict=True):
+            scale = np.maximum(np.linalg.norm(theirs, axis=1), 1e-12)
+            worst = max(worst, float((np.linalg.norm(ours - theirs, axis=1) / scale).max()))
+    if not worst <= _LARGEST_ERROR:
+        raise ExportError(
+            f"the export gives other rows than the network (relative difference {worst:.2g} of prepared inputs); it was removed"
+        )
+    return worst

@@ -1,0 +1,266 @@
+"""`compress`: make a model faster under a contract: try what there is, measure all of it here, and keep the fastest that loses no more than allowed."""
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.backbones.backbone import Backbone
+from headstart.compression import METHODS
+from headstart.compression.contract import Contract, Measured, chosen, front, verdict
+from headstart.compression.half import written
+from headstart.compression.measuring import Speed, speeds
+from headstart.compression.method import Source
+from headstart.core.errors import ExportError, UsageError
+from headstart.core.files import refuse_inside_data
+from headstart.core.progress import Progress, silent
+from headstart.data.samples import Samples
+from headstart.evaluation.calibration import paired_standard_error
+from headstart.exporting.parity import Parity
+from headstart.model.loading import load
+from headstart.model.model import Model
+from headstart.model.saving import refuse_if_not_ours
+from headstart.verbs.compress_bench import Bench, Made, open_bench
+from headstart.verbs.fit import fit
+from headstart.verbs.fit_data import FitOptions
+
+TARGETS = ("cpu",)
+BASE = "float32"
+# 95 % of a normal distribution.
+_NORMAL = 1.96
+
+
+@dataclass(frozen=True)
+class CompressOptions:
+    """What is asked for.
+
+    Attributes:
+        contract: what may be lost, and how much faster it has to be.
+        target: what it is measured on: `cpu`, this machine's.
+        tries: names of methods; empty for all.
+        seed: decides the folds of a head that is fitted anew.
+    """
+
+    contract: Contract = field(default_factory=Contract)
+    target: str = "cpu"
+    tries: tuple[str, ...] = ()
+    seed: int = 0
+
+    def check(self) -> None:
+        """Refuse what cannot be asked for.
+
+        Raises:
+            UsageError: names it.
+        """
+        if self.target not in TARGETS:
+            raise UsageError(f"a model is compressed for {' or '.join(TARGETS)}, and got {self.target!r}")
+        if not 0 <= self.contract.max_drop <= 100:
+            raise UsageError(f"a drop is from 0 to 100 points, and got {self.contract.max_drop:g}")
+        if not self.contract.min_speedup > 1:
+            raise UsageError(
+                f"nothing that is not faster is called compression: a speed-up is more than 1, and got {self.contract.min_speedup:g}"
+            )
+        for name in self.tries:
+            METHODS.get(name)
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What a compression came to.
+
+    Attributes:
+        path: the directory that was written; None where nothing kept the contract.
+        chosen: the name of what was kept; empty likewise.
+        sentence: what happened.
+        figure: the task's first figure.
+        n: samples that the figures are of, none of which was used for anything else.
+        before: the model's own figure.
+        table: float32 first, then every candidate.
+        best: which of the table nothing else is better than in figure, speed and size at once.
+        parity: the program that is shipped beside the compressed model, over the raw files; None where nothing was written.
+        notes: what was not tried, and why.
+        seconds: what took how long.
+    """
+
+    path: Path | None
+    chosen: str
+    sentence: str
+    figure: str
+    n: int
+    before: float
+    table: tuple[Measured, ...]
+    best: tuple[bool, ...]
+    parity: Parity | None
+    notes: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `headstart compress --json` prints (docs/json.md)."""
+        plain = {name: getattr(self, name) for name in ("chosen", "sentence", "figure", "n", "before")}
+        return {
+            "path": None if self.path is None else str(self.path),
+            **plain,
+            "table": [asdict(each) | {"best": best} for each, best in zip(self.table, self.best, strict=True)],
+            "parity": None if self.parity is None else self.parity.to_json(),
+            "notes": list(self.notes),
+            "seconds": dict(self.seconds),
+        }
+
+
+def compress(
+    model: Model | str | Path,
+    data: str | Path | Samples,
+    *,
+    out: str | Path,
+    options: CompressOptions = CompressOptions(),
+    progress: Progress = silent,
+) -> Compression:
+    """Make a model faster.
+
+    Float32 through its fastest engine is what has to be beaten. Every candidate is written, opened by its runtime, and measured: the task's
+    first figure on held-out samples beside the model itself, and the speed here, in turns with all others. The fastest that keeps the
+    contract is written as an export, whose program is proved over the raw files.
+
+    Args:
+        model: a model, or the directory of one, whose network is one of torch.
+        data: the data that it was fitted on, with samples that it was not fitted on: the former calibrate, the latter are evaluated.
+        out: the directory; a model that is there is replaced, anything else is refused.
+        options: the contract, and what is tried.
+        progress: stages `extract`, `compress`, in candidates, and `prove`, in samples.
+
+    Raises:
+        UsageError: an option is out of range, or the model's network is none of torch.
+        DataError: the data cannot be used, or holds too few samples of one kind.
+        ExportError: what was kept cannot be written, or its program answers otherwise. ExtraMissing: OpenVINO is not installed.
+    """
+    options.check()
+    began = time.perf_counter()
+    refuse_if_not_ours(Path(out))
+    if not isinstance(data, Samples):
+        refuse_inside_data(Path(out), data)
+    fitted = model if isinstance(model, Model) else load(Path(model))
+    bench = open_bench(fitted, data, progress=progress)
+    source = Source(fitted, bench.views(), lambda backbone: _refitted(fitted, data, backbone, options))
+    read = time.perf_counter()
+    with tempfile.TemporaryDirectory() as place:
+        (folder := Path(place) / BASE).mkdir()
+        plain = [fitted.at(BASE).backbone, written(fitted, folder, precision=BASE)]
+        made, notes = _all_made(bench, source, options, Path(place), progress)
+        tried = time.perf_counter()
+        measured = speeds([*plain, *(each.model.backbone for each in made)], source.views)
+    table = _table(bench, made, measured, options.contract, names=("eager", "openvino"))
+    timed = time.perf_counter()
+    best = chosen(table)
+    parity = None if best is None else bench.ship(made[best - 1], Path(out), progress=progress)
+    ended = time.perf_counter()
+    seconds = {"read": read - began, "try": tried - read, "measure": timed - tried, "ship": ended - timed}
+    return Compression(
+        path=None if best is None else Path(out),
+        chosen="" if best is None else table[best].name,
+        sentence=_sentence(table, best, bench),
+        figure=bench.figure,
+        n=len(bench.held),
+        before=float(bench.outcomes.mean()),
+        table=table,
+        best=front(table),
+        parity=parity,
+        notes=notes,
+        seconds=seconds | {"total": ended - began},
+    )
+
+
+def _refitted(model: Model, data: Any, backbone: Backbone, options: CompressOptions) -> Model:
+    """The same kind of model on the rows of another backbone."""
+    asked = FitOptions(
+        backbone=backbone,
+        reading=replace(model.reading, task=model.task),
+        optimise=model.rule.name if model.rule.offsets is not None else "",
+        check=False,
+        seed=options.seed,
+    )
+    return replace(fit(data, options=asked), deployment_prior=model.deployment_prior)
+
+
+def _all_made(
+    bench: Bench, source: Source, options: CompressOptions, place: Path, progress: Progress
+) -> tuple[list[Made], tuple[str, ...]]:
+    made: list[Made] = []
+    notes: list[str] = []
+    for name in options.tries or METHODS.names():
+        method = METHODS.get(name)
+        if reason := method.refusal(source.model):
+            notes.append(f"{name} is not tried: {reason}")
+            continue
+        for candidate in method.candidates(source):
+            progress("compress", len(made), len(made) + 1)
+            folder = place / candidate.name.replace(" ", "-")
+            folder.mkdir()
+            try:
+                made.append(bench.make(candidate, folder))
+            except ExportError as error:
+                notes.append(f"{candidate.name} is not tried: {error}")
+    progress("compress", len(made), len(made))
+    return made, tuple(notes)
+
+
+def _table(
+    bench: Bench, made: Sequence[Made], measured: Sequence[Speed], contract: Contract, *, names: Sequence[str]
+) -> tuple[Measured, ...]:
+    """Float32 at its fastest engine, then the candidates.
+
+    Args:
+        bench: what is held out.
+        made: the candidates.
+        measured: the speeds of float32 at each engine, then of the candidates.
+        contract: what is asked for.
+        names: of those engines.
+    """
+    plain = max(range(len(names)), key=lambda place: measured[place].throughput)
+    base, weights = measured[plain], sum(each.nbytes for each in bench.model.backbone.tensors().values())
+    first = _row(bench, bench.outcomes, speed=base, base=base)
+    how = "the model itself, at its fastest engine"
+    rows = [
+        replace(first, name=f"{BASE}, {names[plain]}", how=how, bytes=weights, refused="it is what has to be beaten")
+    ]
+    for each, speed in zip(made, measured[len(names) :], strict=True):
+        row = _row(bench, each.outcomes, speed=speed, base=base)
+        told = {"name": each.candidate.name, "how": each.candidate.how, "bytes": each.size, "coverage": each.coverage}
+        row = replace(row, **told)  # type: ignore[arg-type]
+        rows.append(replace(row, refused=verdict(row, contract)))
+    return tuple(rows)
+
+
+def _row(bench: Bench, outcomes: np.ndarray, *, speed: Speed, base: Speed) -> Measured:
+    """A row of the table, without what its candidate says of itself."""
+    mean, error = float(outcomes.mean()), float(outcomes.std(ddof=1) / np.sqrt(len(outcomes)))
+    return Measured(
+        name="",
+        how="",
+        figure=mean,
+        low=mean - _NORMAL * error,
+        high=mean + _NORMAL * error,
+        drop=float(bench.outcomes.mean()) - mean,
+        error=paired_standard_error(bench.outcomes, outcomes),
+        throughput=speed.throughput,
+        batch=speed.batch,
+        p50=speed.p50,
+        p95=speed.p95,
+        bytes=0,
+        speedup=speed.throughput / base.throughput,
+        coverage=None,
+    )
+
+
+def _sentence(table: Sequence[Measured], best: int | None, bench: Bench) -> str:
+    name, before = bench.figure.replace("_", "-"), abs(float(bench.outcomes.mean()))
+    if best is None:
+        return f"nothing that was tried keeps the contract, so nothing is written: the model stays as it is, {name} {before:.4f}"
+    one = table[best]
+    return (
+        f"{one.name} is kept: {one.speedup:.2f} times as fast as float32 at its fastest, {name} {abs(one.figure):.4f} where the model has"
+        f" {before:.4f} on {len(bench.held):,} held-out samples"
+    )

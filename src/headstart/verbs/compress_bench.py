@@ -1,0 +1,149 @@
+"""What candidates of a compression are measured on, how one is made, and how the one that is kept is written."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from headstart.compression.matching import matched
+from headstart.compression.method import Candidate
+from headstart.core.errors import DataError, ExportError
+from headstart.core.files import whole_directory
+from headstart.core.progress import Progress
+from headstart.data.samples import Samples
+from headstart.exporting.parity import Parity, prove
+from headstart.features.contents import content_of
+from headstart.features.extraction import embed
+from headstart.features.hashing import digest_samples
+from headstart.model.items import to_evaluate
+from headstart.model.model import Model, join
+from headstart.model.saving import write
+from headstart.tasks import TASKS
+
+# Training samples that quantisation is calibrated on, and that the temperature is matched on.
+_CALIBRATION = 300
+_FEWEST = 20
+
+
+@dataclass(frozen=True)
+class Made:
+    """A candidate that was made.
+
+    Attributes:
+        candidate: what it is.
+        model: the compressed model; its network lies where it was written first.
+        outcomes: (n,) what each held-out sample adds to the task's first figure; higher is better.
+        coverage: the share of truths in its sets; None without any.
+        size: bytes of the graph's files.
+    """
+
+    candidate: Candidate
+    model: Model
+    outcomes: Float[np.ndarray, "n"]
+    coverage: float | None
+    size: int
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every candidate is measured on.
+
+    Attributes:
+        model: the model itself.
+        held: n samples that it was not fitted on.
+        figure: the task's first figure that is a mean over samples.
+        outcomes: (n,) what each adds to it under the model itself; higher is better.
+        calibration: some samples that it was fitted on.
+        known: its calibrated probabilities of these, under the training shares.
+    """
+
+    model: Model
+    held: Samples
+    figure: str
+    outcomes: Float[np.ndarray, "n"]
+    calibration: Samples
+    known: Float[np.ndarray, "m k"]
+
+    def views(self) -> list[np.ndarray]:
+        """Prepared views of the samples that calibrate."""
+        read, preparation = content_of(self.calibration), self.model.backbone.preparation
+        return [view for place in range(len(self.calibration)) for view in preparation.prepare(read(place)).views]
+
+    def make(self, candidate: Candidate, folder: Path) -> Made:
+        """Write and open a candidate, match its temperature, and let it answer what is held out."""
+        backbone, own = candidate.write(candidate.model, folder), candidate.model
+        if own is self.model:  # a head that was fitted anew has a temperature of its own
+            scores = own.head.scores(join(embed(backbone, self.calibration).features))
+            own = replace(own, temperature=matched(scores, self.known, temperature=own.temperature, link=own.head.link))
+        own = _bound(replace(own, backbone=backbone))
+        rows = join(embed(backbone, self.held).features)
+        _, outcomes = _outcomes(own, self.held, rows)
+        said, coverage = own.verdict(rows, own.predicted(rows)), None
+        if said is not None and said.sets is not None:
+            targets = TASKS.get(own.task).encode(self.held.table.column("target"), own.labels or None)
+            coverage = float(said.sets[np.arange(len(rows)), targets.values].mean())
+        size = sum((folder / name).stat().st_size for name in backbone.graph.files)
+        return Made(candidate, own, outcomes, coverage, size)
+
+    def ship(self, made: Made, out: Path, *, progress: Progress) -> Parity:
+        """Write what was chosen, with its own temperature in the graph, and prove the program that goes with it.
+
+        Raises:
+            ExportError: it cannot be written, or its program answers otherwise.
+        """
+        try:
+            with whole_directory(out) as folder:
+                # Written again, as the temperature was known only when the first graph had made its rows.
+                source = replace(made.model, backbone=made.candidate.model.backbone, judge=None)
+                final = _bound(replace(made.model, backbone=made.candidate.write(source, folder)))
+                write(final, folder)
+                parity = prove(folder, final, samples=self.held, progress=progress)
+                parity.check()
+        except OSError as error:
+            raise ExportError(
+                f"the compressed model could not be written to {out}: {error.strerror or error}"
+            ) from error
+        return parity
+
+
+def _bound(model: Model) -> Model:
+    """The model, its judge taken over: it was fitted for probabilities that the temperature was matched to."""
+    return model if model.judge is None else replace(model, judge=replace(model.judge, bond=model.bond))
+
+
+def open_bench(model: Model, data: Any, *, progress: Progress) -> Bench:
+    """What is evaluated and what calibrates: by content, those that the model was not fitted on, and those that it was.
+
+    Raises:
+        DataError: there are too few of either.
+    """
+    held, _ = model.labelled(data, part=None, target=None)
+    held = held.take(np.flatnonzero(~model.split.fitted_on(digest_samples(held).digests)))
+    whole = to_evaluate(data, modality=model.modality, reading=model.reading, target=None)
+    met = np.flatnonzero(model.split.fitted_on(digest_samples(whole).digests))
+    if len(held) < _FEWEST or len(met) < _FEWEST:
+        raise DataError(
+            f"{whole.source} holds {len(held)} samples that the model was not fitted on and {len(met)} that it was, and compression takes at"
+            f" least {_FEWEST} of each: the first to see what is lost, the others to calibrate"
+        )
+    calibration = whole.take(met[np.linspace(0, len(met) - 1, min(_CALIBRATION, len(met))).astype(int)])
+    rows = embed(model.backbone, held, progress=progress)
+    held = held.take(rows.kept)
+    known = embed(model.backbone, calibration, progress=progress)
+    calibration = calibration.take(known.kept)
+    task = TASKS.get(model.task)
+    probabilities = task.predict(model.head.scores(join(known.features)), model.temperature)
+    name, outcomes = _outcomes(model, held, join(rows.features))
+    return Bench(model, held, name, outcomes, calibration, probabilities)
+
+
+def _outcomes(model: Model, samples: Samples, rows: np.ndarray) -> tuple[str, Float[np.ndarray, "n"]]:
+    """The task's first figure that is a mean over samples, and what each adds to it; higher is better."""
+    task = TASKS.get(model.task)
+    targets = task.encode(samples.table.column("target"), model.labels or None)
+    predicted = model.predicted(rows)
+    found = task.outcomes(targets, predicted, chosen=model.decisions(predicted))
+    name = next(iter(found))
+    return name, found[name] if model.labels else -found[name]
