@@ -8,12 +8,16 @@ import pytest
 import torch
 
 from headstart.backbones.fourier import Frames, ShortTime
+from headstart.core import digests
 from headstart.core.errors import UsageError
+from headstart.data.modalities import preparation
 from headstart.evaluation.calibration import probabilities
 from headstart.exporting import FORMATS
-from headstart.exporting.scorer import Scorer, scores_of
+from headstart.exporting.scorer import Scorer
 from headstart.exporting.tracing import names_of
 from headstart.heads.fitted import Head, Layer, Linear, Mlp, Neighbours
+from headstart.heads.modules import scores_of
+from support import media
 from support.tunable import network
 
 RNG = np.random.default_rng(0)
@@ -126,8 +130,9 @@ def test_inputs_are_those_of_the_modality() -> None:
     assert names_of(model) == ("samples", "lengths", "shares")
     model.modality = "text"
     for long, expected in (("truncate", ("ids", "lengths")), ("windows", ("ids", "lengths", "shares"))):
-        options = type("Options", (), {"long": long})()
-        model.backbone = replace(model.backbone, preparation=type("Preparation", (), {"options": options})())
+        asset = media.tokenizer()
+        recipe = f"text(max_tokens=16, long={long!r}, tokenizer={digests.of_bytes(asset).hex()!r})"
+        model.backbone = replace(model.backbone, preparation=preparation(recipe, {"tokenizer.json": asset}))
         assert names_of(model) == expected
 
 

@@ -39,8 +39,8 @@ def tuned(frozen: Model, data: Path, tmp_path_factory: pytest.TempPathFactory) -
     return hs.load(folder, module=Stripes())
 
 
-def ground(model: Model, data: Path, seed: int) -> Ground:
-    asked = hs.FitOptions(seed=seed)
+def ground(model: Model, data: Path, seed: int, *, check: bool = True) -> Ground:
+    asked = hs.FitOptions(seed=seed, check=check)
     return read_ground(model, data, asked=asked, new_labels=False, doubted=False, progress=silent)
 
 
@@ -50,7 +50,8 @@ def contents(ground: Ground, places: np.ndarray) -> set[bytes]:
 
 def test_with_any_seed_the_same_samples_are_set_aside(frozen: Model, tuned: Model, data: Path) -> None:
     first = ground(frozen, data, 0)
-    again, other = ground(tuned, data, 5), ground(frozen, data, 5)
+    # Near copies of what it was trained on are left out as well, and what is near hangs on the tuned rows: only equal ones count here.
+    again, other = ground(tuned, data, 5, check=False), ground(frozen, data, 5)
     assert contents(again, again.aside) == contents(first, first.aside)
     assert contents(other, other.aside) & contents(first, first.train), "of a frozen network the seed decides"
     assert any("the network was tuned before, and not on these" in note for note in again.notes)

@@ -1,6 +1,6 @@
 """A backbone whose network is a graph in files of the model, as `export` and `compress` write it: its own runtime makes the rows."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -72,10 +72,9 @@ class ExportedBackbone(Backbone):
         ends = np.cumsum([spec.dim for spec in self.specs])[:-1]
         return tuple(np.split(rows.astype(np.float32, copy=False), ends, axis=1))
 
-    def given(self, batch: Batch) -> Mapping[str, np.ndarray]:
-        """A batch as the graph's inputs, each view a sample of its own."""
-        values = {VALUES[self.preparation.modality]: batch.values, LENGTHS: batch.lengths}
-        return values | ({SHARES: np.eye(len(batch), dtype=np.float32)} if SHARES in self.session.names else {})
+    def given(self, batch: Batch) -> dict[str, np.ndarray]:
+        """A batch as the graph's inputs."""
+        return given(batch, self.preparation.modality, names=self.session.names)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The bytes of its files, by name."""
@@ -84,6 +83,18 @@ class ExportedBackbone(Backbone):
     def contents(self) -> Mapping[str, bytes]:
         """All that was exported, by name."""
         return {name: (self.folder / name).read_bytes() for name in (*self.graph.files, *self.graph.beside)}
+
+
+def given(batch: Batch, modality: str, *, names: Collection[str]) -> dict[str, np.ndarray]:
+    """A batch as those of a graph's inputs that it has, each view a sample of its own.
+
+    Args:
+        batch: prepared views.
+        modality: theirs.
+        names: of the inputs.
+    """
+    found = {VALUES[modality]: batch.values, LENGTHS: batch.lengths, SHARES: np.eye(len(batch), dtype=np.float32)}
+    return {name: found[name] for name in names}
 
 
 def open_exported(

@@ -10,9 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from headstart.backbones.exported import PROBABILITIES, ROWS, VALUES, ExportedBackbone
+from headstart.backbones.exported import PROBABILITIES, ROWS, ExportedBackbone, given
 from headstart.backbones.network import NetworkBackbone
 from headstart.backbones.precision import BFLOAT16, device
 from headstart.backbones.runtimes import INT8, INT8_BFLOAT16
@@ -66,19 +64,13 @@ def _quantised(network: Any, source: Source, names: tuple[str, ...]) -> Any:
     """
     nncf: Any = importlib.import_module("nncf")
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    values = VALUES[source.model.modality]
-
-    def inputs(batch: Any) -> dict[str, np.ndarray]:
-        given = {values: batch.values, "lengths": batch.lengths, "shares": np.eye(len(batch), dtype=np.float32)}
-        return {name: given[name] for name in names}
-
     batches = list(source.batches())
     kind = None if source.model.modality == "image" else nncf.ModelType.TRANSFORMER
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # where it draws bars of its own
             return nncf.quantize(
                 network,
-                nncf.Dataset(batches, inputs),
+                nncf.Dataset(batches, partial(given, modality=source.model.modality, names=names)),
                 preset=nncf.QuantizationPreset.MIXED,
                 subset_size=len(batches),
                 model_type=kind,

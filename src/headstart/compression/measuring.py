@@ -48,15 +48,14 @@ def speeds(backbones: Sequence[Backbone], views: Sequence[np.ndarray]) -> list[S
     """
     sized = {size: _batches(backbones[0], views, size) for size in SIZES}
     best = [_best(each, sized) for each in backbones]
-    runs = [_runner(each, size) for each, size in zip(backbones, best, strict=True)]
     rates: list[list[float]] = [[] for _ in backbones]
     for _ in range(_ROUNDS):
-        for place, (run, size) in enumerate(zip(runs, best, strict=True)):
-            rates[place].append(_rate(run, sized[size]))
+        for rate, (size, run) in zip(rates, best, strict=True):
+            rate.append(_rate(run, sized[size]))
     alone = [_alone(each, sized[1]) for each in backbones]
     return [
         Speed(statistics.median(rate), size, float(np.median(took)), float(np.quantile(took, 0.95)))
-        for rate, size, took in zip(rates, best, alone, strict=True)
+        for rate, (size, _), took in zip(rates, best, alone, strict=True)
     ]
 
 
@@ -88,8 +87,13 @@ def _spent(rows: "Iterator[object]") -> None:
         pass
 
 
-def _best(backbone: Backbone, sized: dict[int, list[Batch]]) -> int:
-    return max(SIZES, key=lambda size: _rate(_runner(backbone, size), sized[size], seconds=_SECONDS / 3))
+def _best(backbone: Backbone, sized: dict[int, list[Batch]]) -> tuple[int, Run]:
+    """The quickest batch size, and what runs it. Only pictures have a session for each size."""
+    runs = {SIZES[0]: _runner(backbone, SIZES[0])}
+    for size in SIZES[1:]:
+        runs[size] = _runner(backbone, size) if backbone.preparation.modality == "image" else runs[SIZES[0]]
+    size = max(SIZES, key=lambda size: _rate(runs[size], sized[size], seconds=_SECONDS / 3))
+    return size, runs[size]
 
 
 def _rate(run: Run, batches: Sequence[Batch], *, seconds: float = _SECONDS) -> float:

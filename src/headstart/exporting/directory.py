@@ -7,7 +7,9 @@ import numpy as np
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.exported import SHARES, ExportedBackbone, Graph, open_exported
+from headstart.backbones.network import recipe_of
 from headstart.core.errors import ExportError
+from headstart.data.modalities.audio import AudioRecipe
 from headstart.exporting import FORMATS
 from headstart.exporting.program import program, requirements
 from headstart.exporting.resampling import filters
@@ -39,13 +41,13 @@ def lay_out(
         ModelError: the runtime cannot open what was written.
     """
     format_, backbone = FORMATS.get(to), model.backbone
-    graph = Graph(
-        to, precision, format_.files, (PROGRAM, REQUIREMENTS, *((FILTERS,) if model.modality == "audio" else ()))
-    )
+    recipe, beside = recipe_of(backbone.preparation), [PROGRAM, REQUIREMENTS]
     assets = [f"{ASSETS}/{each}" for each in sorted(backbone.preparation.assets)]
-    if model.modality == "audio":
-        (folder / FILTERS).write_bytes(filters(backbone.preparation.options.rate))  # type: ignore[attr-defined]
+    if isinstance(recipe, AudioRecipe):
+        (folder / FILTERS).write_bytes(filters(recipe.rate))
+        beside.append(FILTERS)
         assets.append(FILTERS)
+    graph = Graph(to, precision, format_.files, tuple(beside))
     put(told=_told(model, graph, tuple(assets)))
     (folder / PROGRAM).write_text(program(model.modality, to), encoding="utf-8", newline="\n")
     (folder / REQUIREMENTS).write_text(requirements(model.modality, format_.runtime), encoding="utf-8", newline="\n")

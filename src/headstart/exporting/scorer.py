@@ -10,10 +10,8 @@ from torch import nn
 from headstart.backbones.network import NetworkBackbone
 from headstart.core.errors import UsageError
 from headstart.exporting.spectra import by_products
-from headstart.heads.fitted import Head, Linear, Mlp, Neighbours
+from headstart.heads.modules import scores_of
 from headstart.model.model import Model
-
-_FLOOR = 1e-6
 
 
 class Scorer(nn.Module):
@@ -70,61 +68,3 @@ class Scorer(nn.Module):
             found = found * self.shift
             found = found / found.sum(dim=1, keepdim=True)
         return found, rows
-
-
-def scores_of(head: Head) -> nn.Module:
-    """A fitted head as a module: rows to scores, in float32."""
-    if isinstance(head, Linear):
-        return _linear(head.weight, head.bias)
-    return _MlpScores(head) if isinstance(head, Mlp) else _Votes(head)
-
-
-def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
-    made = nn.Linear(*weight.shape)
-    with torch.no_grad():
-        made.weight.copy_(torch.from_numpy(np.array(weight.T)))
-        made.bias.copy_(torch.from_numpy(np.array(bias)))
-    return made
-
-
-class _MlpScores(nn.Module):
-    def __init__(self, head: Mlp) -> None:
-        super().__init__()
-        self.hidden = nn.ModuleList(_linear(layer.weight, layer.bias) for layer in head.hidden)
-        self.output = _linear(head.weight, head.bias)
-        self.activation = nn.ReLU() if head.activation == "relu" else nn.GELU(approximate="tanh")
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        for layer in self.hidden:
-            rows = self.activation(layer(rows))
-        scores: torch.Tensor = self.output(rows)
-        return scores
-
-
-class _Votes(nn.Module):
-    """The vote of the nearest stored rows, as `heads.fitted.Neighbours` computes it."""
-
-    rows: torch.Tensor
-    votes: torch.Tensor
-    mean: torch.Tensor
-    prior: torch.Tensor
-
-    def __init__(self, head: Neighbours) -> None:
-        super().__init__()
-        prior = np.clip(head.votes.mean(axis=0, dtype=np.float64), _FLOOR, 1 - _FLOOR)
-        stored = {"rows": head.rows, "votes": head.votes, "mean": head.mean, "prior": prior}
-        for name, each in stored.items():
-            self.register_buffer(name, torch.from_numpy(np.array(each, dtype=np.float32)))
-        self.k, self.sharpness, self.link = min(head.k, len(head.rows)), head.sharpness, head.link
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        centred = rows - self.mean
-        length = torch.sqrt((centred * centred).sum(dim=1, keepdim=True))
-        cosines = (centred / torch.where(length > 0, length, 1.0)) @ self.rows.T
-        nearest, places = torch.topk(cosines, self.k, dim=1)
-        weights = torch.softmax(self.sharpness * nearest, dim=1)
-        shares = (weights[..., None] * self.votes[places]).sum(dim=1)
-        if self.link == "identity":
-            return shares
-        smoothed = (self.k * shares + self.prior) / (self.k + 1)
-        return torch.log(smoothed) if self.link == "softmax" else torch.log(smoothed) - torch.log1p(-smoothed)

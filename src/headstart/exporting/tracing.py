@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from headstart.backbones.exported import LENGTHS, PROBABILITIES, ROWS, SHARES, VALUES
+from headstart.backbones.network import recipe_of
 from headstart.core.errors import ExportError
+from headstart.data.modalities.text import TextRecipe
 from headstart.exporting.scorer import Scorer
 from headstart.model.model import Model
 
@@ -70,7 +72,8 @@ def names_of(model: Model) -> tuple[str, ...]:
     values = VALUES[model.modality]
     if model.modality == "image":
         return (values,)
-    several = model.modality == "audio" or getattr(model.backbone.preparation, "options").long == "windows"  # noqa: B009
+    recipe = recipe_of(model.backbone.preparation)
+    several = model.modality == "audio" or (isinstance(recipe, TextRecipe) and recipe.long == "windows")
     return (values, LENGTHS, SHARES) if several else (values, LENGTHS)
 
 

@@ -88,7 +88,7 @@ class Shipped(Graph):
     def inputs(self, backbone: Any, batch: Batch, *, room: int) -> dict[Any, np.ndarray]:
         """By name."""
         given = backbone.given(Batch(_filled(batch.values, room), _filled(batch.lengths, room)))
-        return {name: np.ascontiguousarray(each) for name, each in given.items() if name in backbone.session.names}
+        return {name: np.ascontiguousarray(each) for name, each in given.items()}
 
     def rows(self, request: Any, n: int) -> tuple[np.ndarray, ...]:
         """Of the output `rows`."""

@@ -7,5 +7,7 @@ HEADS: Registry[HeadRecipe] = Registry(
     "headstart.heads",
     "head",
     HeadRecipe,
-    frozenset({"recipe", "fitted", "statistics", "selection", "rows", "extrapolation", "family", "lbfgs", "losses"}),
+    frozenset(
+        {"recipe", "fitted", "statistics", "selection", "rows", "extrapolation", "family", "lbfgs", "losses", "modules"}
+    ),
 )

@@ -10,9 +10,11 @@ ACTIVATIONS = ("relu", "gelu_tanh")
 MOST_LAYERS = 4
 """More hidden layers than these no head has."""
 
+FLOOR = 1e-6
+"""A share of votes is no nearer to 0 and to 1 than this, so that its logarithm is finite."""
+
 _BLOCK = 1024
 _CELLS = 1 << 24
-_FLOOR = 1e-6
 _ROOT = float(np.sqrt(2.0 / np.pi))
 
 
@@ -168,7 +170,7 @@ def vote_scores(
     if link == "identity":
         return np.asarray(shares)
     j = positions.shape[1]
-    smoothed = (j * shares + np.clip(prior, _FLOOR, 1 - _FLOOR)) / (j + 1)
+    smoothed = (j * shares + np.clip(prior, FLOOR, 1 - FLOOR)) / (j + 1)
     return np.asarray(np.log(smoothed) if link == "softmax" else np.log(smoothed) - np.log1p(-smoothed))
 
 

@@ -71,10 +71,14 @@ class SplitRecord:
 
     def taught_on(self, digests: UInt8[np.ndarray, "n 16"]) -> Bool[np.ndarray, "n"]:
         """Which samples have a content that the network was trained on, where it was tuned: they can neither choose nor decide any more."""
-        parts = self.parts_of(digests)
-        return np.asarray((parts & 1 == 1) & (parts & SET_ASIDE == 0))
+        return _taught(self.parts_of(digests))
 
     @property
     def taught(self) -> UInt8[np.ndarray, "k 16"]:
         """The digests of what a tuned network was trained on."""
-        return np.asarray(self.digests[(self.parts & 1 == 1) & (self.parts & SET_ASIDE == 0)])
+        return np.asarray(self.digests[_taught(self.parts)])
+
+
+def _taught(parts: UInt8[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+    """In the training part, and not set aside."""
+    return np.asarray(parts & (1 | SET_ASIDE) == 1)

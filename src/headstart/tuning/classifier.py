@@ -15,6 +15,7 @@ from headstart.backbones.readout import Readout
 from headstart.core import digests
 from headstart.core.errors import UsageError
 from headstart.heads.fitted import Linear
+from headstart.heads.modules import linear
 from headstart.tuning.strategies.strategy import Strategy
 
 
@@ -27,8 +28,8 @@ class Classifier(nn.Module):
     def __init__(self, readout: Readout, head: Linear, *, match: Float[np.ndarray, "d1 e"] | None = None) -> None:
         super().__init__()
         self.readout = readout
-        self.head = _linear(head.weight, head.bias)
-        self.match = None if match is None else _linear(match[:-1], match[-1])
+        self.head = linear(head.weight, head.bias)
+        self.match = None if match is None else linear(match[:-1], match[-1])
 
     def forward(self, values: torch.Tensor, lengths: Int[torch.Tensor, " n"]) -> Float[torch.Tensor, "n ke"]:
         """Scores in float32, whatever precision the network runs in, and after them the rows' map where there is one."""
@@ -41,14 +42,6 @@ class Classifier(nn.Module):
     def net(self) -> nn.Module:
         """The backbone's network."""
         return self.readout.feed.net
-
-
-def _linear(weight: Float[np.ndarray, "d k"], bias: Float[np.ndarray, "k"]) -> nn.Linear:
-    made = nn.Linear(*weight.shape)
-    with torch.no_grad():
-        made.weight.copy_(torch.from_numpy(np.array(weight.T)))
-        made.bias.copy_(torch.from_numpy(np.array(bias)))
-    return made
 
 
 @dataclass(frozen=True)
