@@ -11,6 +11,7 @@ prints a JSON line an epoch, `{"epoch", "seconds", "accuracy"}`: seconds of trai
 the accuracy on the test part; the last one may be of an epoch that the limit cut short. Weights are the very ones that headstart tunes.
 """
 
+import itertools
 import json
 import math
 import sys
@@ -278,7 +279,8 @@ def fastai(asked: dict[str, Any]) -> None:
 
     trial = learner()
     trial.unfreeze()
-    adam, batches = torch.optim.AdamW(trial.model.parameters(), lr=0.0), iter(loaders.train)
+    adam = torch.optim.AdamW(trial.model.parameters(), lr=0.0)
+    batches = (each for _ in itertools.count() for each in loaders.train)  # small sets have fewer than are timed
     per_step = _timed(lambda: _step(trial.model, batches, trial.loss_func, adam))
     epochs = epochs_within(per_step, n=len(asked["train"]), batch=BATCH, limit=watch.limit)
     with learner().no_bar() as made:

@@ -1,9 +1,10 @@
 """Steps of headstart's loop, or of a bare one on the same tensors: `_tune_step.py loop|bare SET BACKBONE SIZE WARM STEPS`.
 
-Prints `{"seconds": [...], "bytes": ...}`: of each step after the first ones, and that training adds to the process at its peak. The bare loop is forward,
-backward and optimiser: bfloat16 autocast, AdamW in one kernel, the same network with all its weights trained, on batches that lie ready. What
-the network itself was given for speed, it has in both: the layout of convolutions, those in groups in float32, the plain attention, a table
-of the words that occur. The steps are enough for a moving average.
+Prints `{"seconds": [...], "bytes": ...}`: of each step after the first ones, and that training adds to the process at its peak. The data is in memory before,
+for both: the loop reads it from a mapped file, whose pages would count as its own. The bare loop is forward, backward and optimiser: bfloat16
+autocast, AdamW in one kernel, the same network with all its weights trained, on batches that lie ready. What the network itself was given for
+speed, it has in both: the layout of convolutions, those in groups in float32, the plain attention, a table of the words that occur. The steps are
+enough for a moving average.
 """
 
 import json
@@ -59,17 +60,16 @@ def main() -> int:
     opened = Trainable.of(backbone, head, strategy=chosen.strategy, options=chosen.options)
     vocabulary.narrow(opened, views)
     to_layout(opened, accelerator)
-    before = psutil.Process().memory_info().rss
     leg = Leg("steps", 1e-5, 1e-5, int(warm) + int(steps), 32, 0)
+    batches = Batches(views, size=leg.batch, seed=leg.seed)
+    ready = [_batch(material, batches.at(step)) for step in range(leg.steps)]
+    before = psutil.Process().memory_info().rss
     ends: list[float] = []
     if which == "loop":
         loop.train(
             opened, material, leg=leg, accelerator=accelerator, progress=lambda *_: ends.append(time.perf_counter())
         )
     else:
-        batches = Batches(views, size=leg.batch, seed=leg.seed)
-        ready = [_batch(material, batches.at(step)) for step in range(leg.steps)]
-        before = psutil.Process().memory_info().rss
         opened.train_mode()
         optimizer = torch.optim.AdamW(opened.parameters().values(), lr=1e-5, fused=True)
         with attention_for("cpu"):

@@ -2,7 +2,7 @@
 
 `sets`: on each set a head is fitted on frozen features, and tuned within the set's budget: three seeds, their mean and deviation. The peers
 start from the same weights, one seed each, in an environment of their own (see `_tune_peers.py`; HEADSTART_PEERS names its Python). They are
-stopped when our wall-clock time is over, looking at the test part is no time of theirs, and they are taken at their best epoch *on the test
+stopped when our wall-clock time is over, or the budget where we needed less, looking at the test part is no time of theirs, and they are taken at their best epoch *on the test
 part*, which none of their users could. Bounds: at least as accurate as the frozen head of all training rows less one paired standard error;
 above the accuracy of the tutorial and of a plain loop in bfloat16; and, given only as long as the tutorial took to its best epoch, still no worse (`in_its_time`: a tuning with
 that budget, or the frozen head where it suffices). cifar10, sst2 and thucnews have bounds of their own, in points above the frozen head;
@@ -198,7 +198,7 @@ def compared(name: str, how: Set, *, seeds: int, python: Path | None) -> Iterato
     if python is None:
         return
     for recipe in how.peers:
-        epochs = peer(recipe, name, how, seconds=seconds, python=python)
+        epochs = peer(recipe, name, how, seconds=max(seconds, how.budget), python=python)
         best = max(epochs, key=lambda each: each.accuracy, default=Epoch(seconds, 0.0))
         bound = best.accuracy if recipe in {"tutorial", "plain"} else None
         yield Figure(

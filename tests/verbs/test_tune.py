@@ -20,9 +20,9 @@ from headstart.cli.main import main
 from headstart.core.errors import DataError, FitError, UsageError
 from headstart.core.progress import silent
 from headstart.model.model import Model
-from headstart.tuning import ladder
+from headstart.tuning import gate, ladder
 from headstart.verbs.tune import TuneOptions, tune
-from headstart.verbs.tune_ground import _one_in, read_ground
+from headstart.verbs.tune_ground import Ground, _one_in, read_ground
 from support.made import photos
 from support.networks import save_tiny
 from support.tunable import network, stripes
@@ -73,14 +73,18 @@ def test_a_tuned_network_of_a_library_is_saved_by_value(tmp_path: Path) -> None:
 
 def _forced(model: Model, data: Path) -> Model:
     """The tuned model, whatever the gate says."""
-    from headstart.tuning import gate
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate.Gate, "passed", property(lambda self: True))
         return tune(model, data, options=replace(STEPS, strategy="full(decay=0.8)", steps=20)).model
 
 
-def test_what_is_no_better_stays_frozen(tmp_path: Path) -> None:
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nothing could win it is tried."""
+    monkeypatch.setattr(Ground, "winnable", property(lambda self: True))
+
+
+def test_what_is_no_better_stays_frozen(tmp_path: Path, tried: None) -> None:
     data = photos(tmp_path / "data", n=30, parts=("train", "test"))
     model = fitted(data, alike=False)
     found = tune(model, data, options=replace(STEPS, steps=20))
@@ -90,7 +94,24 @@ def test_what_is_no_better_stays_frozen(tmp_path: Path) -> None:
     assert found.compared == {}
 
 
-def test_the_start_scores_as_the_frozen_head(tmp_path: Path) -> None:
+def test_nothing_is_trained_where_nothing_could_win(tmp_path: Path) -> None:
+    """A frozen head without an error leaves nothing to win; with two errors among those that decide something is left."""
+    data = photos(tmp_path / "data", n=40)
+    model = fitted(data, alike=False)
+    found = tune(model, data, options=replace(STEPS, steps=5))
+    assert found.gate["frozen"] == 1.0
+    assert (found.shipped, found.steps, found.strategy, found.model) == (False, 0, "", model)
+    assert found.sentence.startswith("nothing was trained, so the frozen model stays")
+    asked = hs.FitOptions(check=False)
+    ground = read_ground(model, data, asked=asked, new_labels=False, doubted=False, progress=silent)
+    assert not ground.winnable
+    for errors, winnable in ((1, False), (2, True)):
+        outcomes = ground.frozen_outcomes.copy()
+        outcomes[np.flatnonzero(~ground.chooses)[:errors]] = 0
+        assert replace(ground, frozen_outcomes=outcomes).winnable is winnable
+
+
+def test_the_start_scores_as_the_frozen_head(tmp_path: Path, tried: None) -> None:
     data = stripes(tmp_path / "data", n=30)
     found = tune(fitted(data), data, options=replace(STEPS, steps=20))
     start = found.points[0]
@@ -188,7 +209,7 @@ def test_what_cannot_be_tuned_is_one_sentence(tmp_path: Path) -> None:
         tune(fitted(few), few, options=STEPS)
 
 
-def test_mirrored_stripes_are_stripes_and_mirrored_arrows_are_not(tmp_path: Path) -> None:
+def test_mirrored_stripes_are_stripes_and_mirrored_arrows_are_not(tmp_path: Path, tried: None) -> None:
     data = stripes(tmp_path / "stripes", n=40)
     told = tune(fitted(data, alike=False), data, options=replace(STEPS, steps=3)).notes
     assert any("pictures are mirrored while training" in note for note in told)
@@ -225,7 +246,7 @@ def halves() -> nn.Module:
 
 
 def test_the_command_writes_a_model_and_removes_its_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tried: None
 ) -> None:
     (tmp_path / "made").mkdir()
     folder = save_tiny("test_resnet", tmp_path / "made")
@@ -313,11 +334,12 @@ def test_data_without_a_label_of_the_model_is_refused_in_a_sentence(tmp_path: Pa
         tune(model, data, options=STEPS)
 
 
-def test_an_evaluated_part_that_cannot_be_read_ends_nothing(tmp_path: Path) -> None:
+def test_an_evaluated_part_that_cannot_be_read_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = stripes(tmp_path / "data", n=60)
     for place in (data / "test").rglob("*.png"):
         place.write_bytes(place.read_bytes()[:40])
-    found = tune(fitted(data), data, options=STEPS)
+    monkeypatch.setattr(gate.Gate, "passed", property(lambda self: True))
+    found = tune(fitted(data), data, options=replace(STEPS, steps=1))
     assert found.shipped
     assert found.compared == {}
 

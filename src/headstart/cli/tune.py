@@ -70,8 +70,9 @@ def _show(found: "Tuning", out: Path) -> None:
     console = new_console()
     colour = "green" if found.shipped else "yellow"
     console.print(f"[{colour}]{escape(found.sentence)}[/]")
-    how = f"{found.strategy}, {found.steps:,} steps at {found.rate:.3g}, the {found.point['weights']} weights"
-    console.print(f"  [dim]how[/]      {escape(how)}, {found.point['share']:.0%} of the way from the frozen ones")
+    if found.steps:
+        how = f"{found.strategy}, {found.steps:,} steps at {found.rate:.3g}, the {found.point['weights']} weights"
+        console.print(f"  [dim]how[/]      {escape(how)}, {found.point['share']:.0%} of the way from the frozen ones")
     for name, each in found.compared.items():
         told = f"{each.a:.4f} tuned, {each.b:.4f} frozen, difference {figure(each.difference)}, p = {each.p:.2g}"
         console.print(f"  [dim]{escape(found.part):<8}[/] {name.replace('_', '-')} {escape(told)}")

@@ -32,7 +32,7 @@ from headstart.tuning.devices import agreed, open_accelerator, to_layout
 from headstart.tuning.interpolation import Point, best_point, judged
 from headstart.tuning.loop import Material, Trained, train
 from headstart.tuning.runs import Place, Run
-from headstart.tuning.schedule import Leg
+from headstart.tuning.schedule import SLOWER, Leg
 
 _WARM, _TIMED, _MOST_TIMED = 3, 12, 100
 # Of the budget, what timing more than twelve steps may take: on a machine that does something else meanwhile, twelve tell little.
@@ -164,11 +164,12 @@ def climb(
     tries: dict[float, np.ndarray] = {}
     for number, rate in enumerate(choice.rates(base) if run.tries else ()):
         try:
-            short = ladder.leg(f"try-{number}", rate, run.tries)
+            short = ladder.leg(f"try-{number}", rate, run.tries, restarts=0)
         except FitError:  # it ran away: not this rate
             continue
         tries[rate] = judged(ladder.scores(short.raw), choosing.targets, task=task)[0]
-    rate = choice.best_rate(tries) if tries else base
+    # Where none was stable, one below all of them.
+    rate = choice.best_rate(tries) if tries else base if not run.tries else min(choice.rates(base)) / SLOWER
     trained = ladder.leg("long", rate, run.steps)
     start = bench.start
     state, point, points = best_point(start, trained, targets=choosing.targets, task=task, scores=ladder.scores)
@@ -235,7 +236,7 @@ class _Ladder:
         head = self.bench.material.scale.head_outward(state.linear(self.bench.head.link))
         return head.scores(rows_of(state, self.bench.frozen, samples=self.choosing.samples))
 
-    def leg(self, name: str, rate: float, steps: int) -> Trained:
+    def leg(self, name: str, rate: float, steps: int, *, restarts: int = 2) -> Trained:
         """One training, or what it ended with where it has."""
         known = runs.finished(self.folder / name)
         if known is not None:
@@ -243,7 +244,7 @@ class _Ladder:
         found = train(
             self.bench.opened(name),
             self.bench.material,
-            leg=_leg(name, rate, steps, self.run, self.plan),
+            leg=dataclasses.replace(_leg(name, rate, steps, self.run, self.plan), restarts=restarts),
             accelerator=self.bench.accelerator,
             folder=self.folder / name,
             strategy_end=self.bench.chosen.strategy.end,

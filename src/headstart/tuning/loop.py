@@ -1,7 +1,7 @@
 """The loop: AdamW with warm-up and cosine over accelerate, a moving average of the weights, and nothing that looks at a clock.
 
-Every random number of a step comes from the seed and the step's number, and all that a step changes is in the checkpoint. So a training
-that was killed and goes on ends with the very weights of one that was not, on the same machine with as many threads.
+Every random number of a step comes from the seed and the step's number, and all that a step changes is in the checkpoint. So a training that
+was killed and goes on ends with the very weights of one that was not, on the same machine with as many threads.
 """
 
 import copy
@@ -25,7 +25,7 @@ from headstart.tuning.classifier import State, Trainable
 from headstart.tuning.devices import agreed, attention_for, memory, shared, without_denormals
 from headstart.tuning.losses import Loss
 from headstart.tuning.scaling import Scale
-from headstart.tuning.schedule import Leg, rate_at
+from headstart.tuning.schedule import SLOWER, Leg, rate_at
 from headstart.tuning.views import Views
 from headstart.tuning.vocabulary import restore
 
@@ -33,9 +33,7 @@ if TYPE_CHECKING:
     from headstart.tuning.activations import Kept
 
 STAGE = "tuning"
-_RESTARTS, _DIVERGED = 2, 2.0
-_LEAST_FOR_AVERAGE = 100
-_SMOOTH = 0.9
+_DIVERGED, _SMOOTH, _LEAST_FOR_AVERAGE = 2.0, 0.9, 100
 # The average is of every fourth set of weights: neighbours hardly differ, and reading all of them takes time.
 _EVERY = 4
 
@@ -142,7 +140,7 @@ def train(
             with attention_for(accelerator.device.type), without_denormals(accelerator.device.type):
                 _one(classifier, optimizer, material, batches, leg, running, accelerator=accelerator)
         except _DivergedError:
-            _restart(running, named, average, initial, optimizer)
+            _restart(running, leg, named, average, initial, optimizer)
             continue
         _follow(average, named, leg=leg, step=running.step)
         running.step += 1
@@ -291,15 +289,17 @@ def _figures(running: _Running, material: Material, leg: Leg, accelerator: Any) 
 
 def _restart(
     running: _Running,
+    leg: Leg,
     named: dict[str, nn.Parameter],
     average: dict[str, torch.Tensor],
     initial: dict[str, torch.Tensor],
     optimizer: Any,
 ) -> None:
     """Begin again at a third of the rate and twice the warm-up."""
-    if running.restarts >= _RESTARTS:
+    if running.restarts >= leg.restarts:
+        least = leg.rate / SLOWER**running.restarts
         raise FitError(
-            f"tuning diverged {_RESTARTS + 1} times, at rates down to a ninth of the first: it needs a smaller rate"
+            f"tuning diverged at rates down to {least:.2g}: stay with the model as it is, or ask for another --strategy"
         )
     running.restarts += 1
     running.notes.append(f"the loss ran away at step {running.step + 1}; it began again at a third of the rate")

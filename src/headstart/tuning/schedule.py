@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-_SLOWER = 3.0
+SLOWER = 3.0
+"""A training that ran away begins again at its rate divided by this."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Leg:
         weight_decay: of matrices; vectors, which are biases and norms, and adapters have none.
         clip: the gradient's norm is cut down to it.
         every: steps between two checkpoints.
+        restarts: how often it may begin again at a third of the rate, where the loss runs away.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Leg:
     weight_decay: float = 0.01
     clip: float = 1.0
     every: int = 50
+    restarts: int = 2
 
 
 def rate_at(step: int, leg: Leg, *, restarts: int = 0) -> float:
@@ -42,4 +45,4 @@ def rate_at(step: int, leg: Leg, *, restarts: int = 0) -> float:
         share = (step + 1) / rise
     else:
         share = 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, leg.steps - rise)))
-    return float(share / _SLOWER**restarts)
+    return float(share / SLOWER**restarts)

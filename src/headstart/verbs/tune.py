@@ -17,7 +17,7 @@ from headstart.evaluation.comparison import Difference
 from headstart.model import aim as aims
 from headstart.model.loading import load
 from headstart.model.model import Model
-from headstart.tuning.gate import Gate
+from headstart.tuning.gate import Gate, decide
 from headstart.verbs.fit_data import FitOptions
 from headstart.verbs.tune_decisions import check_aim
 from headstart.verbs.tune_ground import Ground, check_length, read_ground, tunable
@@ -151,7 +151,6 @@ def tune(
         UsageError: the backbone cannot be tuned, the budget is too short for a step, or the run's folder holds another run.
         FitError: training diverges at every rate. CacheError: a checkpoint cannot be written.
     """
-    from headstart.tuning.ladder import rows_of
     from headstart.tuning.runs import Place
     from headstart.tuning.tracking import check_tracker
 
@@ -167,15 +166,14 @@ def tune(
     )
     check_aim(opened, ground, optimise=options.optimise)
     read = time.perf_counter()
+    if not ground.winnable:
+        return _untried(opened, ground, seconds={"read": read - began, "tune": 0.0, "gate": 0.0, "total": read - began})
     flip, notes = mirrored(frozen, ground, flip=options.flip)
     with run_folder(options.run) as folder:
         place = Place(folder, _identity(opened, ground, options))
         found = _climbed(frozen, ground, options, flip=flip, place=place, began=began, progress=progress)
     tuned = time.perf_counter()
-    rows = rows_of(found.state, frozen, samples=ground.samples.take(ground.aside))
-    candidate = Candidate(
-        found.state.backbone(frozen), found.head, rows, found.run.strategy, f"tuned by {found.told}", found=found
-    )
+    candidate = _candidate(found, frozen, ground)
     gate = gated(ground, candidate.scores)
     shipped: tuple[Model, Mapping[str, Difference]] = opened, {}
     if gate.passed:
@@ -186,6 +184,15 @@ def tune(
     seconds = {"read": read - began, "tune": tuned - read, "gate": ended - tuned, "total": ended - began}
     notes += options.without_effect(ground.task.link)
     return _tuning(ground, found, gate, shipped, notes=notes, seconds=seconds)
+
+
+def _candidate(found: "Climbed", frozen: NetworkBackbone, ground: Ground) -> Candidate:
+    """What the ladder ended with, and its rows of what was set aside."""
+    from headstart.tuning.ladder import rows_of
+
+    rows = rows_of(found.state, frozen, samples=ground.samples.take(ground.aside))
+    told = f"tuned by {found.told}"
+    return Candidate(found.state.backbone(frozen), found.head, rows, found.run.strategy, told, found=found)
 
 
 def _climbed(
@@ -241,6 +248,32 @@ def _tuning(
         points=tuple(dataclasses.asdict(each) for each in found.points),
         tries={f"{rate:.3g}": loss for rate, loss in found.tries.items()},
         notes=(*ground.notes, *notes, found.plan, *found.trained.notes),
+        seconds=seconds,
+    )
+
+
+def _untried(model: Model, ground: Ground, *, seconds: Mapping[str, float]) -> Tuning:
+    """Where not even a model without an error would be better by more than one standard error, nothing is trained."""
+    right = ground.frozen_outcomes[~ground.chooses]
+    gate = decide(right, right)
+    name = ground.figure.replace("_", "-")
+    return Tuning(
+        model=model,
+        shipped=False,
+        sentence=f"nothing was trained, so the frozen model stays: no model could win by more than one standard error, as the frozen one has {name} {abs(gate.frozen):.4f}"
+        f" on the {gate.n:,} samples that would decide",
+        figure=ground.figure,
+        gate=dataclasses.asdict(gate),
+        compared={},
+        part=ground.prepared.evaluated,
+        strategy="",
+        steps=0,
+        rate=0.0,
+        point={"weights": "start", "share": 0.0},
+        curve=(),
+        points=(),
+        tries={},
+        notes=ground.notes,
         seconds=seconds,
     )
 

@@ -25,6 +25,7 @@ from headstart.heads.selection import Selection, select
 from headstart.heads.selection import parse as parse_head
 from headstart.model.model import Model, join
 from headstart.tasks.task import Targets, Task
+from headstart.tuning.gate import decide
 from headstart.verbs.fit_data import FitData, FitOptions, prepare
 from headstart.verbs.fit_gate import open_gate
 
@@ -96,6 +97,12 @@ class Ground:
     def figure(self) -> str:
         """The figure that the gate compares: the first that is a mean over samples."""
         return self.name
+
+    @property
+    def winnable(self) -> bool:
+        """Whether a model that is right about everything would pass the gate: not where the frozen one is wrong on one sample that decides, or on none."""
+        deciding = self.frozen_outcomes[~self.chooses]
+        return decide(deciding, np.full(len(deciding), 1.0 if self.name == "accuracy" else 0.0)).passed
 
     @cached_property
     def held(self) -> np.ndarray:
