@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from headstart.compression.measuring import Speed, speeds
 from headstart.core.errors import DataError, UsageError
 from headstart.exporting.openvino import converted
 from headstart.exporting.tracing import trace
+from headstart.features.hashing import digest_samples
 from headstart.model.model import Model
 from headstart.verbs import compress as verb
 from support.made import photos, reviews
@@ -101,6 +103,54 @@ def test_a_compressed_model_answers_without_torch(model: Model, data: Path, tmp_
     command = [sys.executable, "-c", program, str(tmp_path / "small"), item]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert done.stdout.split() == ["red", "False"], done.stderr
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_student_is_tried_where_one_is_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = data / "train"
+    model = hs.fit(whole, options=replace(PLAIN, backbone=network(alike=False), hold_out=0.4))
+    seen: list[hs.Samples] = []
+
+    def taught(teacher: Model, samples: hs.Samples, *, options: hs.DistilOptions, **_given: object) -> SimpleNamespace:
+        seen.append(samples)
+        assert (teacher, options.student, options.budget) == (model, "torch:small", 60.0)
+        return SimpleNamespace(model=hs.fit(samples, options=replace(PLAIN, backbone=network(alike=False))))
+
+    monkeypatch.setattr(verb, "distil", taught)
+    none = hs.CompressOptions(tries=("student",))
+    assert "no student was named" in hs.compress(model, whole, out=tmp_path / "none", options=none).notes[0]
+    asked = hs.CompressOptions(tries=("student",), student="torch:small", budget=60.0)
+    found = hs.compress(model, whole, out=tmp_path / "small", options=asked)
+    assert found.chosen == found.table[-1].name == "student torch:stripes"
+    assert all(model.split.in_train(digest_samples(each).digests).all() for each in seen)
+    assert hs.load(tmp_path / "small").split.digests.tolist() == model.split.digests.tolist()
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_head_is_fitted_anew_on_the_compressed_rows_of_what_it_was_fitted_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = data / "train"
+    model = hs.fit(whole, options=replace(PLAIN, backbone=network(alike=False), hold_out=0.4, with_examples=True))
+    seen: list[np.ndarray] = []
+
+    def noted(samples: hs.Samples, *, options: hs.FitOptions) -> Model:
+        seen.append(digest_samples(samples).digests)
+        assert options.head == model.report.head
+        return hs.fit(samples, options=options)
+
+    monkeypatch.setattr(verb, "fit", noted)
+    found = hs.compress(model, whole, out=tmp_path / "small", options=hs.CompressOptions(tries=("int8",)))
+    assert seen, "a frozen head is fitted anew"
+    assert all(model.split.in_train(each).all() for each in seen), "nothing that is held out has a part in it"
+    small = hs.load(tmp_path / "small")
+    assert not np.array_equal(getattr(small.head, "weight", 0), getattr(model.head, "weight", 0))
+    assert small.split.digests.tolist() == model.split.digests.tolist()
+    assert small.report.metrics["accuracy"].value == found.table[-1].figure
+    assert small.judge is not None
+    assert small.judge.neighbours is not None
+    assert small.examples is not None
+    assert len(small.examples) == len(small.judge.neighbours.rows)
 
 
 def test_a_head_on_an_earlier_layer_drops_what_follows(tmp_path: Path) -> None:

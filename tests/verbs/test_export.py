@@ -186,6 +186,9 @@ def test_without_data_it_says_what_was_not_compared(model: Model, tmp_path: Path
         hs.load(found.path)
     with pytest.raises(UsageError, match="there is no export format called 'onx'"):
         hs.export(model, to="onx", out=tmp_path / "other")
+    for name in ("litert", "saved_model"):
+        with pytest.raises(UsageError, match=f"an export to {name} is not offered: its converter cannot be installed"):
+            hs.export(model, to=name, out=tmp_path / "other")
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "thesis.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ModelError, match="holds something else"):

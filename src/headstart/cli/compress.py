@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.cli.arguments import Verbs, seed, verb
+from headstart.cli.arguments import Verbs, duration, seed, verb
 from headstart.compression import METHODS
 
 if TYPE_CHECKING:
@@ -21,6 +21,13 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
     parser.add_argument("--min-speedup", type=float, default=1.2, metavar="TIMES", help="the least throughput, in times that of the fastest float32 engine (default: 1.2)")  # fmt: skip
     parser.add_argument("--target", default="cpu", metavar="DEVICE", help="what it is measured on: cpu, this machine's (default: cpu)")  # fmt: skip
     parser.add_argument("--tries", default="", metavar="NAMES", help=f"some of {', '.join(METHODS.names())}, separated by commas (default: all)")  # fmt: skip
+    parser.add_argument(
+        "--student",
+        default="",
+        metavar="SOURCE:NAME",
+        help="a smaller backbone that the model teaches, and that is tried too",
+    )
+    parser.add_argument("--budget", type=duration, default=600.0, metavar="TIME", help="for teaching it (default: 10m)")
     parser.add_argument("--seed", type=seed, default=0, help="decides the folds of heads that are fitted anew (default: 0)")  # fmt: skip
     parser.set_defaults(run=run)
 
@@ -36,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
         contract=Contract(options.max_drop, options.min_speedup),
         target=options.target,
         tries=tuple(name.strip() for name in options.tries.split(",") if name.strip()),
+        student=options.student,
+        budget=options.budget,
         seed=options.seed,
     )
     with Watch(quiet=options.quiet) as progress:

@@ -7,7 +7,6 @@ from headstart.backbones.network import NetworkBackbone
 from headstart.backbones.precision import BFLOAT16, FLOAT32, device
 from headstart.compression.half import written
 from headstart.compression.method import Candidate, Method, Source
-from headstart.model.model import Model
 
 # Of the blocks, those that are kept.
 _SHARES = (0.85, 0.7, 0.5)
@@ -16,8 +15,9 @@ _SHARES = (0.85, 0.7, 0.5)
 class Depth(Method):
     """What follows the layer that is read is no part of the traced program, so that it is neither written nor run."""
 
-    def refusal(self, model: Model) -> str:
+    def refusal(self, source: Source) -> str:
         """It takes a list of blocks, and a network that reads one layer."""
+        model = source.model
         if not isinstance(model.backbone, NetworkBackbone):
             return f"{model.report.backbone} is no network of torch"
         if model.report.tuned:
@@ -40,7 +40,7 @@ class Depth(Method):
             yield Candidate(
                 f"{kept} of {len(blocks)} blocks",
                 f"a head on {blocks[kept - 1]}, the blocks after it dropped, in {precision} through OpenVINO",
-                source.refit(backbone),
+                source.refit(backbone, "auto"),
                 partial(written, precision=precision),
             )
 

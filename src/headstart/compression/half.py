@@ -18,8 +18,9 @@ RUNTIME = "openvino"
 class Half(Method):
     """OpenVINO in bfloat16. The file is that of float32: the processor rounds as it multiplies."""
 
-    def refusal(self, model: Model) -> str:
+    def refusal(self, source: Source) -> str:
         """Only networks of torch are written, and only some processors have the units."""
+        model = source.model
         if not isinstance(model.backbone, NetworkBackbone):
             return f"{model.report.backbone} is no network of torch"
         return "" if BFLOAT16 in device().units else "this processor has no units for bfloat16"

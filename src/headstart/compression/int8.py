@@ -25,8 +25,9 @@ from headstart.model.model import Model
 class Int8(Method):
     """Post-training quantisation. Convolutions and products take 8-bit numbers; the head, which is small and decides, stays as it is."""
 
-    def refusal(self, model: Model) -> str:
+    def refusal(self, source: Source) -> str:
         """It needs NNCF, and a network of torch."""
+        model = source.model
         if not isinstance(model.backbone, NetworkBackbone):
             return f"{model.report.backbone} is no network of torch"
         if importlib.util.find_spec("nncf") is None:

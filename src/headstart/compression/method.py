@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.backbones.backbone import Backbone
-from headstart.backbones.exported import ExportedBackbone
-from headstart.model.model import Model
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the command line lists the methods, and must not wait for what they work on
+    from headstart.backbones.backbone import Backbone
+    from headstart.backbones.exported import ExportedBackbone
     from headstart.data.preparation import Batch
+    from headstart.model.model import Model
 
 
 @dataclass(frozen=True)
@@ -23,12 +22,15 @@ class Source:
     Attributes:
         model: as it was fitted.
         views: prepared views of training samples, several hundred: what quantisation is calibrated on.
-        refit: a model of the same kind whose head is fitted anew on the rows of another backbone, from the training samples.
+        refit: from another backbone and a head's recipe to a model of the same kind, whose head is fitted anew on that backbone's rows of the
+            training samples.
+        teach: a student that was taught by the model; None where none was named.
     """
 
-    model: Model
+    model: "Model"
     views: Sequence[np.ndarray] = field(repr=False)
-    refit: Callable[[Backbone], Model]
+    refit: "Callable[[Backbone, str], Model]"
+    teach: "Callable[[], Model] | None" = None
 
     def batches(self) -> "Iterator[Batch]":
         """The views one by one, as batches: lengths are those of what will be asked."""
@@ -49,15 +51,15 @@ class Candidate:
 
     name: str
     how: str
-    model: Model
-    write: Callable[[Model, Path], ExportedBackbone]
+    model: "Model"
+    write: "Callable[[Model, Path], ExportedBackbone]"
 
 
 class Method(ABC):
     """A plug-in of `compression`."""
 
     @abstractmethod
-    def refusal(self, model: Model) -> str:
+    def refusal(self, source: Source) -> str:
         """Why it cannot compress this model here, as what follows "NAME is not tried: "; empty where it can."""
 
     @abstractmethod

@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,14 @@ from headstart.core.files import refuse_inside_data
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.evaluation.calibration import paired_standard_error
+from headstart.evaluation.conformal import COVERAGE
 from headstart.exporting.parity import Parity
 from headstart.model.loading import load
 from headstart.model.model import Model
 from headstart.model.saving import refuse_if_not_ours
 from headstart.verbs.compress_bench import Bench, Made, open_bench
+from headstart.verbs.distil import distil
+from headstart.verbs.distil_options import DistilOptions
 from headstart.verbs.fit import fit
 from headstart.verbs.fit_data import FitOptions
 
@@ -42,12 +46,16 @@ class CompressOptions:
         contract: what may be lost, and how much faster it has to be.
         target: what it is measured on: `cpu`, this machine's.
         tries: names of methods; empty for all.
+        student: a smaller backbone that the model teaches, as `SOURCE:NAME`; empty for none.
+        budget: seconds for teaching it.
         seed: decides the folds of a head that is fitted anew.
     """
 
     contract: Contract = field(default_factory=Contract)
     target: str = "cpu"
     tries: tuple[str, ...] = ()
+    student: str = ""
+    budget: float = 600.0
     seed: int = 0
 
     def check(self) -> None:
@@ -66,6 +74,8 @@ class CompressOptions:
             )
         for name in self.tries:
             METHODS.get(name)
+        if self.student:
+            DistilOptions(self.student, budget=self.budget).check()
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,7 @@ def compress(
         refuse_inside_data(Path(out), data)
     fitted = model if isinstance(model, Model) else load(Path(model))
     bench = open_bench(fitted, data, progress=progress)
-    source = Source(fitted, bench.views(), lambda backbone: _refitted(fitted, data, backbone, options))
+    source = _source(bench, options, progress)
     read = time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
         (folder := Path(place) / BASE).mkdir()
@@ -173,16 +183,32 @@ def compress(
     )
 
 
-def _refitted(model: Model, data: Any, backbone: Backbone, options: CompressOptions) -> Model:
-    """The same kind of model on the rows of another backbone."""
+def _source(bench: Bench, options: CompressOptions, progress: Progress) -> Source:
+    model, trained = bench.model, bench.trained
+    teach = partial(_taught, model, trained, options, progress) if options.student else None
+    return Source(model, bench.views(), partial(_refitted, model, trained, options), teach)
+
+
+def _refitted(model: Model, trained: Samples, options: CompressOptions, backbone: Backbone, head: str) -> Model:
+    """The same kind of model on another backbone's rows of the samples that it was fitted on, and of no other."""
+    sets = None if model.judge is None else model.judge.conformal
     asked = FitOptions(
         backbone=backbone,
+        head=head,
         reading=replace(model.reading, task=model.task),
+        coverage=COVERAGE if sets is None else sets.coverage,
         optimise=model.rule.name if model.rule.offsets is not None else "",
         check=False,
         seed=options.seed,
+        with_examples=model.examples is not None,
     )
-    return replace(fit(data, options=asked), deployment_prior=model.deployment_prior)
+    return replace(fit(trained, options=asked), deployment_prior=model.deployment_prior, split=model.split)
+
+
+def _taught(model: Model, trained: Samples, options: CompressOptions, progress: Progress) -> Model:
+    """A student of the model, taught on the samples that it was fitted on, and on no other."""
+    asked = DistilOptions(options.student, budget=options.budget, seed=options.seed)
+    return replace(distil(model, trained, options=asked, progress=progress).model, split=model.split)
 
 
 def _all_made(
@@ -192,7 +218,7 @@ def _all_made(
     notes: list[str] = []
     for name in options.tries or METHODS.names():
         method = METHODS.get(name)
-        if reason := method.refusal(source.model):
+        if reason := method.refusal(source):
             notes.append(f"{name} is not tried: {reason}")
             continue
         for candidate in method.candidates(source):
@@ -200,7 +226,7 @@ def _all_made(
             folder = place / candidate.name.replace(" ", "-")
             folder.mkdir()
             try:
-                made.append(bench.make(candidate, folder))
+                made.append(bench.make(candidate, folder, refit=source.refit))
             except ExportError as error:
                 notes.append(f"{candidate.name} is not tried: {error}")
     progress("compress", len(made), len(made))

@@ -1,12 +1,15 @@
 """What candidates of a compression are measured on, how one is made, and how the one that is kept is written."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float
 
+from headstart.backbones.backbone import Backbone
 from headstart.compression.matching import matched
 from headstart.compression.method import Candidate
 from headstart.core.errors import DataError, ExportError
@@ -19,6 +22,7 @@ from headstart.features.extraction import embed
 from headstart.features.hashing import digest_samples
 from headstart.model.items import to_evaluate
 from headstart.model.model import Model, join
+from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.saving import write
 from headstart.tasks import TASKS
 
@@ -55,7 +59,8 @@ class Bench:
         held: n samples that it was not fitted on.
         figure: the task's first figure that is a mean over samples.
         outcomes: (n,) what each adds to it under the model itself; higher is better.
-        calibration: some samples that it was fitted on.
+        trained: all samples that it was fitted on.
+        calibration: some of them.
         known: its calibrated probabilities of these, under the training shares.
     """
 
@@ -63,6 +68,7 @@ class Bench:
     held: Samples
     figure: str
     outcomes: Float[np.ndarray, "n"]
+    trained: Samples
     calibration: Samples
     known: Float[np.ndarray, "m k"]
 
@@ -71,21 +77,50 @@ class Bench:
         read, preparation = content_of(self.calibration), self.model.backbone.preparation
         return [view for place in range(len(self.calibration)) for view in preparation.prepare(read(place)).views]
 
-    def make(self, candidate: Candidate, folder: Path) -> Made:
-        """Write and open a candidate, match its temperature, and let it answer what is held out."""
+    def make(self, candidate: Candidate, folder: Path, *, refit: Callable[[Backbone, str], Model]) -> Made:
+        """Write and open a candidate, fit its head or its temperature to its rows, and let it answer what is held out.
+
+        Args:
+            candidate: what it is.
+            folder: where it is written.
+            refit: fits a head anew on a backbone's rows.
+        """
         backbone, own = candidate.write(candidate.model, folder), candidate.model
-        if own is self.model:  # a head that was fitted anew has a temperature of its own
-            scores = own.head.scores(join(embed(backbone, self.calibration).features))
-            own = replace(own, temperature=matched(scores, self.known, temperature=own.temperature, link=own.head.link))
+        if own is self.model:  # a head that was fitted anew already is that of its rows
+            own = self._tempered(backbone) if own.report.tuned else self._refitted(refit(backbone, own.report.head))
         own = _bound(replace(own, backbone=backbone))
         rows = join(embed(backbone, self.held).features)
         _, outcomes = _outcomes(own, self.held, rows)
+        own = replace(own, report=self._report(own, rows))
         said, coverage = own.verdict(rows, own.predicted(rows)), None
         if said is not None and said.sets is not None:
             targets = TASKS.get(own.task).encode(self.held.table.column("target"), own.labels or None)
             coverage = float(said.sets[np.arange(len(rows)), targets.values].mean())
         size = sum((folder / name).stat().st_size for name in backbone.graph.files)
         return Made(candidate, own, outcomes, coverage, size)
+
+    def _tempered(self, backbone: Backbone) -> Model:
+        """With another temperature. The head stays: the network was trained on the training samples, whose rows look easier than they are."""
+        own = self.model
+        scores = own.head.scores(join(embed(backbone, self.calibration).features))
+        temperature = matched(scores, self.known, temperature=own.temperature, link=own.head.link)
+        return replace(own, temperature=temperature)
+
+    def _refitted(self, again: Model) -> Model:
+        """With the same kind of head, fitted on the compressed network's rows: what rounding did to them, it takes into account."""
+        report = replace(self.model.report, head=again.report.head, out_of_fold=again.report.out_of_fold)
+        taken = {name: getattr(again, name) for name in ("head", "temperature", "rule", "judge", "examples")}
+        return replace(self.model, report=report, **taken)
+
+    def _report(self, own: Model, rows: np.ndarray) -> FitReport:
+        """The report with the compressed model's own figures."""
+        if own.report.evaluated_on == OUT_OF_FOLD:
+            return replace(own.report, metrics=own.report.out_of_fold)
+        task = TASKS.get(own.task)
+        targets = task.encode(self.held.table.column("target"), own.labels or None)
+        predicted = own.predicted(rows)
+        found = task.metrics(targets, predicted, chosen=own.decisions(predicted), classes=own.report.classes)
+        return replace(own.report, metrics=found)
 
     def ship(self, made: Made, out: Path, *, progress: Progress) -> Parity:
         """Write what was chosen, with its own temperature in the graph, and prove the program that goes with it.
@@ -128,7 +163,8 @@ def open_bench(model: Model, data: Any, *, progress: Progress) -> Bench:
             f"{whole.source} holds {len(held)} samples that the model was not fitted on and {len(met)} that it was, and compression takes at"
             f" least {_FEWEST} of each: the first to see what is lost, the others to calibrate"
         )
-    calibration = whole.take(met[np.linspace(0, len(met) - 1, min(_CALIBRATION, len(met))).astype(int)])
+    trained = whole.take(met).with_column("split", pa.array(["train"] * len(met), pa.string()))
+    calibration = trained.take(np.linspace(0, len(met) - 1, min(_CALIBRATION, len(met))).astype(int))
     rows = embed(model.backbone, held, progress=progress)
     held = held.take(rows.kept)
     known = embed(model.backbone, calibration, progress=progress)
@@ -136,7 +172,7 @@ def open_bench(model: Model, data: Any, *, progress: Progress) -> Bench:
     task = TASKS.get(model.task)
     probabilities = task.predict(model.head.scores(join(known.features)), model.temperature)
     name, outcomes = _outcomes(model, held, join(rows.features))
-    return Bench(model, held, name, outcomes, calibration, probabilities)
+    return Bench(model, held, name, outcomes, trained, calibration, probabilities)
 
 
 def _outcomes(model: Model, samples: Samples, rows: np.ndarray) -> tuple[str, Float[np.ndarray, "n"]]:

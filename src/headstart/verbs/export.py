@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import ExportError, ExtraMissing
+from headstart.core.errors import ExportError, ExtraMissing, UsageError
 from headstart.core.files import refuse_inside_data, whole_directory
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.exporting import FORMATS
 from headstart.exporting.directory import difference_of, lay_out
+from headstart.exporting.format import Format
 from headstart.exporting.parity import Parity, prove
 from headstart.model.loading import load
 from headstart.model.model import Model
@@ -83,10 +84,7 @@ def export(
         ModelError: something else is at `out`. DataError: the samples cannot be used.
     """
     began = time.perf_counter()
-    format_ = FORMATS.get(to)
-    for library in format_.libraries:
-        if importlib.util.find_spec(library) is None:
-            raise ExtraMissing.of(library, format_.extra, purpose=f"an export to {to}")
+    format_ = _format(to)
     target = Path(out)
     refuse_if_not_ours(target)
     fitted = model if isinstance(model, Model) else load(Path(model))
@@ -115,6 +113,21 @@ def export(
     return Export(target, to, format_.files, size, checked, parity, difference, notes, seconds)
 
 
+def _format(to: str) -> Format:
+    """The format of a name.
+
+    Raises:
+        UsageError: there is none, or it is not offered. ExtraMissing: what writes it is not installed.
+    """
+    if to in _NOT_OFFERED:
+        raise UsageError(f"an export to {to} is not offered: {_NOT_OFFERED[to]}")
+    found = FORMATS.get(to)
+    for library in found.libraries:
+        if importlib.util.find_spec(library) is None:
+            raise ExtraMissing.of(library, found.extra, purpose=f"an export to {to}")
+    return found
+
+
 def _proved(folder: Path, model: Model, samples: Samples | None, progress: Progress) -> Parity | None:
     if samples is None:
         return None
@@ -123,6 +136,8 @@ def _proved(folder: Path, model: Model, samples: Samples | None, progress: Progr
     return parity
 
 
+_APART = "its converter cannot be installed beside headstart, which could then not prove the export; docs/howto/export.md says more"
+_NOT_OFFERED = {"litert": _APART, "saved_model": _APART}
 _UNPROVEN = (
     "it was compared on synthetic prepared inputs alone, not from raw files: name labelled samples with --with-data to compare all from the"
     " bytes on"

@@ -1,0 +1,31 @@
+"""A smaller network, of any family, taught by the model on the samples that it was fitted on."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from headstart.backbones.precision import BFLOAT16, FLOAT32, device
+from headstart.compression.half import written
+from headstart.compression.method import Candidate, Method, Source
+
+
+class Student(Method):
+    """Distillation, which takes a budget of its own: it is tried where a student is named."""
+
+    def refusal(self, source: Source) -> str:
+        """It needs the name of a student."""
+        return "" if source.teach is not None else "no student was named (--student SOURCE:NAME)"
+
+    def candidates(self, source: Source) -> Iterator[Candidate]:
+        """One: the student, in bfloat16 where the processor has the units."""
+        assert source.teach is not None
+        model = source.teach()
+        precision = BFLOAT16 if BFLOAT16 in device().units else FLOAT32
+        yield Candidate(
+            f"student {model.report.backbone}",
+            f"another network, taught by the model, in {precision} through OpenVINO",
+            model,
+            partial(written, precision=precision),
+        )
+
+
+PLUGIN = Student()
