@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from headstart.model.reports import EvaluationReport, FitReport
     from headstart.reporting.report import report
     from headstart.reporting.suspects import suspects_page
+    from headstart.serving.options import Limits, ServeOptions
+    from headstart.serving.running import serve
     from headstart.verbs.check import CheckOptions, check
     from headstart.verbs.compare import Comparison, compare
     from headstart.verbs.compress import Compression, CompressOptions, compress
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from headstart.verbs.read import read
     from headstart.verbs.search import Search, SearchOptions, search
     from headstart.verbs.tune import TuneOptions, Tuning, tune
+    from headstart.verbs.verify import Verification, card, verify
 
 __version__ = "0.1.0"
 
@@ -75,6 +78,9 @@ _HOMES = {
     "FitOptions": "verbs.fit_data",
     "FitReport": "model.reports",
     "HeadstartError": "core.errors",
+    "Limits": "serving.options",
+    "ServeOptions": "serving.options",
+    "serve": "serving.running",
     "Judging": "model.judge",
     "Model": "model.model",
     "ModelError": "core.errors",
@@ -106,6 +112,9 @@ _HOMES = {
     "report": "reporting.report",
     "search": "verbs.search",
     "tune": "verbs.tune",
+    "Verification": "verbs.verify",
+    "card": "verbs.verify",
+    "verify": "verbs.verify",
     "suspects_page": "reporting.suspects",
 }
 
@@ -133,6 +142,7 @@ __all__ = [
     "FitReport",
     "HeadstartError",
     "Judging",
+    "Limits",
     "Model",
     "ModelError",
     "PickOptions",
@@ -143,9 +153,12 @@ __all__ = [
     "Samples",
     "Search",
     "SearchOptions",
+    "ServeOptions",
     "TuneOptions",
     "Tuning",
+    "Verification",
     "__version__",
+    "card",
     "check",
     "compare",
     "compress",
@@ -165,8 +178,10 @@ __all__ = [
     "read",
     "report",
     "search",
+    "serve",
     "suspects_page",
     "tune",
+    "verify",
 ]
 
 

@@ -93,6 +93,8 @@ def check_modality(modality: Modality, *, recipe: str, assets: Mapping[str, byte
         all(suffix == suffix.lower() and suffix[0] == "." for suffix in modality.suffixes),
         "suffixes are lower case, with the dot",
     )
+    _hold(modality.unit in {"pixels", "seconds", "characters"}, "what an extent counts is a known unit")
+    _hold(all(modality.extent(content) > 0 for content in examples), "an example has an extent")
     preparation = modality.preparation(recipe, assets)
     _hold(preparation.modality == modality.name, "a preparation knows its modality")
     _hold(

@@ -445,6 +445,33 @@ def test_a_judge_that_is_not_there(model: Path) -> None:
     assert hs.load(model).judge is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("ends", lambda a: a[:-1], "one example for each row"),
+        ("ends", lambda a: a + 1, "one example for each row"),
+        ("ends", lambda a: np.ascontiguousarray(a[::-1]), "one example for each row"),
+        ("ends", lambda a: np.concatenate([[-5], a[1:]]), "one example for each row"),
+        ("ends", lambda a: a.astype(np.int32), "manifest makes it"),
+        ("content", lambda a: a[:-1], "one example for each row"),
+        ("content", lambda a: a.astype(np.int16), "manifest makes it"),
+        ("more", lambda _: np.zeros(1, np.uint8), "has to hold"),
+    ],
+)
+def test_examples_that_lie(tmp_path: Path, name: str, value: Callable[[Any], np.ndarray], sentence: str) -> None:
+    options = hs.FitOptions(backbone="toy:text", with_examples=True)
+    model = hs.fit(reviews(tmp_path / "reviews.csv"), options=options).save(tmp_path / "model")
+    loaded = hs.load(model)
+    assert loaded.examples is not None
+    assert loaded.judge is not None
+    assert loaded.judge.neighbours is not None
+    assert loaded.examples.at(0).decode("utf-8").startswith("film ")
+    assert len(loaded.examples) == len(loaded.judge.neighbours.rows)
+    with tensors_of(model, "examples.safetensors") as tensors:
+        tensors[name] = value(tensors.get(name))
+    refused(model, sentence)
+
+
 def test_hidden_layers_that_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     options = hs.FitOptions(head="mlp(hidden=12, epochs=2)")

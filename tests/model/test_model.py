@@ -126,7 +126,7 @@ def test_a_failed_save_leaves_the_old_model_and_no_rest(
     fitted.save(tmp_path / "model")
     before = (tmp_path / "model" / "manifest.json").read_bytes()
 
-    def broken(*_: object) -> str:
+    def broken(*_: object, **_named: object) -> str:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("headstart.model.saving.card", broken)

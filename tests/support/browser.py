@@ -90,14 +90,14 @@ class Browser:
         self._left, self._number = b"", 0
         self._visits: dict[str, Visit] = {}
 
-    def open(self, path: Path) -> Visit:
-        """Open a file and wait until it has loaded and settled."""
+    def open(self, place: Path | str) -> Visit:
+        """Open a file or an address, and wait until it has loaded and settled."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         visit = self._visits[session] = Visit(self, session)
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable", session)
-        self.call("Page.navigate", session, url=path.absolute().as_uri())
+        self.call("Page.navigate", session, url=place if isinstance(place, str) else place.absolute().as_uri())
         self.settle()
         return visit
 
@@ -138,13 +138,23 @@ class Browser:
 
 
 @contextmanager
-def browser(folder: Path) -> Iterator[Browser]:
-    """A browser with a profile of its own in `folder`; it is gone at the end."""
+def browser(folder: Path, *flags: str) -> Iterator[Browser]:
+    """A browser with a profile of its own in `folder`, begun with more flags; it is gone at the end."""
     program = need_chromium()
     to_browser, write = os.pipe()
     read, from_browser = os.pipe()
     ends = (str(to_browser), str(from_browser))
-    command = [sys.executable, "-c", _BEGIN, *ends, program, *_FLAGS, f"--user-data-dir={folder}", "about:blank"]
+    command = [
+        sys.executable,
+        "-c",
+        _BEGIN,
+        *ends,
+        program,
+        *_FLAGS,
+        *flags,
+        f"--user-data-dir={folder}",
+        "about:blank",
+    ]
     process = subprocess.Popen(
         command, pass_fds=(to_browser, from_browser), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -173,6 +173,7 @@ def _fit_options(options: argparse.Namespace) -> FitOptions:
         optimise=options.optimise,
         deployment_prior=options.deployment_prior,
         layers=options.layers,
+        with_examples=options.with_examples,
     )
 
 

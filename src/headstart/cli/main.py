@@ -24,6 +24,8 @@ OWN_FILES = (
     "distil",
     "export",
     "compress",
+    "serve",
+    "verify",
 )
 
 _EPILOG = """\
@@ -168,6 +170,8 @@ def _add_fit(verbs: Verbs) -> None:  # type: ignore[valid-type]
     model.add_argument("--deployment-prior", default="", metavar="SHARES", help="class shares where the model will be used, as 'a=0.3,b=0.7' or a "
                        "CSV file; probabilities are then under these (default: those of the training samples)")  # fmt: skip
     model.add_argument("--seed", type=seed, default=0, help="decides the folds and what is held out (default: 0)")
+    model.add_argument("--with-examples", action="store_true", help="carry small copies of training samples in the model, to be shown beside its "
+                       "answers; they go wherever the model goes (default: their names alone)")  # fmt: skip
     model.add_argument(
         "--by-reference", action="store_true", help="store the backbone's name and digest instead of its weights"
     )

@@ -89,14 +89,24 @@ class Modality(ABC):
     Attributes:
         name: the file's stem.
         suffixes: lower-case file suffixes that are usual for it, with the dot. The content decides, not the suffix.
+        unit: what `extent` counts: `pixels`, `seconds` or `characters`.
     """
 
     name: str
     suffixes: tuple[str, ...]
+    unit: str
 
     @abstractmethod
     def recognises(self, head: bytes) -> bool:
         """Whether a file that begins with these (up to 4096) bytes is of this modality."""
+
+    @abstractmethod
+    def extent(self, content: bytes | str) -> float:
+        """How much a sample says that it holds, in `unit`: of a file by its header alone, so that nothing large is decoded to find out.
+
+        Raises:
+            SampleError: the content is not of this modality, or its header is damaged.
+        """
 
     @abstractmethod
     def preparation(self, recipe: str, assets: Mapping[str, bytes]) -> Preparation:

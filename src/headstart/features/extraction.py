@@ -1,7 +1,7 @@
 """`extract()`: the rows of samples, from the store where they are and from the backbone where they are not."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +12,13 @@ from headstart.core.errors import CacheError, Skipped, UsageError
 from headstart.core.features import Features
 from headstart.core.files import cache_root
 from headstart.core.progress import Progress, silent
-from headstart.data.preparation import Fact
+from headstart.data.preparation import Fact, Prepared
 from headstart.data.samples import Samples
 from headstart.features.choosing import AUTO
 from headstart.features.contents import content_of
 from headstart.features.filling import Filled, Wanted, Way, fill
 from headstart.features.hashing import digest_samples
-from headstart.features.pipeline import Content, run
+from headstart.features.pipeline import Content, Done, embedded, run
 from headstart.features.rounding import as_stored
 from headstart.features.running import Runner
 from headstart.features.store import Shelf
@@ -130,13 +130,62 @@ def embed(
         progress: stage `extract`, in samples.
     """
     began = time.perf_counter()
-    rows: list[np.ndarray] = [np.empty((len(samples), spec.dim), np.float32) for spec in backbone.specs]
-    has_row, done = np.zeros(len(samples), bool), 0
+    runner = Runner(backbone, engine, rows=len(samples))
+    parts = run(backbone, range(len(samples)), content=content or content_of(samples), runner=runner)
+    gained = _gathered(parts, backbone, len(samples), progress)
+    ids = samples.ids
+    digests = np.zeros((len(gained.kept), 16), np.uint8)
+    features = tuple(
+        Features(rows, tuple(ids[i] for i in gained.kept), digests.copy(), spec)
+        for rows, spec in zip(gained.rows, backbone.specs, strict=True)
+    )
+    skipped = tuple(Skipped(ids[i], reason) for i, reason in sorted(gained.failed.items()))
+    seconds = {"extract": time.perf_counter() - began}
+    notes, cut = tuple(runner.events), frozenset(gained.cut)
+    return Extraction(
+        features, gained.kept, skipped, len(gained.kept), 0, gained.facts, seconds, notes, cut, runner.engine
+    )
+
+
+@dataclass(frozen=True)
+class Gained:
+    """Rows that came straight from a backbone.
+
+    Attributes:
+        rows: one (n, d) array per spec, rounded as the store would.
+        kept: (n,) their positions among the samples.
+        failed: by position, why there is no row.
+        facts: sums over the samples of what was met while decoding them.
+        cut: positions of texts that were cut at the backbone's limit.
+    """
+
+    rows: tuple[np.ndarray, ...]
+    kept: np.ndarray
+    failed: Mapping[int, str]
+    facts: Mapping[str, float]
+    cut: tuple[int, ...]
+
+
+def embed_prepared(backbone: Backbone, prepared: Sequence[Prepared], *, engine: str) -> Gained:
+    """Rows of samples that are prepared already, without the store.
+
+    Args:
+        backbone: what makes the rows.
+        prepared: n samples, as its preparation made them.
+        engine: how it is run.
+    """
+    runner = Runner(backbone, engine, rows=len(prepared))
+    return _gathered(embedded(backbone, enumerate(prepared), runner=runner), backbone, len(prepared), silent)
+
+
+def _gathered(parts: Iterable[Done], backbone: Backbone, n: int, progress: Progress) -> Gained:
+    """The rows of all n samples, from parts of them in any order."""
+    rows: list[np.ndarray] = [np.empty((n, spec.dim), np.float32) for spec in backbone.specs]
+    has_row, done = np.zeros(n, bool), 0
     failed: dict[int, str] = {}
     totals: dict[str, float] = {}
     cut: list[int] = []
-    runner = Runner(backbone, engine, rows=len(samples))
-    for part in run(backbone, range(len(samples)), content=content or content_of(samples), runner=runner):
+    for part in parts:
         has_row[list(part.positions)] = True
         for whole, array in zip(rows, part.rows, strict=False):
             whole[list(part.positions)] = as_stored(array)
@@ -144,17 +193,9 @@ def embed(
         _add_facts(totals, part.facts)
         cut += [position for position, facts in zip(part.positions, part.facts, strict=True) if facts.get("truncated")]
         done += len(part.positions) + len(part.failed)
-        progress("extract", done, len(samples))
-    kept, ids = np.flatnonzero(has_row), samples.ids
-    digests = np.zeros((len(kept), 16), np.uint8)
-    features = tuple(
-        Features(whole[kept], tuple(ids[i] for i in kept), digests.copy(), spec)
-        for whole, spec in zip(rows, backbone.specs, strict=True)
-    )
-    skipped = tuple(Skipped(ids[i], reason) for i, reason in sorted(failed.items()))
-    seconds = {"extract": time.perf_counter() - began}
-    notes, made = tuple(runner.events), runner.engine
-    return Extraction(features, kept, skipped, len(kept), 0, totals, seconds, notes, frozenset(cut), made)
+        progress("extract", done, n)
+    kept = np.flatnonzero(has_row)
+    return Gained(tuple(whole[kept] for whole in rows), kept, failed, totals, tuple(cut))
 
 
 def facts_of(features: Features) -> list[Mapping[str, Fact]]:

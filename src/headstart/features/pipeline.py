@@ -58,28 +58,42 @@ def run(
         content: reads one sample by its position, as bytes or as text; called from several threads. May raise OSError or SampleError.
         runner: runs the backbone.
     """
-    preparation, merging = backbone.preparation, _Merging(backbone)
-    sent: deque[list[_View]] = deque()
-    failed: list[tuple[int, str]] = []
+    preparation = backbone.preparation
 
     def prepare(position: int) -> Outcome:
         return _prepare(preparation, position, content)
 
     threads = max(2, min(8, os.cpu_count() or 1))
     with closing(Ahead(prepare, positions, threads=threads, most_bytes=_AHEAD_BYTES).handed_out()) as prepared:
+        yield from embedded(backbone, prepared, runner=runner)
 
-        def collated() -> Iterator[Batch]:
-            for views in _batches(prepared, preparation, merging=merging, failed=failed, runner=runner):
-                sent.append(views)
-                yield preparation.collate([view.array for view in views])
 
-        with closing(runner.run(collated())) as made:
-            for rows in made:
-                views = sent.popleft()
-                assert all(len(array) == len(views) for array in rows), "rows of a batch are as many as its views"
-                done = merging.add(views, rows)
-                yield replace(done, failed=done.failed + tuple(failed))
-                failed.clear()
+def embedded(
+    backbone: Backbone, prepared: Iterable[tuple[int, Outcome]], *, runner: Runner
+) -> Generator[Done, None, None]:
+    """Embed samples that are prepared; each is yielded once, in no particular order.
+
+    Args:
+        backbone: what makes the rows.
+        prepared: each sample's position, and the sample or the reason why there is none.
+        runner: runs the backbone.
+    """
+    preparation, merging = backbone.preparation, _Merging(backbone)
+    sent: deque[list[_View]] = deque()
+    failed: list[tuple[int, str]] = []
+
+    def collated() -> Iterator[Batch]:
+        for views in _batches(prepared, preparation, merging=merging, failed=failed, runner=runner):
+            sent.append(views)
+            yield preparation.collate([view.array for view in views])
+
+    with closing(runner.run(collated())) as made:
+        for rows in made:
+            views = sent.popleft()
+            assert all(len(array) == len(views) for array in rows), "rows of a batch are as many as its views"
+            done = merging.add(views, rows)
+            yield replace(done, failed=done.failed + tuple(failed))
+            failed.clear()
     assert not sent, "every batch has its rows"
     if failed:
         yield Done((), (), (), tuple(failed))

@@ -9,8 +9,14 @@ from headstart.model.precision import PrecisionChange
 from headstart.model.rule import Rule
 
 
-def card(manifest: Manifest, judge: Judge | None) -> str:
-    """The card as Markdown: what the model is, what was measured and on what, and what to know before using it."""
+def card(manifest: Manifest, judge: Judge | None, *, examples: bool) -> str:
+    """The card as Markdown: what the model is, what was measured and on what, and what to know before using it.
+
+    Args:
+        manifest: of the model.
+        judge: the model's.
+        examples: whether it carries copies of training samples.
+    """
     fit = manifest.fit
     sections = [
         f"# {_title(manifest)}",
@@ -19,7 +25,8 @@ def card(manifest: Manifest, judge: Judge | None) -> str:
         _measured(manifest),
     ]
     if judge is not None:
-        sections += ["## What it says of its own answers", _judge(judge, shifted=manifest.deployment_prior is not None)]
+        told = _judge(judge, shifted=manifest.deployment_prior is not None, examples=examples)
+        sections += ["## What it says of its own answers", told]
     sections += ["## How it was made", _made(manifest)]
     if findings := [each for each in fit.get("findings", []) if each["severity"] != "note"]:
         listed = "\n".join(f"* {_escape(each['sentence'])}" for each in findings)
@@ -66,7 +73,7 @@ def _measured(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
-def _judge(judge: Judge, *, shifted: bool) -> str:
+def _judge(judge: Judge, *, shifted: bool, examples: bool) -> str:
     facts = []
     if judge.sentence:
         at = ", at the class shares of the training samples" if shifted else ""
@@ -78,7 +85,11 @@ def _judge(judge: Judge, *, shifted: bool) -> str:
         )
         facts.append(
             f"For that it holds the rows and the names, such as paths of files, of {len(judge.neighbours.ids):,} training samples; "
-            "it holds no sample itself"
+            + (
+                "beside them it holds a small copy of each, which goes wherever this model goes"
+                if examples
+                else "it holds no sample itself"
+            )
         )
     return "\n".join(f"* {fact}" for fact in facts)
 

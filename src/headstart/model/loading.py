@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from headstart.backbones.backbone import Architecture, Backbone
@@ -19,15 +20,13 @@ from headstart.core.errors import ModelError, UsageError, suggest
 from headstart.core.spec import BackboneSpec
 from headstart.data.preparation import Batch
 from headstart.data.reading import ReadOptions
-from headstart.heads.fitted import Head, Layer, Linear, Mlp, Neighbours
-from headstart.model import json_types, judge_files, listing, probe
-from headstart.model.judge import Judge
+from headstart.model import json_types, listing, probe
 from headstart.model.manifest import ASSETS, NAME, Manifest
 from headstart.model.model import Model
 from headstart.model.precision import runnable
 from headstart.model.reports import FitReport
 from headstart.model.rule import Rule
-from headstart.model.split_record import SplitRecord
+from headstart.model.tensor_files import examples_of, head_of, judge_of, split_of
 from headstart.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 
 # What libraries raise where a value of the manifest or a tensor makes no sense to them.
 _MISFITS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-# Stored rows have length 1, up to rounding.
-_LONGEST = 1 + 1e-3
 
 
 def load(source: Path, *, module: "torch.nn.Module | None" = None, precision: str = "") -> Model:
@@ -54,16 +51,48 @@ def load(source: Path, *, module: "torch.nn.Module | None" = None, precision: st
     """
     if precision:
         settle(precision, {})
+    model = _opened(source, module, always=False).model
+    return model.at(precision or runnable(model.backbone))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What reading a directory found.
+
+    Attributes:
+        model: the model.
+        manifest: what the directory says of itself.
+        drift: the largest relative difference between the probe's rows here and where the model was saved; None where they were not computed.
+    """
+
+    model: Model
+    manifest: Manifest
+    drift: float | None
+
+
+def verified(source: Path, *, module: "torch.nn.Module | None" = None) -> Opened:
+    """Read a model directory by all steps, the probe too where neither library nor machine is new.
+
+    Args:
+        source: the directory.
+        module: the user's own network, for a model whose backbone is one.
+
+    Raises:
+        ModelError: at the first step that fails.
+    """
+    return _opened(source, module, always=True)
+
+
+def _opened(source: Path, module: "torch.nn.Module | None", *, always: bool) -> Opened:
     try:
-        model = _load(source, module)
-        return model.at(precision or runnable(model.backbone))
+        return _load(source, module, always=always)
     except OSError as error:
         raise ModelError(
             f"{error.filename or source} cannot be read: {error.strerror or error}; check that this file and its folder may be read"
         ) from error
 
 
-def _load(source: Path, module: "torch.nn.Module | None") -> Model:
+def _load(source: Path, module: "torch.nn.Module | None", *, always: bool) -> Opened:
     _check_there(source)
     manifest = Manifest.read(source)
     specs = _specs(manifest)
@@ -72,9 +101,10 @@ def _load(source: Path, module: "torch.nn.Module | None") -> Model:
     _check_precision(specs, report, labelled=bool(manifest.labels))
     listing.check(source, manifest.files, manifest=NAME)
     _check_task(manifest)
-    head = _head(source, manifest, dim=sum(spec.dim for spec in specs))
-    split = _split(source)
-    judge = _judge(source, manifest, dim=sum(spec.dim for spec in specs))
+    head = head_of(source, manifest, dim=sum(spec.dim for spec in specs))
+    split = split_of(source)
+    judge = judge_of(source, manifest, dim=sum(spec.dim for spec in specs))
+    examples = examples_of(source, manifest, judge=judge)
     backbone = _backbone(source, manifest, specs, module)
     model = Model(
         backbone=backbone,
@@ -87,12 +117,12 @@ def _load(source: Path, module: "torch.nn.Module | None") -> Model:
         report=report,
         fitted_precision=specs[0].precision,
         judge=judge,
+        examples=examples,
         rule=_rule(manifest),
         deployment_prior=None if manifest.deployment_prior is None else tuple(map(float, manifest.deployment_prior)),
     )
     model.check_judge()
-    _probe(source, manifest, model)
-    return model
+    return Opened(model, manifest, _probe(source, manifest, model, always=always))
 
 
 def _check_there(source: Path) -> None:
@@ -104,81 +134,6 @@ def _check_there(source: Path) -> None:
     if source.parent.is_dir():
         siblings = [path.name for path in source.parent.iterdir() if (path / NAME).is_file()]
     raise ModelError(f"there is no directory {source}.{suggest(source.name, siblings)}")
-
-
-def _head(source: Path, manifest: Manifest, *, dim: int) -> Head:
-    described, k = manifest.head, len(manifest.labels) or 1
-    link, path = described["link"], source / "head.safetensors"
-    if described["kind"] == "linear":
-        found = _tensors(path, {"weight": ("F32", (dim, k)), "bias": ("F64", (k,))})
-        return Linear(found["weight"], found["bias"], link)
-    if described["kind"] == "mlp":
-        return _mlp(path, described, dim=dim, k=k)
-    kind = "F64" if link == "identity" else "F32"
-    found = _tensors(path, {"rows": ("F32", (None, dim)), "votes": (kind, (None, k)), "mean": ("F32", (dim,))})
-    rows, votes = found["rows"], found["votes"]
-    if len(rows) != len(votes):
-        raise ModelError("the model's head has another number of rows than of votes")
-    if described["k"] > len(rows):
-        raise ModelError(f"the model's head asks {described['k']} neighbours, and has {len(rows)} rows")
-    if np.abs(rows).max() > _LONGEST or (link != "identity" and not ((votes >= 0) & (votes <= 1)).all()):
-        raise ModelError("the model's head has rows that are longer than 1, or votes that are no shares")
-    return Neighbours(**found, k=described["k"], sharpness=float(described["sharpness"]), link=link)
-
-
-def _mlp(path: Path, described: Mapping[str, Any], *, dim: int, k: int) -> Mlp:
-    widths = described["widths"]
-    expected: dict[str, tuple[str, tuple[int | None, ...]]] = {
-        "weight": ("F32", (widths[-1], k)),
-        "bias": ("F64", (k,)),
-    }
-    for i, (before, width) in enumerate(zip([dim, *widths], widths, strict=False)):
-        expected |= {f"hidden.{i}.weight": ("F32", (before, width)), f"hidden.{i}.bias": ("F64", (width,))}
-    found = _tensors(path, expected)
-    hidden = tuple(Layer(found[f"hidden.{i}.weight"], found[f"hidden.{i}.bias"]) for i in range(len(widths)))
-    return Mlp(hidden, found["weight"], found["bias"], described["activation"], described["link"])
-
-
-def _split(source: Path) -> SplitRecord:
-    path = source / "split.safetensors"
-    split = SplitRecord(**_tensors(path, {"digests": ("U8", (None, 16)), "parts": ("U8", (None,))}))
-    if not split.is_valid():
-        raise ModelError(f"{path.name} does not hold distinct sorted digests, each with the parts that it was in")
-    return split
-
-
-def _judge(source: Path, manifest: Manifest, *, dim: int) -> Judge | None:
-    conformal, outlier, found = manifest.conformal, manifest.outlier, {}
-    if outlier is not None:
-        found = _tensors(source / judge_files.NAME, judge_files.expected(outlier, dim=dim))
-    return judge_files.build(conformal, outlier, found=found, k=len(manifest.labels))
-
-
-def _tensors(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> dict[str, np.ndarray]:
-    """The tensors of a file, after their names, types and shapes were compared with what is expected; None is any length."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            if set(file.keys()) != set(expected):
-                raise ModelError(
-                    f"{path.name} holds the tensors {sorted(file.keys())}, and has to hold {sorted(expected)}"
-                )
-            for name, (dtype, shape) in expected.items():
-                part = file.get_slice(name)
-                got = tuple(part.get_shape())
-                fits = len(got) == len(shape) and all(
-                    want in {None, have} for want, have in zip(shape, got, strict=True)
-                )
-                if part.get_dtype() != dtype or not fits:
-                    raise ModelError(
-                        f"{path.name} holds {name} as {part.get_dtype()} {got}, and the manifest makes it {dtype} {shape}"
-                    )
-            found = {name: file.get_tensor(name) for name in expected}
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path.name} is missing or is no safetensors file: {error}") from error
-    for name, array in found.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ModelError(f"{path.name} holds values of {name} that are not finite")
-    return found
 
 
 def _specs(manifest: Manifest) -> tuple[BackboneSpec, ...]:
@@ -339,10 +294,10 @@ def _by_value(source: Path) -> Mapping[str, np.ndarray]:
     return found
 
 
-def _probe(source: Path, manifest: Manifest, model: Model) -> None:
-    """Recompute the probe where a library or the machine is new."""
-    if manifest.libraries == probe.libraries() and manifest.machine == probe.machine():
-        return
+def _probe(source: Path, manifest: Manifest, model: Model, *, always: bool) -> float | None:
+    """Recompute the probe where a library or the machine is new, or always; the largest relative difference."""
+    if not always and manifest.libraries == probe.libraries() and manifest.machine == probe.machine():
+        return None
     specs = model.backbone.specs
     path = source / "probe.safetensors"
     try:
@@ -355,6 +310,20 @@ def _probe(source: Path, manifest: Manifest, model: Model) -> None:
     rows = tuple(found[f"rows.{i}"] for i in range(len(specs)))
     batch = Batch(found["values"], found["lengths"])
     try:
-        probe.check(model.backbone, batch, rows=rows, then=manifest.libraries, where=manifest.machine)
+        return probe.check(model.backbone, batch, rows=rows, then=manifest.libraries, where=manifest.machine)
     except _MISFITS as error:
         raise ModelError(f"{path.name} does not hold inputs that the backbone takes: {error}") from error
+
+
+def card_of(source: Path) -> str:
+    """The card of a model directory, after the file was compared with its digest.
+
+    Raises:
+        ModelError: the directory is not what its manifest says.
+    """
+    _check_there(source)
+    manifest = Manifest.read(source)
+    listing.check(source, manifest.files, manifest=NAME)
+    if "README.md" not in manifest.files:
+        raise ModelError(f"{source} holds no card")
+    return (source / "README.md").read_text(encoding="utf-8")

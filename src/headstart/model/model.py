@@ -24,6 +24,7 @@ from headstart.features.engines import ENGINES
 from headstart.features.extraction import Extraction, embed, extract
 from headstart.heads.fitted import Head
 from headstart.model.deployment import AT_OWN_SHARES
+from headstart.model.examples import Examples
 from headstart.model.items import Items, to_evaluate, to_predict
 from headstart.model.judge import Bond, Judge, Judging, Verdict, judged
 from headstart.model.precision import run_at
@@ -51,6 +52,7 @@ class Model:
         fitted_precision: the precision of the rows that the head was fitted on. `backbone` may run at another one.
         judge: what judges its predictions; None for a model that carries none.
         deployment_prior: (k,) share of each label where the model is used, under which its probabilities are; None: the training shares.
+        examples: small copies of the training items whose rows the judge carries; None where it was not asked to have them.
         rule: how a label is decided from the probabilities; other tasks than `single_label` have no use for it.
     """
 
@@ -66,6 +68,7 @@ class Model:
     judge: Judge | None = None
     rule: Rule = field(default_factory=Rule)
     deployment_prior: tuple[float, ...] | None = None
+    examples: Examples | None = None
 
     @property
     def task(self) -> str:
@@ -137,6 +140,22 @@ class Model:
         decision = None if chosen is None else Decision(int(chosen[0]), self.rule.name)
         return TASKS.get(self.task).prediction(predicted, self.labels, judgement=judgement, decision=decision)
 
+    def answers(self, x: Float[np.ndarray, "n d"], *, judging: Judging = Judging()) -> list[Mapping[str, Any]]:
+        """The JSON of the predictions of rows that are known to be this model's, each with what the judge says of it.
+
+        Args:
+            x: rows that this model's backbone made.
+            judging: when to abstain, and how sets are made.
+
+        Raises:
+            ModelError: the judge was fitted for another head, temperature or backbone.
+            UsageError: there is no such occasion to abstain.
+        """
+        predicted = self.predicted(x)
+        verdict = self.verdict(x, predicted, judging=judging)
+        said = [NOTHING if verdict is None else verdict.judgement(row) for row in range(len(x))]
+        return [self.prediction(one, judgement=each) for one, each in zip(predicted, said, strict=True)]
+
     @cached_property
     def bond(self) -> Bond:
         """What a judge of this model has to have been fitted for; digests of the head's tensors, which are taken once."""
@@ -199,13 +218,10 @@ class Model:
         samples = to_predict(items, modality=self.modality, reading=self.reading)
         self._check_modality(samples)
         extraction = embed(self.backbone, samples, engine=engine, progress=progress)
-        predicted = self.probabilities(extraction.features)
-        verdict = self.verdict(join(extraction.features), predicted, judging=judging)
         answers: list[dict[str, Any]] = [{} for _ in range(len(samples))]
         ids = samples.ids
-        for row, position in enumerate(extraction.kept):
-            said = NOTHING if verdict is None else verdict.judgement(row)
-            answer = self.prediction(predicted[row], judgement=said)
+        answered = self.answers(join(extraction.features), judging=judging)
+        for answer, position in zip(answered, extraction.kept, strict=True):
             answers[position] = {"input": ids[position], **answer, "truncated": int(position) in extraction.cut}
         reasons = {each.input: each.reason for each in extraction.skipped}
         answers = [answer or {"input": ids[i], "error": reasons[ids[i]]} for i, answer in enumerate(answers)]
@@ -307,7 +323,8 @@ class Model:
         Without a new judge, the old one keeps what it knows of rows alone; its sets or intervals belong to the old head and go.
         """
         kept = None if self.judge is None or self.judge.outliers is None else self.judge.without_sets()
-        changed = replace(self, head=head, temperature=temperature, judge=judge or kept)
+        examples = self.examples if judge is None else None  # another judge carries other rows
+        changed = replace(self, head=head, temperature=temperature, judge=judge or kept, examples=examples)
         changed.check_judge()
         return changed
 

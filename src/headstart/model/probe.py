@@ -43,8 +43,8 @@ def make(backbone: Backbone) -> tuple[Batch, tuple[Float[np.ndarray, "n d"], ...
     return batch, _exact(backbone).embed(batch)
 
 
-def check(backbone: Backbone, batch: Batch, *, rows: tuple[np.ndarray, ...], then: dict[str, str], where: str) -> None:
-    """Recompute the probe's rows and compare.
+def check(backbone: Backbone, batch: Batch, *, rows: tuple[np.ndarray, ...], then: dict[str, str], where: str) -> float:
+    """Recompute the probe's rows and compare; returns the largest relative difference.
 
     Args:
         backbone: as it was just rebuilt.
@@ -56,6 +56,7 @@ def check(backbone: Backbone, batch: Batch, *, rows: tuple[np.ndarray, ...], the
     Raises:
         ModelError: the rows differ by more than rounding explains; names what differs.
     """
+    worst = 0.0
     for before, now in zip(rows, _exact(backbone).embed(batch), strict=True):
         scale = float(np.linalg.norm(before)) or 1.0
         error = float(np.linalg.norm(now - before)) / scale
@@ -65,6 +66,8 @@ def check(backbone: Backbone, batch: Batch, *, rows: tuple[np.ndarray, ...], the
                 f"{_versions(then)} on {where}, and this is {_versions(libraries())} on {machine()}; "
                 "install the versions that it was saved with"
             )
+        worst = max(worst, error)
+    return worst
 
 
 def _exact(backbone: Backbone) -> Backbone:

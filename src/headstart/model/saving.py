@@ -21,6 +21,7 @@ from headstart.core.files import whole_directory
 from headstart.heads.fitted import Head, Linear, Mlp, Neighbours
 from headstart.model import judge_files, listing, probe
 from headstart.model.card import card
+from headstart.model.examples import NAME as EXAMPLES
 from headstart.model.manifest import ASSETS, FORMAT, KIND, NAME, Manifest, content, parse
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def write(model: "Model", folder: Path, *, by_reference: bool = False) -> None:
     save_file({"digests": model.split.digests, "parts": model.split.parts}, folder / "split.safetensors")
     if judged := judge_files.tensors(model.judge):
         save_file(judged, folder / judge_files.NAME)
+    if model.examples is not None:
+        save_file(model.examples.tensors(), folder / EXAMPLES)
     batch, rows = probe.make(model.backbone)
     probes = {"values": batch.values, "lengths": batch.lengths}
     save_file(
@@ -137,7 +140,9 @@ def write(model: "Model", folder: Path, *, by_reference: bool = False) -> None:
     for name, asset in model.backbone.preparation.assets.items():
         (folder / ASSETS / name).write_bytes(asset)
     manifest = describe(model, by_reference=by_reference)
-    (folder / "README.md").write_text(card(manifest, model.judge), encoding="utf-8", newline="\n")
+    (folder / "README.md").write_text(
+        card(manifest, model.judge, examples=model.examples is not None), encoding="utf-8", newline="\n"
+    )
     listed = dataclasses.replace(manifest, files=listing.digests(folder))
     (folder / NAME).write_bytes(listed.to_bytes())
 

@@ -96,9 +96,7 @@ def reproduction(model: Model, evidence: Evidence, *, directory: Path | None, se
 
 def installed() -> Mapping[str, str]:
     """The versions of headstart and of what decides its numbers, as far as they are installed."""
-    from headstart import __version__
-
-    found = {"headstart": __version__}
+    found = {"headstart": metadata.version("headstart")}
     for library in _LIBRARIES:
         try:
             found[library] = metadata.version(library)

@@ -18,32 +18,9 @@ from headstart.heads.fitted import unit_rows
 from headstart.model.items import Items, to_evaluate, to_predict
 from headstart.model.loading import load
 from headstart.model.model import Model, check_engine, join
+from headstart.model.nearest import Example, Nearest, nearest, nearest_carried
 from headstart.model.saliency import Saliency, saliency
 from headstart.verbs.rows import rows_of
-
-# A training example whose row has a larger cosine with the item's is the item itself.
-_ITSELF = 1 - 1e-6
-
-
-@dataclass(frozen=True)
-class Example:
-    """A training example near the item.
-
-    Attributes:
-        rank: 1 for the nearest.
-        id: its id in the training data.
-        label: its label, or its value as text; empty where the model does not carry it.
-        similarity: cosine of the two rows less the training rows' mean, at most 1.
-    """
-
-    rank: int
-    id: str
-    label: str
-    similarity: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The example as programs read it."""
-        return {"rank": self.rank, "id": self.id, "label": self.label, "similarity": self.similarity}
 
 
 @dataclass(frozen=True)
@@ -137,25 +114,20 @@ def explain(
         raise DataError(f"{prediction['input']} cannot be explained: it {error}") from error
     mapped = time.perf_counter()
     row = join(embed(opened.backbone, samples, engine=options.engine).features)
-    nearest, notes = _nearest(opened, row, data, options, progress)
+    near, notes = _nearest(opened, row, data, options, progress)
     seconds = {"saliency": mapped - began, "total": time.perf_counter() - began}
-    return Explanation(prediction, found, nearest, opened.warnings + notes, content, seconds)
-
-
-Nearest = tuple[tuple[Example, ...], tuple[str, ...]]
+    return Explanation(prediction, found, near, opened.warnings + notes, content, seconds)
 
 
 def _nearest(model: Model, row: np.ndarray, data: Items | None, options: ExplainOptions, progress: Progress) -> Nearest:
     """The nearest training examples, from the data where it is given, else from what the model carries."""
     if data is not None:
         return _in_data(model, row, data, options, progress)
-    carried = None if model.judge is None else model.judge.neighbours
-    if carried is None:
+    if model.judge is None or model.judge.neighbours is None:
         return (), (
             "the model carries no training examples: name the training data (--data DATA) to see the nearest ones",
         )
-    labels = [model.labels[i] if 0 <= i < len(model.labels) else "" for i in carried.labels]
-    return _examples(unit_rows(row, carried.mean), carried.rows, list(carried.ids), labels, k=options.k)
+    return nearest_carried(model, row, k=options.k)
 
 
 def _in_data(model: Model, row: np.ndarray, data: Items, options: ExplainOptions, progress: Progress) -> Nearest:
@@ -177,15 +149,4 @@ def _in_data(model: Model, row: np.ndarray, data: Items, options: ExplainOptions
     mean = rows.x.mean(axis=0, dtype=np.float64).astype(np.float32)
     targets = rows.samples.table.column("target").to_pylist()
     labels = [", ".join(each) if isinstance(each, list) else str(each) for each in targets]
-    return _examples(unit_rows(row, mean), unit_rows(rows.x, mean), rows.samples.ids, labels, k=options.k)
-
-
-def _examples(row: np.ndarray, rows: np.ndarray, ids: list[str], labels: list[str], *, k: int) -> Nearest:
-    """The k nearest examples but the item itself, and a note where it is among them."""
-    similarity = np.asarray(rows @ row[0], dtype=np.float64)
-    itself = similarity > _ITSELF
-    order = [int(i) for i in np.argsort(-similarity, kind="stable") if not itself[i]][:k]
-    found = tuple(Example(rank, ids[i], labels[i], float(similarity[i])) for rank, i in enumerate(order, 1))
-    return found, (
-        "the item itself is among the training examples and is not shown as its own",
-    ) if itself.any() else ()
+    return nearest(unit_rows(row, mean), unit_rows(rows.x, mean), ids=rows.samples.ids, labels=labels, k=options.k)

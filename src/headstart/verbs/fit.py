@@ -30,7 +30,8 @@ from headstart.heads.selection import parse as parse_recipe
 from headstart.model import aim as aims
 from headstart.model.aim import Aim, Decided
 from headstart.model.deployment import AT_OWN_SHARES, read_prior
-from headstart.model.judge import Judge, fit_judge
+from headstart.model.examples import examples_for
+from headstart.model.judge import fit_judge
 from headstart.model.model import Model, check_engine_name, first_reasons, join, truncation
 from headstart.model.precision import measure
 from headstart.model.reports import OUT_OF_FOLD, FitReport
@@ -94,7 +95,7 @@ def fit(
     report = _report(prepared, rows, extraction, scored=scored, backbone=chosen)
     measured = time.perf_counter()
     model = _model(prepared, rows, scored=scored, backbone=chosen, report=report)
-    model = replace(model, judge=_judge(model, prepared, rows=rows, selection=selection, options=options))
+    model = _judged(model, prepared, rows=rows, selection=selection, options=options)
     judged = time.perf_counter()
     change, notes = measure(model, prepared.samples.take(rows.in_train), rows=rows.x_train, progress=progress)
     notes = report.notes + without_place(notes, prepared.samples.source)
@@ -255,8 +256,9 @@ def _model(data: FitData, rows: _Rows, *, scored: _Scored, backbone: Backbone, r
     )
 
 
-def _judge(model: Model, data: FitData, *, rows: _Rows, selection: Selection, options: FitOptions) -> Judge | None:
-    return fit_judge(
+def _judged(model: Model, data: FitData, *, rows: _Rows, selection: Selection, options: FitOptions) -> Model:
+    """The model with its judge, and with examples where they are asked for."""
+    judge = fit_judge(
         rows.x_train,
         rows.train.values,
         predicted=_out_of_fold(rows, selection, model.deployment_prior),
@@ -266,6 +268,7 @@ def _judge(model: Model, data: FitData, *, rows: _Rows, selection: Selection, op
         coverage=options.coverage,
         seed=options.seed,
     )
+    return replace(model, judge=judge, examples=examples_for(judge, data.samples) if options.with_examples else None)
 
 
 def _findings(

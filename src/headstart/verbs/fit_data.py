@@ -50,6 +50,7 @@ class FitOptions:
             then those under these shares. Empty for the shares of the training samples.
         layers: `scan`: read the block, or the blocks together, that suit the training samples best; empty: the usual layer, or the one
             that the backbone's request names.
+        with_examples: whether the model carries small copies of training samples, to be shown beside its answers.
     """
 
     backbone: str | BackboneRequest | Backbone | None = None
@@ -65,6 +66,7 @@ class FitOptions:
     optimise: str = ""
     deployment_prior: str = ""
     layers: str = ""
+    with_examples: bool = False
 
 
 @dataclass(frozen=True)

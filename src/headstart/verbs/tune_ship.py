@@ -17,6 +17,7 @@ from headstart.evaluation.comparison import HIGHER_IS_BETTER, Difference, paired
 from headstart.evaluation.conformal import COVERAGE
 from headstart.features.extraction import extract
 from headstart.heads.fitted import Head
+from headstart.model.examples import examples_for
 from headstart.model.judge import Judge, fit_judge
 from headstart.model.model import Model, join
 from headstart.model.reports import OUT_OF_FOLD, TUNED
@@ -114,7 +115,9 @@ def shipped_model(
         deployment_prior=decides.deployed,
         judge=None,
     )
-    return replace(tuned, judge=_judge(tuned, ground, rows=rows, predicted=predicted, before=model.judge)), compared
+    judge = _judge(tuned, ground, rows=rows, predicted=predicted, before=model.judge)
+    shown = None if model.examples is None else examples_for(judge, ground.samples)
+    return replace(tuned, judge=judge, examples=shown), compared
 
 
 def _split_record(model: Model, ground: Ground, *, measured: bool) -> SplitRecord:

@@ -2,9 +2,11 @@
 
 import math
 import struct
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -65,9 +67,7 @@ class AudioPreparation(Preparation):
         Raises:
             SampleError: the bytes are no recording, are damaged, or the recording is empty, silent or not finite.
         """
-        if isinstance(content, str):
-            raise SampleError("a recording is prepared from a file's bytes, and got a text")
-        sound, rate, channels = _decoded(content)
+        sound, rate, channels = _decoded(_bytes(content))
         _check_sound(sound)
         sound = sound / max(1.0, float(np.abs(sound).max()))
         loudness = 10 * math.log10(float(np.mean(np.square(sound, dtype=np.float64))))
@@ -135,10 +135,20 @@ class AudioModality(Modality):
 
     name = "audio"
     suffixes = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+    unit = "seconds"
 
     def recognises(self, head: bytes) -> bool:
         """Whether the first bytes are those of WAV, FLAC, OGG, MP3 or AIFF."""
         return _format(head) is not None
+
+    def extent(self, content: bytes | str) -> float:
+        """Its length; of an MP3 file an estimate.
+
+        Raises:
+            SampleError: the content is no recording, or its header is damaged.
+        """
+        with _opened(_bytes(content)) as (file, _):
+            return float(file.frames / file.samplerate)
 
     def preparation(self, recipe: str, assets: Mapping[str, bytes]) -> Preparation:  # noqa: ARG002  (audio needs no asset)
         """The preparation for `audio(rate=16000, ...)`.
@@ -223,11 +233,23 @@ def _is_mpeg_frame(head: bytes) -> bool:
     return version != 1 and layer in {1, 2} and head[2] >> 4 != 15 and head[2] >> 2 & 3 != 3
 
 
-def _decoded(content: bytes) -> tuple[Float32[np.ndarray, "s"], int, int]:
-    """The mean of the channels, the rate in Hz and the number of channels.
+def _bytes(content: bytes | str) -> bytes:
+    """A file's bytes.
 
     Raises:
-        SampleError: the recording cannot be decoded to its end.
+        SampleError: they are a text.
+    """
+    if isinstance(content, str):
+        raise SampleError("a recording is prepared from a file's bytes, and got a text")
+    return content
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[tuple[Any, str]]:
+    """The recording with its header read, and its format's name; what a decoder raises meanwhile becomes one sentence.
+
+    Raises:
+        SampleError: the recording cannot be read.
     """
     import soundfile
 
@@ -240,15 +262,25 @@ def _decoded(content: bytes) -> tuple[Float32[np.ndarray, "s"], int, int]:
         raise SampleError(f"is a truncated WAV recording, {missing} bytes short: replace it by an intact copy")
     try:
         with soundfile.SoundFile(BytesIO(content)) as file:
-            rate, channels, frames = file.samplerate, file.channels, file.frames
-            _check_length(frames, rate)
-            blocks = [_mixed(block, name) for block in file.blocks(_BLOCK, dtype="float32", always_2d=True)]
+            yield file, name
     except SampleError:
         raise
     except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
         raise SampleError(
             f"is a damaged {name} recording ({str(error).rstrip('.')}): replace it by an intact copy"
         ) from error
+
+
+def _decoded(content: bytes) -> tuple[Float32[np.ndarray, "s"], int, int]:
+    """The mean of the channels, the rate in Hz and the number of channels.
+
+    Raises:
+        SampleError: the recording cannot be decoded to its end.
+    """
+    with _opened(content) as (file, name):
+        rate, channels, frames = file.samplerate, file.channels, file.frames
+        _check_length(frames, rate)
+        blocks = [_mixed(block, name) for block in file.blocks(_BLOCK, dtype="float32", always_2d=True)]
     sound = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if len(sound) < frames and name != "MP3":  # an MP3 file's length is an estimate
         raise SampleError(f"is a truncated {name} recording: {len(sound)} of {frames} samples could be read")

@@ -2,10 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,6 +18,7 @@ from headstart.data.preparation import Batch, Modality, Preparation, Prepared
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+_T = TypeVar("_T")
 _INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 _ORIENTATION_TAG = 0x0112
@@ -71,9 +72,7 @@ class ImagePreparation(Preparation):
         Raises:
             SampleError: the bytes are no image, are damaged, or hold more pixels than memory should.
         """
-        if isinstance(content, str):
-            raise SampleError("an image is prepared from a file's bytes, and got a text")
-        photo = _decoded(content, self.options)
+        photo = _decoded(_bytes(content), self.options)
         pixels = np.asarray(_resized(photo, self.options), dtype=np.uint8)
         width, height = reversed(photo.size) if photo.orientation in framing.SWAPPED else photo.size
         return Prepared((pixels,), (1.0,), {"width": width, "height": height})
@@ -109,10 +108,20 @@ class ImageModality(Modality):
 
     name = "image"
     suffixes = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+    unit = "pixels"
 
     def recognises(self, head: bytes) -> bool:
         """Whether the first bytes are those of JPEG, PNG, WebP, BMP, TIFF or GIF."""
         return _format(head) is not None
+
+    def extent(self, content: bytes | str) -> float:
+        """Width times height of the first frame.
+
+        Raises:
+            SampleError: the content is no image, or its header is damaged.
+        """
+        image = _intact(_bytes(content), lambda name, given: _opened(given, name))
+        return float(image.width * image.height)
 
     def preparation(self, recipe: str, assets: Mapping[str, bytes]) -> Preparation:  # noqa: ARG002  (images need no asset)
         """The preparation for `image(size=224, ...)`.
@@ -199,11 +208,35 @@ class _Photo:
     orientation: int
 
 
+def _bytes(content: bytes | str) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        SampleError: they are a text.
+    """
+    if isinstance(content, str):
+        raise SampleError("an image is prepared from a file's bytes, and got a text")
+    return content
+
+
 def _decoded(content: bytes, recipe: ImageRecipe) -> _Photo:
     """The image in RGB or grey.
 
     Raises:
         SampleError: it cannot be decoded.
+    """
+    return _intact(content, lambda name, given: _loaded(given, name, recipe))
+
+
+def _intact(content: bytes, read: Callable[[str, bytes], _T]) -> _T:
+    """What is read of an image of a known format, whatever a decoder raises turned into one sentence.
+
+    Args:
+        content: a file's bytes.
+        read: takes the format's name and the bytes.
+
+    Raises:
+        SampleError: it cannot be read.
     """
     if not content:
         raise SampleError("is an empty file (0 bytes): replace it or take it out")
@@ -211,7 +244,7 @@ def _decoded(content: bytes, recipe: ImageRecipe) -> _Photo:
     if name is None:
         raise SampleError("is no JPEG, PNG, WebP, BMP, TIFF or GIF image: convert it to one of these, or remove it")
     try:
-        return _loaded(content, name, recipe)
+        return read(name, content)
     except SampleError:
         raise
     except (
@@ -229,9 +262,7 @@ def _loaded(content: bytes, name: str, recipe: ImageRecipe) -> _Photo:
     """
     from PIL import Image
 
-    _hush()
-    Image.init()
-    image: Picture = Image.OPEN[name][0](BytesIO(content), "")
+    image = _opened(content, name)
     limit = 2 * Image.MAX_IMAGE_PIXELS if Image.MAX_IMAGE_PIXELS else math.inf
     if image.width * image.height > limit:
         raise SampleError(
@@ -243,6 +274,16 @@ def _loaded(content: bytes, name: str, recipe: ImageRecipe) -> _Photo:
         return _Photo(_rgb(jpeg.decoded(content, image, by=by)), size, by, orientation)
     image.load()
     return _Photo(_rgb(image), image.size, 1, _orientation(image))
+
+
+def _opened(content: bytes, name: str) -> "Picture":
+    """The image with its header read, by the one decoder of its format."""
+    from PIL import Image
+
+    _hush()
+    Image.init()
+    opened: Picture = Image.OPEN[name][0](BytesIO(content), "")
+    return opened
 
 
 def _hush() -> None:

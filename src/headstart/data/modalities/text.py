@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart.core import digests, recipes
 from headstart.core.errors import SampleError, UsageError
-from headstart.data.decoding import decode_text, looks_like_text, repair
+from headstart.data.decoding import decode_text, looks_like_text, repair, text_of
 from headstart.data.preparation import Batch, Modality, Preparation, Prepared
 
 ASSET = "tokenizer.json"
@@ -145,10 +145,19 @@ class TextModality(Modality):
 
     name = "text"
     suffixes = (".txt", ".text", ".md")
+    unit = "characters"
 
     def recognises(self, head: bytes) -> bool:
         """Whether the first bytes are the beginning of a text."""
         return looks_like_text(head)
+
+    def extent(self, content: bytes | str) -> float:
+        """Its characters.
+
+        Raises:
+            SampleError: the bytes are no text.
+        """
+        return float(len(text_of(content)))
 
     def preparation(self, recipe: str, assets: Mapping[str, bytes]) -> Preparation:
         """The preparation for `text(max_tokens=256, ...)` with the asset `tokenizer.json`.

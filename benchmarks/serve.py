@@ -1,0 +1,231 @@
+"""The server: what an answer costs beside `headstart predict`, under 64 clients, over 50,000 requests, under a thousand malformed ones, and killed.
+
+`load`: a set's evaluated files are asked for by 64 clients in a process of their own, a file as it is in each request, of a model directory and of its
+OpenVINO export. `answers_per_cpu_second` is counted over the server's process; the peer is `headstart predict` on the same files, whose time to
+start is taken away by the difference of two runs. `memory`: resident bytes after the last of 50,000 requests beside those after the first 5,000.
+`malformed`: made from the server's own document and by hand. `restart`: from `kill -9` and the same command to the first answer, the median of three.
+"""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import httpx
+import psutil
+
+import headstart as hs
+from _serve_malformed import by_document, by_hand
+from figures import DATA, ROOT, Figure, arguments, present, show
+
+SETS = ("ants_bees", "sst2")
+CLIENTS, REQUESTS = 64, 3000
+MANY, FIRST = 50_000, 5_000
+HARMLESS = {200, *range(400, 500)}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A set's models and files.
+
+    Attributes:
+        models: by kind: `directory` and `export`.
+        files: a folder with a file for each evaluated sample.
+    """
+
+    models: dict[str, Path]
+    files: Path
+
+
+def made(name: str, folder: Path) -> Made:
+    """Fit, save and export; and write what is asked."""
+    data = str(DATA / name)
+    model = hs.fit(data, options=hs.FitOptions(check=False))
+    models = {
+        "directory": model.save(folder / "model"),
+        "export": hs.export(model, to="openvino", out=folder / "export").path,
+    }
+    samples = hs.read(data)
+    part = samples.part(samples.evaluated_part)
+    (files := folder / "files").mkdir()
+    for place, each in enumerate(part.table.column("input").to_pylist() if part.inline else part.ids):
+        target = files / f"{place:05}{'.txt' if part.inline else Path(each).suffix}"
+        if part.inline:
+            target.write_text(each, encoding="utf-8")
+        else:
+            shutil.copy(part.path(place), target)
+    return Made(models, files)
+
+
+@contextmanager
+def serving(model: Path, *options: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """A server in a process of its own, and its address."""
+    command = [sys.executable, "-m", "headstart.cli.main", "serve", str(model), "--json", *(options or ("--port", "0"))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8")
+    assert process.stdout is not None
+    try:
+        yield json.loads(process.stdout.readline())["address"], process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def clients(address: str, files: Path, *, n: int) -> dict[str, object]:
+    """What the clients met."""
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "_serve_clients.py"),
+        address,
+        "/predict",
+        str(CLIENTS),
+        str(n),
+        str(files),
+    ]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def cpu_of(process: "subprocess.Popen[str]") -> float:
+    """Seconds of processor time that a process has taken."""
+    times = psutil.Process(process.pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def predicting(model: Path, files: Path, *, n: int) -> tuple[int, float]:
+    """How many files `headstart predict` answers, n times all of them, and its processor time."""
+    given = sorted(map(str, files.iterdir())) * n if n else sorted(map(str, files.iterdir()))[:8]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "headstart.cli.main", "predict", str(model), *given, "--json", "--quiet"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return len(done.stdout.splitlines()), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def load(*, quick: bool) -> Iterator[Figure]:
+    """Answers for each second of processor time."""
+    for name in present(SETS[:1] if quick else SETS):
+        with tempfile.TemporaryDirectory() as folder:
+            ground = made(name, Path(folder))
+            for kind, model in ground.models.items():
+                yield from _loaded(f"{name}/{kind}", model, ground.files, n=REQUESTS // 5 if quick else REQUESTS)
+
+
+def _loaded(title: str, model: Path, files: Path, *, n: int) -> Iterator[Figure]:
+    rounds = max(1, n // len(list(files.iterdir())))
+    few, start = predicting(model, files, n=0)
+    many, whole = predicting(model, files, n=rounds)
+    peer = (many - few) / (whole - start)
+    with serving(model) as (address, process):
+        clients(address, files, n=200)  # what is compiled for many at once is compiled
+        before = cpu_of(process)
+        found = clients(address, files, n=n)
+        took = cpu_of(process) - before
+    statuses = {int(status): count for status, count in dict(found["statuses"]).items()}  # type: ignore[call-overload]
+    answers = statuses.get(200, 0)
+    yield Figure(f"{title}/answers_per_cpu_second", answers / took, "answers", at_least=0.8 * peer, peer=peer)
+    yield Figure(
+        f"{title}/answers_per_second", answers / float(str(found["seconds"])), "answers, clients on the same cores"
+    )
+    yield Figure(f"{title}/p50", float(str(found["p50"])), f"s, {CLIENTS} clients")
+    yield Figure(f"{title}/p99", float(str(found["p99"])), f"s, {CLIENTS} clients")
+    yield Figure(
+        f"{title}/errors",
+        float(sum(statuses.values()) - answers - statuses.get(429, 0)),
+        "answers but 200 and 429",
+        at_most=0.0,
+    )
+
+
+def memory(*, quick: bool) -> Iterator[Figure]:
+    """Resident bytes."""
+    most, first = (MANY // 20, FIRST // 5) if quick else (MANY, FIRST)
+    for name in present(("sst2",)):
+        with tempfile.TemporaryDirectory() as folder:
+            ground = made(name, Path(folder))
+            with serving(ground.models["export"]) as (address, process):
+                clients(address, ground.files, n=first)
+                before = psutil.Process(process.pid).memory_info().rss
+                found = clients(address, ground.files, n=most - first)
+                after = psutil.Process(process.pid).memory_info().rss
+            answered = sum(dict(found["statuses"]).values())  # type: ignore[call-overload]
+            yield Figure(
+                f"memory/after_{most}",
+                after / before,
+                f"times that after {first} requests ({before / 1e6:.0f} MB)",
+                at_most=1.05,
+            )
+            yield Figure("memory/answered", float(answered), "requests between the two")
+
+
+def malformed(*, quick: bool) -> Iterator[Figure]:
+    """Statuses of requests that nobody would write."""
+    for name in present(SETS[:1]):
+        with tempfile.TemporaryDirectory() as folder:
+            ground = made(name, Path(folder))
+            body = next(ground.files.iterdir()).read_bytes()
+            with serving(ground.models["export"]) as (address, _), httpx.Client(base_url=address, timeout=60) as client:
+                found = by_hand(client, body, 100 if quick else 700) + by_document(client, 5 if quick else 40)
+                alive = client.post("/predict", content=body).status_code
+        yield Figure("malformed/requests", float(sum(found.values())), "requests", at_least=100 if quick else 1000)
+        yield Figure(
+            "malformed/failed",
+            float(sum(n for status, n in found.items() if status not in HARMLESS)),
+            "answers but 200 and 4xx",
+            at_most=0.0,
+        )
+        yield Figure("malformed/answers_after", float(alive), "status", at_least=200, at_most=200)
+
+
+def restart(*, quick: bool) -> Iterator[Figure]:
+    """Seconds from the command to the first answer, after a kill."""
+    for name in present(SETS[:1] if quick else SETS):
+        with tempfile.TemporaryDirectory() as folder:
+            ground = made(name, Path(folder))
+            body = next(ground.files.iterdir()).read_bytes()
+            for kind, most in (("export", 3.0), ("directory", 10.0)):
+                with serving(ground.models[kind]) as (address, process):
+                    os.kill(process.pid, signal.SIGKILL)
+                    process.wait()
+                took = [_first_answer(ground.models[kind], address.rpartition(":")[2], body) for _ in range(3)]
+                yield Figure(f"{name}/{kind}/restarted", statistics.median(took), "s to the first answer", at_most=most)
+
+
+def _first_answer(model: Path, port: str, body: bytes) -> float:
+    began = time.perf_counter()
+    with serving(model, "--port", port) as (address, _):
+        httpx.post(f"{address}/predict", content=body, timeout=60).raise_for_status()
+        return time.perf_counter() - began
+
+
+SECTIONS: dict[str, Callable[..., Iterator[Figure]]] = {
+    "load": load,
+    "memory": memory,
+    "malformed": malformed,
+    "restart": restart,
+}
+
+
+def main() -> int:
+    """Measure and print."""
+    given = arguments(__doc__ or "")
+    wanted = given.only.split(",") if given.only else list(SECTIONS)
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["HEADSTART_CACHE"] = cache
+        measured = chain(*(SECTIONS[name](quick=given.quick) for name in wanted))
+        return show("serve", measured, keep=given.keep, merge=bool(given.only), anew=tuple(wanted))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

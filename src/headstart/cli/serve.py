@@ -1,0 +1,96 @@
+"""`headstart serve`: models over HTTP, with a page."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from headstart.cli.arguments import Verbs, add_engine, count, duration, room, verb
+
+
+def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    """The parser of `headstart serve`."""
+    parser = verb(verbs, "serve", about="answer over HTTP, with a page to drop files on; only this machine reaches it unless told otherwise")  # fmt: skip
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="directories of models, exported and compressed ones too (these need no torch); NAME=DIR gives a name")  # fmt: skip
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: 127.0.0.1, this machine only; 0.0.0.0 for every network)")  # fmt: skip
+    parser.add_argument("--port", type=int, default=8000, help="the port (default: 8000; 0 for any that is free)")
+    parser.add_argument("--token-file", metavar="FILE", help="a file with the token that requests have to carry (default: the environment variable HEADSTART_TOKEN, or none)")  # fmt: skip
+    parser.add_argument("--no-page", action="store_true", help="serve no page")
+    parser.add_argument("--max-body", type=room, metavar="SIZE", help="of one request (default: 32MB)")
+    parser.add_argument("--max-items", type=count, metavar="N", help="inputs of one request (default: 64)")
+    parser.add_argument("--max-pixels", type=count, metavar="N", help="of a picture (default: 50000000)")
+    parser.add_argument("--max-seconds", type=duration, metavar="TIME", help="of a recording (default: 600s)")
+    parser.add_argument("--max-wait", type=duration, metavar="TIME", help="that a request may take (default: 30s)")
+    parser.add_argument("--queue", type=count, metavar="N", help="inputs under way at once; beyond it requests are answered with 429 (default: 256)")  # fmt: skip
+    parser.add_argument("--grace", type=duration, default=20.0, metavar="TIME", help="that requests under way have to end in when it is told to stop (default: 20s)")  # fmt: skip
+    add_engine(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    from headstart.serving.options import Limits, ServeOptions
+    from headstart.serving.running import serve
+
+    asked = {
+        "body": options.max_body,
+        "items": options.max_items,
+        "pixels": options.max_pixels,
+        "seconds": options.max_seconds,
+        "wait": options.max_wait,
+        "queue": options.queue,
+    }
+    limits = Limits(**{name: value for name, value in asked.items() if value is not None})
+    chosen = ServeOptions(
+        host=options.host,
+        port=options.port,
+        token=_token(options.token_file),
+        engine=options.engine,
+        limits=limits,
+        grace=options.grace,
+        page=not options.no_page,
+    )
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="headstart: %(message)s")
+    if not chosen.local and not chosen.token:
+        sys.stderr.write("headstart: whoever reaches this address may ask: set HEADSTART_TOKEN, or --token-file\n")
+    serve(_models(options.models), options=chosen, listening=_listening(options))
+    return 0
+
+
+def _listening(options: argparse.Namespace) -> Callable[[str], None]:
+    from headstart.cli.output import print_json
+
+    def said(address: str) -> None:
+        if options.json:
+            print_json({"address": address})
+        elif not options.quiet:
+            sys.stdout.write(f"listening at {address}  (Ctrl-C ends it)\n")
+        sys.stdout.flush()
+
+    return said
+
+
+def _models(given: list[str]) -> dict[str, Path]:
+    """The directories by name.
+
+    Raises:
+        UsageError: two have one name.
+    """
+    from headstart.core.errors import UsageError
+
+    found: dict[str, Path] = {}
+    for each in given:
+        name, equals, place = each.partition("=")
+        path = Path(place if equals and not Path(each).exists() else each)
+        name = name if equals and path != Path(each) else path.resolve().name
+        if name in found:
+            raise UsageError(f"two models are called {name!r}: give each a name of its own, NAME=DIR")
+        found[name] = path
+    return found
+
+
+def _token(file: str | None) -> str:
+    """The token, from a file or the environment: as an argument everyone on the machine could read it."""
+    return Path(file).read_text(encoding="utf-8").strip() if file else os.environ.get("HEADSTART_TOKEN", "")

@@ -1,0 +1,167 @@
+"""From a request to its answer: the steps that a prediction and an explanation go through, and how long each may take."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.requests import Request
+
+from headstart.core.errors import HeadstartError, SampleError, UsageError
+from headstart.serving.admission import Admission
+from headstart.serving.bodies import Asked, Input, received, understood
+from headstart.serving.metrics import Metrics
+from headstart.serving.options import Limits
+from headstart.serving.refusals import RefusedError, unusable
+from headstart.serving.served import Answer, Asking, Served, check_asked
+
+# An explanation is about as much work as so many predictions.
+_EXPLANATION = 64
+
+
+class Answering:
+    """The models of a server, and what all requests share.
+
+    Attributes:
+        models: by name, in the order in which they were given.
+        admission: what is under way.
+        metrics: what is counted.
+        stopping: whether the server is about to end.
+    """
+
+    def __init__(self, models: Sequence[Served], limits: Limits, *, threads: int) -> None:
+        self.models = {each.name: each for each in models}
+        self.admission, self.metrics, self.stopping = Admission(limits), Metrics(), False
+        self._limits = limits
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="headstart prepares")
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests would be answered."""
+        return not self.stopping and all(each.ready for each in self.models.values())
+
+    def stop(self, *, seconds: float) -> None:
+        """Answer what is under way, and end."""
+        self.stopping = True
+        for each in self.models.values():
+            each.stop(seconds=seconds)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def model(self, request: Request) -> Served:
+        """The one that a request names, or the only one.
+
+        Raises:
+            RefusedError: it names none, or one that is not there.
+        """
+        name = request.query_params.get("model", "")
+        if not name and len(self.models) == 1:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            known = ", ".join(self.models)
+            raise RefusedError(404 if name else 422, f"name one of the models with ?model=: there are {known}")
+        return self.models[name]
+
+    async def predict(self, request: Request) -> Mapping[str, Any]:
+        """The answer to `POST /predict`."""
+        served, asking = self.model(request), _asking(self.model(request), request)
+        async with self._asked(request, served) as asked:
+            with self.admission.inputs(len(asked.inputs)):
+                began = time.perf_counter()
+                async with _in_time(self._limits.wait, 503, "no answer was made"):
+                    one = asked.inputs[0] if asked.single else None
+                    answers = (
+                        [await self._answer(served, one, asking)] if one else await self._all(served, asked, asking)
+                    )
+                self.admission.note(time.perf_counter() - began, n=self.admission.items)
+        return {"model": served.name, "predictions": answers}
+
+    async def explain(self, request: Request) -> Mapping[str, Any]:
+        """The answer to `POST /explain`."""
+        served = self.model(request)
+        label = request.query_params.get("label", "")
+        async with self._asked(request, served) as asked:
+            if len(asked.inputs) != 1:
+                raise unusable(f"one input is explained at a time, and the request holds {len(asked.inputs)}")
+            content = asked.inputs[0].content
+            with self.admission.inputs(_EXPLANATION):
+                async with _in_time(self._limits.wait, 503, "no explanation was made"):
+                    try:
+                        await self._in_pool(served.prepare, content)
+                        found = await asyncio.wrap_future(served.explained(content, label=label))
+                    except SampleError as error:
+                        raise unusable(f"the input {error}") from error
+                    except HeadstartError as error:
+                        raise unusable(str(error)) from error
+        return {"model": served.name, "saliency": found}
+
+    @asynccontextmanager
+    async def _asked(self, request: Request, served: Served) -> AsyncIterator[Asked]:
+        async with (
+            _in_time(self._limits.wait, 408, "the body did not arrive") as clock,
+            received(request, limits=self._limits, admission=self.admission) as body,
+        ):
+            clock.reschedule(None)
+            yield await understood(body, request.headers, modality=served.model.modality, limits=self._limits)
+
+    async def _all(self, served: Served, asked: Asked, asking: Asking) -> list[dict[str, Any]]:
+        """An answer for each input, or the reason why there is none: one that cannot be read costs no other its answer."""
+
+        async def one(given: Input) -> dict[str, Any]:
+            try:
+                return await self._answer(served, given, asking)
+            except RefusedError as refused:
+                return {"input": given.name, "error": refused.sentence}
+
+        return await asyncio.gather(*map(one, asked.inputs))
+
+    async def _answer(self, served: Served, given: Input, asking: Asking) -> dict[str, Any]:
+        """One answer.
+
+        Raises:
+            RefusedError: the input cannot be read, or holds too much.
+        """
+        outcome = "unreadable"
+        try:
+            prepared = await self._in_pool(served.prepare, given.content)
+            answer: Answer = await asyncio.wrap_future(served.submit(prepared, asking))
+            outcome = "answered"
+        except SampleError as error:
+            raise unusable(f"the input {error}") from error
+        finally:
+            self.metrics.predictions.labels(served.name, outcome).inc()
+        return {"input": given.name, **answer}
+
+    async def _in_pool(self, work: Any, content: bytes | str) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, content)
+
+
+def _asking(served: Served, request: Request) -> Asking:
+    options = request.query_params
+    known = {"model", "neighbours", "abstain", "by_label"}
+    if unknown := sorted(set(options) - known):
+        raise unusable(f"there is no option {unknown[0][:40]!r}; there are {', '.join(sorted(known))}")
+    try:
+        return check_asked(
+            served.model,
+            neighbours=options.get("neighbours", "0"),
+            abstain=options.get("abstain", ""),
+            by_label=options.get("by_label", "false"),
+        )
+    except UsageError as error:
+        raise unusable(str(error)) from error
+
+
+@asynccontextmanager
+async def _in_time(seconds: float, status: int, what: str) -> AsyncIterator[asyncio.Timeout]:
+    """Answer with a status where something takes too long.
+
+    Raises:
+        RefusedError: it did.
+    """
+    try:
+        async with asyncio.timeout(seconds) as clock:
+            yield clock
+    except TimeoutError as error:
+        raise RefusedError(status, f"{what} within {seconds:g} s", headers={"Retry-After": "1"}) from error

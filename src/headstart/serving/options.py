@@ -1,0 +1,80 @@
+"""What a server may be asked for, and how much a request may hold."""
+
+from dataclasses import dataclass, field
+
+from headstart.core.errors import UsageError
+from headstart.features.choosing import AUTO
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Hosts that nobody else on the network reaches."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a request, and all of them together, may hold. What is above is refused before it is decoded.
+
+    Attributes:
+        body: bytes of one request.
+        items: inputs of one request.
+        pixels: width times height of a picture, as its header says.
+        seconds: of a recording, as its header says.
+        characters: of a text.
+        tokens: that a text becomes.
+        wait: seconds that a request may take: its body to arrive, and its answer to be made, each.
+        queue: inputs that may be under way at once; beyond it requests are answered with 429.
+        memory: bytes of bodies that may be under way at once; likewise.
+    """
+
+    body: int = 32_000_000
+    items: int = 64
+    pixels: int = 50_000_000
+    seconds: float = 600.0
+    characters: int = 200_000
+    tokens: int = 50_000
+    wait: float = 30.0
+    queue: int = 256
+    memory: int = 256_000_000
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What a person may choose of a server.
+
+    Attributes:
+        host: the address that it listens at; loopback unless told otherwise.
+        port: 0 for any that is free.
+        token: what requests have to carry as `Authorization: Bearer TOKEN`; empty for none.
+        engine: what runs the backbones.
+        limits: how much a request may hold.
+        grace: seconds that requests under way have to end in when the server is told to stop.
+        page: whether the page is served.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str = field(default="", repr=False)
+    engine: str = AUTO
+    limits: Limits = field(default_factory=Limits)
+    grace: float = 20.0
+    page: bool = True
+
+    def check(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            UsageError: names it.
+        """
+        if not 0 <= self.port <= 65535:
+            raise UsageError(f"a port is from 0 to 65535, and got {self.port}")
+        if self.token and (not self.token.isascii() or not self.token.isprintable() or " " in self.token):
+            raise UsageError("a token is of printable ASCII characters without spaces, as it travels in a header")
+        for name, value in vars(self.limits).items():
+            if not value > 0:
+                raise UsageError(f"the limit of {name} is above 0, and got {value:g}")
+        if not self.grace >= 0:
+            raise UsageError(f"a grace is 0 s or more, and got {self.grace:g}")
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.host in LOOPBACK

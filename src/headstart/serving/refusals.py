@@ -1,0 +1,39 @@
+"""What a server refuses, each with the status that says whose fault it is."""
+
+import math
+from collections.abc import Mapping
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error.
+
+    Attributes:
+        status: of HTTP.
+        sentence: what was expected, what came, and the way out.
+        headers: that go with it.
+    """
+
+    def __init__(self, status: int, sentence: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence, self.headers = status, sentence, dict(headers or {})
+
+
+def too_large(sentence: str) -> RefusedError:
+    """413: it holds more than the server takes."""
+    return RefusedError(413, sentence)
+
+
+def unusable(sentence: str) -> RefusedError:
+    """422: it was understood, and what is in it cannot be answered."""
+    return RefusedError(422, sentence)
+
+
+def malformed(sentence: str) -> RefusedError:
+    """400: it is not what its own headers say."""
+    return RefusedError(400, sentence)
+
+
+def busy(seconds: float) -> RefusedError:
+    """429: too much is under way; the client comes again in so many seconds."""
+    wait = str(max(1, math.ceil(seconds)))
+    return RefusedError(429, f"too much is under way here: come again in {wait} s", headers={"Retry-After": wait})

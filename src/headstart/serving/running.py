@@ -1,0 +1,148 @@
+"""`serve`: open the models, listen, and stop without losing an answer."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.core.errors import ExtraMissing, UsageError
+from headstart.model.loading import load
+from headstart.model.model import Model
+from headstart.serving.options import ServeOptions
+
+if TYPE_CHECKING:
+    from headstart.serving.served import Served
+
+Source = Model | str | Path
+
+
+def serve(
+    models: Source | Sequence[Source] | Mapping[str, Source],
+    *,
+    options: ServeOptions = ServeOptions(),
+    listening: Callable[[str], None] | None = None,
+) -> None:
+    """Answer over HTTP until the process is told to stop (SIGINT or SIGTERM), and then end what is under way.
+
+    Nothing of a request reaches the disk: uploads stay in memory, no row is kept, and no log has a name or a content.
+
+    Args:
+        models: one model or several, each a model or its directory, by name or under the names of their directories. Exported and
+            compressed ones are served without torch.
+        options: where it listens, what it lets in, and how much.
+        listening: called with the address once requests are answered.
+
+    Raises:
+        UsageError: an option cannot be, or two models have one name.
+        ExtraMissing: the extra `serve` is not installed.
+        ModelError: one of the models cannot be loaded.
+        OSError: the address cannot be listened at.
+    """
+    options.check()
+    _check_installed()
+    import uvicorn
+
+    from headstart.serving.answering import Answering
+    from headstart.serving.app import application
+
+    logging.getLogger("python_multipart").setLevel(
+        logging.CRITICAL
+    )  # it would write bytes of what was sent into the log
+    named = _named(models)
+    with _bound(options) as bound:  # before the models are opened: who asks meanwhile waits, and is not turned away
+        opened = [_served(name, model, options) for name, model in named.items()]
+        answering = Answering(opened, options.limits, threads=max(2, min(8, os.cpu_count() or 1)))
+        config = uvicorn.Config(
+            application(answering, options),
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(options.grace)),
+            timeout_keep_alive=30,
+        )
+        if listening is not None:
+            listening(_address(bound))
+        with _told_once():
+            uvicorn.Server(config).run(sockets=[bound])
+        answering.stop(seconds=options.grace)
+
+
+def _served(name: str, model: Source, options: ServeOptions) -> "Served":
+    from headstart.serving.served import Served
+
+    opened = model if isinstance(model, Model) else load(Path(model))
+    return Served.of(opened, name=name, engine=options.engine, limits=options.limits)
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """Being told to stop ends the server and not the process as well: uvicorn raises the signal anew when it has stopped."""
+    if threading.current_thread() is not threading.main_thread():  # which alone has signals
+        yield
+        return
+    before = {each: signal.signal(each, lambda *_: None) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _check_installed() -> None:
+    for library in ("starlette", "uvicorn", "httptools", "python_multipart", "prometheus_client"):
+        try:
+            __import__(library)
+        except ImportError as error:
+            raise ExtraMissing.of(library, "serve", purpose="serving") from error
+
+
+def _named(models: Source | Sequence[Source] | Mapping[str, Source]) -> Mapping[str, Source]:
+    """The models by name.
+
+    Raises:
+        UsageError: there is none, two have one name, or one has none.
+    """
+    if isinstance(models, Mapping):
+        found = dict(models)
+    else:
+        several = [models] if isinstance(models, Model | str | Path) else list(models)
+        names = [
+            f"model{i or ''}" if isinstance(each, Model) else Path(each).resolve().name
+            for i, each in enumerate(several)
+        ]
+        found = dict(zip(names, several, strict=True))
+        if len(found) < len(several):
+            raise UsageError("two of the models have one name: give each a name of its own, NAME=DIR")
+    if not found or not all(found):
+        raise UsageError("name at least one model, and each of them")
+    return found
+
+
+def _bound(options: ServeOptions) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        OSError: the address is taken, or is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((options.host, options.port))
+        bound.listen(1024)
+    except OSError as error:
+        bound.close()
+        raise OSError(error.errno, error.strerror, f"{options.host}:{options.port}") from error
+    return bound
+
+
+def _address(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

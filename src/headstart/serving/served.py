@@ -1,0 +1,223 @@
+"""A model that is served: from the content of one input to its answer, prepared in any thread and answered together with what else waits."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from headstart.core.errors import SampleError
+from headstart.data.modalities import MODALITIES
+from headstart.data.preparation import Prepared
+from headstart.features.choosing import AUTO, settled
+from headstart.features.extraction import embed_prepared
+from headstart.model.judge import Judging
+from headstart.model.model import Model, check_engine
+from headstart.model.nearest import nearest_carried
+from headstart.model.saliency import saliency
+from headstart.serving.options import Limits
+from headstart.serving.refusals import too_large, unusable
+from headstart.serving.worker import Worker
+
+Answer = Mapping[str, Any]
+
+_MOST_TOGETHER = 32
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How an input is to be answered.
+
+    Attributes:
+        judging: when to abstain, and how sets are made.
+        neighbours: how many of the nearest training examples are told.
+    """
+
+    judging: Judging = field(default_factory=Judging)
+    neighbours: int = 0
+
+
+@dataclass(frozen=True)
+class _Predict:
+    prepared: Prepared
+    asking: Asking
+
+
+@dataclass(frozen=True)
+class _Explain:
+    content: bytes | str
+    label: str
+
+
+_Work = _Predict | _Explain
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model, the engine that it runs on, and the thread that answers.
+
+    Attributes:
+        name: what requests call it.
+        model: the model.
+        engine: what runs its backbone; always the same, so that equal inputs get equal answers.
+        limits: how much an input may hold.
+        worker: answers what was prepared.
+    """
+
+    name: str
+    model: Model
+    engine: str
+    limits: Limits
+    worker: "Worker[_Work, Answer]"
+
+    @classmethod
+    def of(cls, model: Model, *, name: str, engine: str, limits: Limits) -> "Served":
+        """Make a model ready: its network is compiled, and has run once.
+
+        Args:
+            model: the model.
+            name: what requests call it.
+            engine: what runs its backbone; `auto` is the one that is quickest where there is no end of samples.
+            limits: how much an input may hold.
+
+        Raises:
+            UsageError: there is no such engine, or it cannot run the backbone here.
+        """
+        check_engine(model.backbone, engine)
+        chosen = settled(model.backbone) if engine == AUTO else engine
+
+        def answer(work: Sequence[_Work]) -> list[Answer]:
+            predicted = iter(_answers(model, [each for each in work if isinstance(each, _Predict)], chosen))
+            return [next(predicted) if isinstance(each, _Predict) else _map(model, each, chosen) for each in work]
+
+        made = cls(name, model, chosen, limits, Worker(answer, most=_MOST_TOGETHER, name=f"headstart {name}"))
+        made._warm()
+        return made
+
+    def _warm(self) -> None:
+        """Run one input alone and many together, as a first request must not wait for a compiler."""
+        probes = self.model.backbone.preparation.probes(_MOST_TOGETHER, 0)
+        views = [Prepared((value[:length] if value.ndim == 1 else value,), (1.0,)) for value, length in _views(probes)]
+        for n in (1, len(views)):
+            embed_prepared(self.model.backbone, views[:n], engine=self.engine)
+
+    def prepare(self, content: bytes | str) -> Prepared:
+        """Decode an input, after its header was compared with the limits.
+
+        Raises:
+            RefusedError: it holds more than the limits allow.
+            SampleError: it cannot be read.
+        """
+        modality = MODALITIES.get(self.model.modality)
+        most = getattr(self.limits, modality.unit)
+        extent = modality.extent(content)
+        if extent > most:
+            raise too_large(f"holds {extent:,.0f} {modality.unit}, and this server takes {most:,.0f}")
+        prepared = self.model.backbone.preparation.prepare(content)
+        tokens = float(prepared.facts.get("tokens", 0))
+        if tokens > self.limits.tokens:
+            raise too_large(f"becomes {tokens:,.0f} tokens, and this server takes {self.limits.tokens:,}")
+        return prepared
+
+    def submit(self, prepared: Prepared, asking: Asking) -> "Future[Answer]":
+        """The answer to come: a prediction as docs/json.md states it."""
+        return self.worker.submit(_Predict(prepared, asking))
+
+    def explained(self, content: bytes | str, *, label: str) -> "Future[Answer]":
+        """The map to come of what the prediction hangs on: some hundred answers, which those that come later wait for."""
+        return self.worker.submit(_Explain(content, label))
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers."""
+        return self.worker.alive
+
+    def stop(self, *, seconds: float) -> None:
+        """Answer what waits, and end."""
+        self.worker.stop(seconds=seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `GET /models` tells of it."""
+        model = self.model
+        return {
+            "name": self.name,
+            "task": model.task,
+            "modality": model.modality,
+            "labels": list(model.labels),
+            "backbone": model.report.backbone,
+            "precision": model.precision,
+            "engine": self.engine,
+            "judges": model.judge is not None,
+            "coverage": None
+            if model.judge is None or model.judge.conformal is None
+            else model.judge.conformal.coverage,
+            "examples": model.examples is not None,
+            "neighbours": model.judge is not None and model.judge.neighbours is not None,
+            "warnings": list(model.warnings),
+            "metrics": {name: dataclasses.asdict(each) for name, each in _first(model).items()},
+        }
+
+
+def _first(model: Model) -> dict[str, Any]:
+    """The first figure of the model's report, by name."""
+    return dict(list(model.report.metrics.items())[:1])
+
+
+def _views(probes: Any) -> list[tuple[np.ndarray, int]]:
+    return list(zip(probes.values, map(int, probes.lengths), strict=True))
+
+
+def _map(model: Model, asked: _Explain, engine: str) -> Answer:
+    return saliency(model, asked.content, label=asked.label, engine=engine).to_json()
+
+
+def _answers(model: Model, work: Sequence[_Predict], engine: str) -> list[Answer]:
+    """One answer for each.
+
+    Raises:
+        SampleError: the backbone gives a row that is no number, and it is the only one.
+    """
+    if not work:
+        return []
+    gained = embed_prepared(model.backbone, [each.prepared for each in work], engine=engine)
+    if gained.failed:  # together with others this ends in one try for each alone
+        raise SampleError(next(iter(gained.failed.values())))
+    x = np.concatenate(gained.rows, axis=1)
+    alike: dict[Asking, list[int]] = defaultdict(list)
+    for place, each in enumerate(work):
+        alike[each.asking].append(place)
+    found: list[Answer] = [{}] * len(work)
+    for asking, places in alike.items():
+        for place, answer in zip(places, model.answers(x[places], judging=asking.judging), strict=True):
+            near = _near(model, x[place : place + 1], asking.neighbours)
+            found[place] = {**answer, **near, "truncated": bool(work[place].prepared.facts.get("truncated"))}
+    return found
+
+
+def _near(model: Model, row: np.ndarray, k: int) -> dict[str, Any]:
+    if not k:
+        return {}
+    examples, _ = nearest_carried(model, row, k=k)
+    shown = model.examples is not None
+    return {"neighbours": [each.to_json() | {"example": each.place if shown else None} for each in examples]}
+
+
+def check_asked(model: Model, *, neighbours: str, abstain: str, by_label: str) -> Asking:
+    """What a request's options ask for.
+
+    Raises:
+        RefusedError: one of them is none.
+        UsageError: there is no such occasion to abstain.
+    """
+    if not neighbours.isdecimal() or int(neighbours) > _MOST_TOGETHER:
+        raise unusable(f"neighbours is a number from 0 to {_MOST_TOGETHER}, and got {neighbours[:20]!r}")
+    if by_label not in {"true", "false"}:
+        raise unusable(f"by_label is true or false, and got {by_label[:20]!r}")
+    judging = Judging(abstain, by_label=by_label == "true")
+    judging.check()
+    if abstain and model.judge is None:
+        raise unusable("this model carries no judge and cannot tell when to abstain")
+    return Asking(judging, int(neighbours))

@@ -1,0 +1,90 @@
+"""One thread a model, which answers together what waits: while it is at work the next inputs gather, and the busier it is the larger its batches are."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+W = TypeVar("W")
+A = TypeVar("A")
+
+
+@dataclass
+class _Waiting(Generic[W, A]):
+    work: W
+    future: "Future[A]"
+
+
+class Worker(Generic[W, A]):
+    """Answers work in batches, in the order in which it came."""
+
+    def __init__(self, answer: Callable[[Sequence[W]], Sequence[A]], *, most: int, name: str) -> None:
+        """Start the thread.
+
+        Args:
+            answer: one answer for each piece of work; called from one thread only.
+            most: pieces that are answered at once.
+            name: of the thread.
+        """
+        self._answer, self._most = answer, most
+        self._queue: deque[_Waiting[W, A]] = deque()
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether work would be answered."""
+        return self._thread.is_alive() and not self._stopped
+
+    def submit(self, work: W) -> "Future[A]":
+        """The answer to come. A future that is cancelled before its turn costs nothing.
+
+        Raises:
+            RuntimeError: it was stopped.
+        """
+        future: Future[A] = Future()
+        with self._changed:
+            if self._stopped:
+                raise RuntimeError("the worker was stopped")
+            self._queue.append(_Waiting(work, future))
+            self._changed.notify()
+        return future
+
+    def stop(self, *, seconds: float) -> None:
+        """Answer what waits, and end; what is left after so many seconds is given up."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while taken := self._taken():
+            self._settle([each for each in taken if each.future.set_running_or_notify_cancel()])
+
+    def _taken(self) -> list[_Waiting[W, A]]:
+        """What waits, once there is something; empty at the end."""
+        with self._changed:
+            while not self._queue and not self._stopped:
+                self._changed.wait()
+            return [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
+
+    def _settle(self, taken: Sequence[_Waiting[W, A]]) -> None:
+        """Answer some together; where that fails, each alone, so that one of them costs no other its answer."""
+        if not taken:
+            return
+        try:
+            answers = self._answer([each.work for each in taken])
+            assert len(answers) == len(taken), "there is an answer for each"
+        except BaseException as error:  # noqa: BLE001  (it is handed to whoever waits, and the thread lives on)
+            if len(taken) == 1:
+                taken[0].future.set_exception(error)
+                return
+            for each in taken:
+                self._settle([each])
+            return
+        for each, answer in zip(taken, answers, strict=True):
+            each.future.set_result(answer)

@@ -1,0 +1,198 @@
+"""The page in a real browser, with a real server behind it: what a person drops is answered and explained, and nothing else is asked for."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import headstart as hs
+from support.browser import Browser, Visit, browser
+from support.made import photos, reviews, sounds
+from support.serving import PATIENCE, Running, running
+
+WIDTHS = [(1280, 900), (390, 844)]
+# A camera and a microphone that Chromium makes up, and that it lets the page have without asking.
+_DEVICES = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("page")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(place / "cache"))
+        for name, data in (
+            ("image", photos(place / "photos")),
+            ("text", reviews(place / "reviews.csv")),
+            ("audio", sounds(place / "sounds")),
+        ):
+            hs.fit(data, options=hs.FitOptions(backbone=f"toy:{name}", with_examples=True)).save(place / name)
+    return place
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Running]:
+    with running(folder / "image", folder / "text", folder / "audio", "--max-items", "16") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile"), *_DEVICES) as opened:
+        yield opened
+
+
+@pytest.fixture
+def visit(server: Running, chromium: Browser) -> Visit:
+    return chromium.open(f"{server.address}/")
+
+
+def until(visit: Visit, script: str) -> Any:
+    """The value of an expression once it is true."""
+    end = time.monotonic() + PATIENCE
+    while not visit.run(f"Boolean({script})"):
+        assert time.monotonic() < end, f"{script} stays false; the page says {visit.run('document.body.innerText')!r}"
+        visit.browser.settle()
+    return visit.run(script)
+
+
+def choose(visit: Visit, model: str) -> None:
+    until(visit, "document.querySelectorAll('#model option').length === 3")
+    visit.run(
+        f"(() => {{ const s = document.getElementById('model'); s.value = {model!r}; s.dispatchEvent(new Event('change')); }})()"
+    )
+
+
+def drop(visit: Visit, files: list[Path]) -> None:
+    """Drop files on the page, as a person does with a mouse."""
+    given = [[path.name, base64.b64encode(path.read_bytes()).decode()] for path in files]
+    visit.run(
+        f"""(() => {{
+        const moved = new DataTransfer();
+        for (const [name, text] of {json.dumps(given)})
+            moved.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name));
+        document.getElementById('ask').dispatchEvent(new DragEvent('drop', {{ dataTransfer: moved, bubbles: true, cancelable: true }}));
+        }})()"""
+    )
+
+
+def text_of(visit: Visit, place: str) -> str:
+    return str(visit.run(f"document.querySelector({place!r}).innerText"))
+
+
+def own(visit: Visit, server: Running) -> None:
+    """Nothing went wrong, and nobody but the server was asked."""
+    assert visit.errors == []
+    assert [each for each in visit.requests if not each.startswith(server.address)] == []
+
+
+def test_a_picture_is_answered_and_explained(visit: Visit, server: Running, folder: Path) -> None:
+    choose(visit, "image")
+    picture = folder / "photos" / "val" / "red" / "0.png"
+    drop(visit, [picture])
+    until(visit, "document.querySelector('.stage canvas') && document.querySelectorAll('.near img').length === 5")
+    expected = hs.predict(folder / "image", [picture])[0]
+    assert text_of(visit, ".label").startswith(expected["label"])
+    shares = visit.run("[...document.querySelectorAll('.bars .track i')].map((each) => parseFloat(each.style.width))")
+    assert shares == pytest.approx(sorted((100 * p for p in expected["probabilities"].values()), reverse=True), abs=0.1)
+    assert text_of(visit, ".name") == "0.png"
+    assert "Red: hiding it lowers" in text_of(visit, ".legend")
+    assert until(visit, "[...document.querySelectorAll('.near img')].every((each) => each.naturalWidth > 0)")
+    painted = visit.run(
+        """(() => { const c = document.querySelector('.stage canvas');
+        return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((value) => value > 0); })()"""
+    )
+    assert painted
+    for width, height in WIDTHS:
+        for dark in (False, True):
+            visit.resize(width, height, dark=dark)
+            assert visit.run("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+    own(visit, server)
+
+
+def test_a_text_is_answered_word_by_word(visit: Visit, server: Running, folder: Path) -> None:
+    choose(visit, "text")
+    words = "film 7 was lovely , clever and <b>warm</b> \U0001f600 indeed"
+    visit.run(f"document.getElementById('text').value = {json.dumps(words)}")
+    visit.run("document.getElementById('write').requestSubmit()")
+    until(visit, "document.querySelectorAll('mark').length > 3")
+    assert text_of(visit, ".shown blockquote") == words, "markup in a text stays a text"
+    assert text_of(visit, ".label").startswith(hs.predict(folder / "text", [words])[0]["label"])
+    assert until(visit, "document.querySelectorAll('.near blockquote').length === 5")
+    own(visit, server)
+
+
+def test_several_files_become_a_table_to_download(visit: Visit, server: Running, folder: Path, tmp_path: Path) -> None:
+    choose(visit, "image")
+    bad = tmp_path / "=bad.png"
+    bad.write_bytes(b"no picture")
+    files = [*sorted((folder / "photos").rglob("*.png"))[:18], bad]
+    visit.run(
+        """(() => { window.saved = []; const inner = URL.createObjectURL;
+        URL.createObjectURL = (blob) => { if (blob.type === 'text/csv') blob.text().then((text) => window.saved.push(text)); return inner(blob); };
+        HTMLAnchorElement.prototype.click = () => {}; })()"""
+    )
+    drop(visit, files)
+    until(visit, "document.querySelector('.download') && !document.querySelector('.download').disabled")
+    assert visit.run("document.querySelectorAll('tbody tr').length") == len(files)
+    assert "no JPEG, PNG" in text_of(visit, "tbody tr:last-child")
+    visit.run("document.querySelector('.download').click()")
+    [table] = until(visit, "window.saved.length ? window.saved : null")
+    lines = table.lstrip("\ufeff").splitlines()
+    assert lines[0].split(",")[:3] == ["input", "answer", "probability"]
+    assert len(lines) == 1 + len(files)
+    assert lines[-1].startswith("'=bad.png,"), "a name that looks like a formula is none in a spreadsheet"
+    visit.run("document.querySelector('tbody .link').click()")
+    until(visit, "document.querySelector('.answer')")
+    own(visit, server)
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(visit: Visit, tmp_path: Path) -> None:
+    choose(visit, "image")
+    (tmp_path / "notes.png").write_bytes(b"words")
+    drop(visit, [tmp_path / "notes.png"])
+    until(visit, "!document.getElementById('problem').hidden")
+    assert text_of(visit, "#problem").startswith("notes.png: the input is no JPEG, PNG")
+
+
+def test_the_camera_and_the_microphone(visit: Visit, server: Running) -> None:
+    for model, button in (("image", "Take the picture"), ("audio", "Stop, and ask")):
+        choose(visit, model)
+        visit.run("document.getElementById('device').click()")
+        until(visit, "!document.getElementById('live').hidden")
+        assert text_of(visit, "#take") == button
+        if model == "audio":
+            until(visit, "parseFloat(document.getElementById('elapsed').innerText) > 1")
+        visit.run("document.getElementById('take').click()")
+        until(visit, "document.querySelector('.answer') || !document.getElementById('problem').hidden")
+        assert visit.run("document.getElementById('problem').hidden"), text_of(visit, "#problem")
+        assert text_of(visit, ".name") in {"camera.jpg", "recording.wav"}
+        assert visit.run("document.getElementById('live').hidden")
+    own(visit, server)
+
+
+def test_a_token_is_asked_for_and_kept_for_the_tab(folder: Path, chromium: Browser) -> None:
+    with running(folder / "text", HEADSTART_TOKEN="s3cret") as found:
+        visit = chromium.open(f"{found.address}/")
+        until(visit, "!document.getElementById('key').hidden")
+        assert visit.run("document.getElementById('ask').hidden")
+        for token, shown in (("wrong", False), ("s3cret", True)):
+            visit.run(f"document.getElementById('token').value = {token!r}")
+            visit.run("document.getElementById('key').requestSubmit()")
+            until(visit, f"document.getElementById({'ask' if shown else 'problem'!r}).hidden === false")
+        assert visit.run("document.getElementById('key').hidden")
+        assert text_of(visit, "#title") == "Bad or good?"
+
+
+def test_an_answer_that_is_no_longer_wanted_is_not_shown(visit: Visit, folder: Path) -> None:
+    choose(visit, "image")
+    red, blue = (folder / "photos" / "val" / colour / "1.png" for colour in ("red", "blue"))
+    drop(visit, [red])
+    drop(visit, [blue])
+    until(visit, "document.querySelector('.stage canvas')")
+    visit.browser.settle()
+    assert visit.run("document.querySelectorAll('.answer').length") == 1
+    assert text_of(visit, ".label").startswith("blue")

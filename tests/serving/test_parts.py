@@ -1,0 +1,118 @@
+"""The parts of the server that no socket is needed for: who waits for whom, and how much is let in."""
+
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from headstart.core.errors import UsageError
+from headstart.serving.admission import Admission
+from headstart.serving.options import Limits, ServeOptions
+from headstart.serving.refusals import RefusedError
+from headstart.serving.running import _named
+from headstart.serving.worker import Worker
+
+
+def test_what_gathers_while_it_is_at_work_is_answered_together() -> None:
+    sizes: list[int] = []
+    first = threading.Event()
+
+    def answer(work: Sequence[int]) -> list[int]:
+        sizes.append(len(work))
+        first.wait(10)
+        return [2 * each for each in work]
+
+    worker: Worker[int, int] = Worker(answer, most=4, name="test")
+    futures = [worker.submit(0)]
+    while not sizes:
+        time.sleep(0.001)
+    futures += [worker.submit(number) for number in range(1, 7)]
+    first.set()
+    assert [each.result(10) for each in futures] == [0, 2, 4, 6, 8, 10, 12]
+    assert sizes == [1, 4, 2]
+    worker.stop(seconds=10)
+    assert not worker.alive
+
+
+def test_one_that_fails_costs_no_other_its_answer() -> None:
+    def answer(work: Sequence[int]) -> list[int]:
+        if 13 in work:
+            raise ValueError("thirteen")
+        return list(work)
+
+    worker: Worker[int, int] = Worker(answer, most=8, name="test")
+    futures = [worker.submit(number) for number in (1, 13, 2)]
+    assert (futures[0].result(10), futures[2].result(10)) == (1, 2)
+    with pytest.raises(ValueError, match="thirteen"):
+        futures[1].result(10)
+    assert worker.alive
+    worker.stop(seconds=10)
+
+
+def test_what_waits_is_answered_before_the_end_and_nothing_is_taken_after_it() -> None:
+    gate = threading.Event()
+
+    def answer(work: Sequence[int]) -> list[int]:
+        gate.wait(10)
+        return list(work)
+
+    worker: Worker[int, int] = Worker(answer, most=1, name="test")
+    futures = [worker.submit(number) for number in range(3)]
+    assert futures[2].cancel(), "what was given up before its turn is not computed"
+    gate.set()
+    worker.stop(seconds=10)
+    assert [each.result(0) for each in futures[:2]] == [0, 1]
+    with pytest.raises(RuntimeError, match="stopped"):
+        worker.submit(1)
+
+
+def test_more_than_there_is_room_for_is_told_when_to_come_again() -> None:
+    admission = Admission(Limits(queue=3, memory=100))
+    with admission.inputs(2):
+        with pytest.raises(RefusedError) as refused, admission.inputs(2):
+            pass
+        assert refused.value.status == 429
+        assert int(refused.value.headers["Retry-After"]) >= 1
+        with admission.inputs(1):
+            assert admission.items == 3
+    assert admission.items == 0
+    with admission.body(60), pytest.raises(RefusedError, match="under way"), admission.body(50):
+        pass
+    assert admission.bytes == 0
+
+
+def test_slow_answers_make_a_client_wait_longer() -> None:
+    admission = Admission(Limits())
+    with admission.inputs(100):
+        before = admission.wait
+        for _ in range(50):
+            admission.note(10.0, n=10)
+        assert admission.wait > 10 * before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (ServeOptions(port=70000), "a port is from 0 to 65535"),
+        (ServeOptions(token="two words"), "a token is of printable ASCII"),
+        (ServeOptions(limits=Limits(pixels=0)), "the limit of pixels is above 0"),
+        (ServeOptions(grace=-1), "a grace is 0 s or more"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options: ServeOptions, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        options.check()
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "secret" not in repr(ServeOptions(token="secret"))
+
+
+def test_models_have_names_of_their_own() -> None:
+    assert list(_named(["a/one", "b/two"])) == ["one", "two"]
+    assert list(_named({"x": "a/one", "y": "b/one"})) == ["x", "y"]
+    with pytest.raises(UsageError, match="one name"):
+        _named(["a/one", "b/one"])
+    with pytest.raises(UsageError, match="name at least one"):
+        _named([])

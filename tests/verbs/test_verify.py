@@ -1,0 +1,80 @@
+"""`verify` and `card`: every step of loading, the probe too, and the card that the directory vouches for."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import headstart as hs
+from headstart.cli.main import main
+from headstart.core.digests import sha256_file
+from headstart.core.errors import ModelError
+from support.made import reviews
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return hs.fit(reviews(tmp_path / "reviews.csv"), backbone="toy:text").save(tmp_path / "model")
+
+
+def relist(model: Path, name: str) -> None:
+    """List a changed file with its new digest, as whoever changed it on purpose would."""
+    manifest = json.loads((model / "manifest.json").read_text(encoding="utf-8"))
+    manifest["files"][name] = sha256_file(model / name)
+    (model / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_a_whole_model_is_told_so(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = hs.verify(model)
+    assert (found.format, found.task, found.by) == (
+        json.loads((model / "manifest.json").read_text())["format"],
+        "single_label",
+        "value",
+    )
+    assert found.files == sum(each.is_file() for each in model.rglob("*")) - 1, "the manifest lists all but itself"
+    assert found.bytes > 0
+    assert found.drift < 1e-5
+    assert found.saved_with == ()
+    assert main(["verify", str(model)]) == 0
+    assert f"{found.files} with their digests" in capsys.readouterr().out
+    assert main(["verify", str(model), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["drift"] == pytest.approx(found.drift)
+
+
+def test_a_flipped_byte_is_seen(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = bytearray((model / "head.safetensors").read_bytes())
+    content[-1] ^= 1
+    (model / "head.safetensors").write_bytes(content)
+    assert main(["verify", str(model)]) == 1
+    assert "head.safetensors is not the one that was saved" in capsys.readouterr().err
+    with pytest.raises(ModelError, match="is not the one that was saved"):
+        hs.card(model)
+
+
+def test_rows_that_differ_are_seen_where_loading_would_not_look(model: Path) -> None:
+    tensors = load_file(model / "probe.safetensors")
+    tensors["rows.0"] = (tensors["rows.0"] * np.float32(1.01)).astype(np.float32)
+    save_file(tensors, model / "probe.safetensors")
+    relist(model, "probe.safetensors")
+    hs.load(model)
+    with pytest.raises(ModelError, match="gives other rows here than where it was fitted"):
+        hs.verify(model)
+
+
+def test_other_versions_are_named(model: Path) -> None:
+    manifest = json.loads((model / "manifest.json").read_text(encoding="utf-8"))
+    manifest["libraries"]["numpy"] = "1.0"
+    (model / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    [told] = hs.verify(model).saved_with
+    assert told.startswith("numpy 1.0, here ")
+
+
+def test_the_card_is_that_of_the_directory(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["card", str(model)]) == 0
+    shown = capsys.readouterr().out
+    assert shown == (model / "README.md").read_text(encoding="utf-8") == hs.card(model)
+    assert main(["card", str(model), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"card": shown}
+    assert main(["card", str(model / "nowhere")]) == 1
