@@ -90,7 +90,7 @@ def test_no_manifest(model: Path) -> None:
     [
         (b"", "not the JSON"),
         (b"[]", "one JSON object"),
-        (b'{"format": 0, "format": 0}', "twice"),
+        (b'{"format": 1, "format": 1}', "twice"),
         (b'{"format": NaN}', "no JSON number"),
         (b'{"temperature": 1e999}', "too large"),
         (b'{"temperature": -1e999}', "too large"),
@@ -98,7 +98,7 @@ def test_no_manifest(model: Path) -> None:
         (b'{"temperature": ' + b"9" * 9000 + b"}", "too large"),
         (b"\xff\xfe", "not the JSON"),
         (b"[" * 100_000, "not the JSON"),
-        (b'{"format": 0, "kind": "features+head"}', "lacks the keys"),
+        (b'{"format": 1, "kind": "features+head"}', "lacks the keys"),
     ],
 )
 def test_a_manifest_that_is_none(model: Path, content: bytes, sentence: str) -> None:
@@ -109,7 +109,7 @@ def test_a_manifest_that_is_none(model: Path, content: bytes, sentence: str) -> 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda m: m.update(format=1), "install a newer headstart"),
+        (lambda m: m.update(format=2), "install a newer headstart"),
         (lambda m: m.update(format=True), "install a newer headstart"),
         (lambda m: m.update(kind="pickle"), "kind"),
         (lambda m: m.update(extra=1), "unknown keys"),
@@ -144,7 +144,7 @@ def test_a_manifest_that_is_none(model: Path, content: bytes, sentence: str) -> 
         (lambda m: m["inputs"][0].update(more="x"), "wrong type for inputs"),
         (lambda m: m["inputs"][0].pop("name"), "wrong type for inputs"),
         (lambda m: m["licences"][0].pop("of"), "wrong type for licences"),
-        (lambda m: m.update(rule="eval"), "decision rule"),
+        (lambda m: m.update(rule="eval"), "wrong type for rule"),
         (lambda m: m.update(conformal={"q": 1}), "conformal has the keys"),
         (lambda m: m.update(conformal=[]), "wrong type for conformal"),
         (lambda m: m["conformal"].pop("of"), "conformal has the keys"),

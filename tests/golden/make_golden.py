@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-GOLDEN = ("text-linear", "text-neighbours", "text-judge", "text-mlp", "image-linear")
+GOLDEN = ("text-linear", "text-neighbours", "text-judge", "text-mlp", "text-examples", "image-linear", "image-graph")
 sys.path.insert(0, str(HERE.parent))
 
 
@@ -23,6 +23,7 @@ def main(names: list[str]) -> None:
     from headstart.model.manifest import FORMAT
     from support.golden import TEXTS
     from support.made import photos, reviews
+    from support.tunable import network
 
     target = HERE / f"format-{FORMAT}"
     for golden in names or GOLDEN:
@@ -36,17 +37,24 @@ def main(names: list[str]) -> None:
             "text-neighbours": "knn",
             "text-judge": "lda",
             "text-mlp": "mlp(hidden=8, epochs=5)",
+            "text-examples": "ridge",
         }
         for golden in [name for name in heads if name in (names or GOLDEN)]:
-            model = hs.fit(data, options=hs.FitOptions(backbone="toy:text", head=heads[golden]))
+            shown = golden == "text-examples"
+            options = hs.FitOptions(backbone="toy:text", head=heads[golden], with_examples=shown)
+            model = hs.fit(data, options=options)
             model.save(target / golden)
             _expect(target / golden, hs.predict(model, TEXTS, judging=Judging(abstain="any")))
-        if names and "image-linear" not in names:
-            return
-        model = hs.fit(photos(folder / "photos"), options=hs.FitOptions(backbone="toy:image", head="lda"))
-        model.save(target / "image-linear")
-        shutil.copy(folder / "photos" / "val" / "red" / "0.png", target / "image-linear.png")
-        _expect(target / "image-linear", hs.predict(model, [target / "image-linear.png"]))
+        pictures = photos(folder / "photos")
+        for golden in [name for name in ("image-linear", "image-graph") if name in (names or GOLDEN)]:
+            backbone = "toy:image" if golden == "image-linear" else network(alike=False)
+            model = hs.fit(pictures, options=hs.FitOptions(backbone=backbone, head="lda", check=False))
+            if golden == "image-linear":
+                model.save(target / golden)
+            else:
+                model = hs.load(hs.export(model, to="onnx", out=target / golden).path)
+            shutil.copy(folder / "photos" / "val" / "red" / "0.png", target / f"{golden}.png")
+            _expect(target / golden, hs.predict(model, [target / f"{golden}.png"]))
 
 
 def _expect(golden: Path, answers: list[dict[str, object]]) -> None:

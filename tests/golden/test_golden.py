@@ -22,6 +22,21 @@ def test_there_are_golden_models_with_a_judge_and_without_one() -> None:
     assert {hs.load(golden).judge is None for golden in GOLDEN} == {True, False}
 
 
+def test_there_are_golden_models_of_format_1_with_a_graph_and_with_examples() -> None:
+    ours = [golden for golden in GOLDEN if golden.parent.name == "format-1"]
+    manifests = [json.loads((golden / "manifest.json").read_text(encoding="utf-8")) for golden in ours]
+    assert {each["backbone"]["by"] for each in manifests} == {"value", "graph"}
+    assert any("examples.safetensors" in each["files"] for each in manifests)
+
+
+def test_a_model_of_format_0_is_written_anew_as_format_1(tmp_path: Path) -> None:
+    old = HERE / "format-0" / "text-linear"
+    assert json.loads((old / "manifest.json").read_text(encoding="utf-8"))["format"] == 0
+    again = hs.load(old).save(tmp_path / "again")
+    assert json.loads((again / "manifest.json").read_text(encoding="utf-8"))["format"] == FORMAT
+    assert hs.load(again).predict(TEXTS) == hs.load(old).predict(TEXTS)
+
+
 def test_there_is_a_golden_model_of_every_kind_of_head() -> None:
     kinds = {json.loads((golden / "manifest.json").read_text(encoding="utf-8"))["head"]["kind"] for golden in GOLDEN}
     assert kinds == {"linear", "neighbours", "mlp"}

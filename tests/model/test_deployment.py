@@ -110,7 +110,7 @@ def test_a_manifest_without_the_key_loads_and_a_wrong_one_is_refused(tmp_path: P
         (folder / "manifest.json").write_text(json.dumps(manifest | change), encoding="utf-8")
         return folder
 
-    assert hs.load(changed("early", {})).deployment_prior is None
+    assert hs.load(changed("early", {"format": 0})).deployment_prior is None
     for name, shares, sentence in (
         ("short", [1.0], "a share between 0 and 1 for each label"),
         ("much", [0.5, 0.6], "has to add up to 1, and adds up to 1.1"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import headstart as hs
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Running]:
-    with running(folder / "image", folder / "text", folder / "audio", "--max-items", "16") as found:
+    with running(folder / "image", folder / "text", folder / "audio", "--max-items", "8") as found:
         yield found
 
 
@@ -129,7 +130,7 @@ def test_several_files_become_a_table_to_download(visit: Visit, server: Running,
     choose(visit, "image")
     bad = tmp_path / "=bad.png"
     bad.write_bytes(b"no picture")
-    files = [*sorted((folder / "photos").rglob("*.png"))[:18], bad]
+    files = [*sorted((folder / "photos").rglob("*.png"))[:16], bad]  # the last one comes alone
     visit.run(
         """(() => { window.saved = []; const inner = URL.createObjectURL;
         URL.createObjectURL = (blob) => { if (blob.type === 'text/csv') blob.text().then((text) => window.saved.push(text)); return inner(blob); };
@@ -146,8 +147,30 @@ def test_several_files_become_a_table_to_download(visit: Visit, server: Running,
     assert len(lines) == 1 + len(files)
     assert lines[-1].startswith("'=bad.png,"), "a name that looks like a formula is none in a spreadsheet"
     visit.run("document.querySelector('tbody .link').click()")
-    until(visit, "document.querySelector('.answer')")
+    until(visit, "document.querySelector('.answer canvas')")
+    visit.run("document.querySelector('#results > button').click()")
+    assert visit.run("document.querySelectorAll('tbody tr').length") == len(files)
+    assert visit.run("document.activeElement.getAttribute('aria-label')") == f"Why: {files[0].name}"
     own(visit, server)
+
+
+def test_numbers_are_shown_as_they_are(folder: Path, chromium: Browser, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = [f"{'long ' * (i % 20)}film {i},{-2500 + 50 * (i % 20) + rng.integers(3)}" for i in range(120)]
+    (tmp_path / "values.csv").write_text("text,value\n" + "\n".join(lines), encoding="utf-8")
+    reading = hs.ReadOptions(task="regression", target="value")
+    hs.fit(tmp_path / "values.csv", options=hs.FitOptions(backbone="toy:text", reading=reading)).save(
+        tmp_path / "values"
+    )
+    with running(tmp_path / "values") as found:
+        visit = chromium.open(f"{found.address}/")
+        until(visit, "!document.getElementById('ask').hidden")
+        visit.run("document.getElementById('text').value = 'long long film 2'")
+        visit.run("document.getElementById('write').requestSubmit()")
+        until(visit, "document.querySelector('.label')")
+        [answer] = found.client.post("/predict", content=b"long long film 2").json()["predictions"]
+        shown = float(str(visit.run("document.querySelector('.label').firstChild.textContent")))
+        assert shown == pytest.approx(answer["value"], rel=1e-3)
 
 
 def test_a_file_that_cannot_be_read_is_one_sentence(visit: Visit, tmp_path: Path) -> None:
@@ -190,9 +213,17 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(folder: Path, chromium: Brows
 def test_an_answer_that_is_no_longer_wanted_is_not_shown(visit: Visit, folder: Path) -> None:
     choose(visit, "image")
     red, blue = (folder / "photos" / "val" / colour / "1.png" for colour in ("red", "blue"))
+    visit.run(
+        """(() => { const inner = window.fetch; let first = true;
+        window.fetch = async (path, asked) => {
+            const late = first && String(path).startsWith('predict'); first = first && !late;
+            const answer = await inner(path, asked);
+            if (late) { await new Promise((done) => setTimeout(done, 700)); window.came = true; }
+            return answer; }; })()"""
+    )
     drop(visit, [red])
     drop(visit, [blue])
-    until(visit, "document.querySelector('.stage canvas')")
+    until(visit, "document.querySelector('.stage canvas') && window.came")
     visit.browser.settle()
     assert visit.run("document.querySelectorAll('.answer').length") == 1
     assert text_of(visit, ".label").startswith("blue")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from headstart.core.errors import UsageError
-from headstart.serving.admission import Admission
+from headstart.serving.admission import Admission, Turns
 from headstart.serving.options import Limits, ServeOptions
 from headstart.serving.refusals import RefusedError
 from headstart.serving.running import _named
@@ -51,20 +51,68 @@ def test_one_that_fails_costs_no_other_its_answer() -> None:
 
 
 def test_what_waits_is_answered_before_the_end_and_nothing_is_taken_after_it() -> None:
-    gate = threading.Event()
+    gate, seen = threading.Event(), []
 
     def answer(work: Sequence[int]) -> list[int]:
         gate.wait(10)
+        seen.extend(work)
         return list(work)
 
     worker: Worker[int, int] = Worker(answer, most=1, name="test")
     futures = [worker.submit(number) for number in range(3)]
-    assert futures[2].cancel(), "what was given up before its turn is not computed"
+    futures[2].cancel()
     gate.set()
     worker.stop(seconds=10)
     assert [each.result(0) for each in futures[:2]] == [0, 1]
+    assert seen == [0, 1], "what was given up before its turn is not computed"
     with pytest.raises(RuntimeError, match="stopped"):
         worker.submit(1)
+
+
+def test_what_takes_long_is_answered_alone_and_what_is_given_up_is_let_go() -> None:
+    gate, batches = threading.Event(), []
+
+    def answer(work: Sequence[str]) -> list[str]:
+        batches.append(list(work))
+        gate.wait(10)
+        return list(work)
+
+    worker: Worker[str, str] = Worker(answer, most=8, name="test", alone=lambda work: work.startswith("long"))
+    futures = [worker.submit("first")]
+    while not batches:
+        time.sleep(0.001)
+    futures += [worker.submit(name) for name in ("a", "b", "long", "c", "d")]
+    given_up = worker.submit("x")
+    waiting = worker._queue[-1]
+    given_up.cancel()
+    assert waiting.work is None
+    gate.set()
+    assert [each.result(10) for each in futures] == ["first", "a", "b", "long", "c", "d"]
+    assert batches == [["first"], ["a", "b"], ["long"], ["c", "d"]]
+    worker.stop(seconds=10)
+
+
+def test_large_inputs_take_turns() -> None:
+    turns, inside, most = Turns(), 0.0, 0.0
+    lock = threading.Lock()
+
+    def one(share: float) -> None:
+        nonlocal inside, most
+        with turns.of(share):
+            with lock:
+                inside += share
+                most = max(most, inside)
+            time.sleep(0.005)
+            with lock:
+                inside -= share
+
+    threads = [threading.Thread(target=one, args=(share,)) for share in (0.9, 0.3, 0.1, 1.0, 0.5, 0.05) * 4]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(20)
+        assert not each.is_alive()
+    assert 0.5 < most <= 1 + 1e-6
 
 
 def test_more_than_there_is_room_for_is_told_when_to_come_again() -> None:
@@ -77,8 +125,12 @@ def test_more_than_there_is_room_for_is_told_when_to_come_again() -> None:
         with admission.inputs(1):
             assert admission.items == 3
     assert admission.items == 0
-    with admission.body(60), pytest.raises(RefusedError, match="under way"), admission.body(50):
-        pass
+    with admission.hold(60) as shrink:
+        with pytest.raises(RefusedError, match="under way"), admission.hold(50):
+            pass
+        shrink(10)
+        with admission.hold(50):
+            assert admission.bytes == 60
     assert admission.bytes == 0
 
 
@@ -98,6 +150,7 @@ def test_slow_answers_make_a_client_wait_longer() -> None:
         (ServeOptions(token="two words"), "a token is of printable ASCII"),
         (ServeOptions(limits=Limits(pixels=0)), "the limit of pixels is above 0"),
         (ServeOptions(grace=-1), "a grace is 0 s or more"),
+        (ServeOptions(limits=Limits(body=2, memory=1)), "never fit into"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options: ServeOptions, said: str) -> None:

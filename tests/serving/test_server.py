@@ -14,11 +14,13 @@ import time
 import wave
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 import headstart as hs
@@ -169,7 +171,7 @@ def test_what_is_larger_than_the_limits_is_refused_before_it_is_decoded(server: 
     )
     assert refused("pictures", bomb(1001, 1000))[0] == 413
     assert refused("pictures", bomb(1000, 1000))[0] == 200
-    assert refused("recordings", long_recording(10.5))[1] == "holds 10 seconds, and this server takes 10"
+    assert refused("recordings", long_recording(10.5))[1] == "holds 10.5 seconds, and this server takes 10"
     assert refused("texts", b"word " * 60000)[0] == 413
     assert refused("pictures", bytes(2_000_001)) == (
         413,
@@ -201,7 +203,28 @@ def test_what_is_larger_than_the_limits_is_refused_before_it_is_decoded(server: 
         ({"content-type": "multipart/form-data"}, b"x", 400, "form cannot be read"),
         ({"content-type": "multipart/form-data; boundary=b"}, b"x", 400, "form cannot be read"),
         ({"content-type": "multipart/form-data; boundary=b"}, b"--b--\r\n", 422, "holds no input"),
-        ({"content-type": "application/x-www-form-urlencoded"}, b"a=b", 415, "send the file itself"),
+        ({"content-type": "multipart/form-data; boundary=b; charset=undefined"}, b"--b\r\n", 400, "a form is in UTF-8"),
+        ({"content-type": "multipart/form-data; boundary=b; charset=punycode"}, b"--b\r\n", 400, "a form is in UTF-8"),
+        ({"content-type": "application/json"}, b'{"inputs": [' + b'"",' * 100_000 + b'""]}', 413, "takes 8 at once"),
+        ({"content-type": "application/json"}, b"[[]," * 200_001, 413, "brackets"),
+        (
+            {"content-type": "application/json"},
+            b'{"input": {"name": "' + b"n" * 1001 + b'", "text": "a"}}',
+            422,
+            "the name",
+        ),
+        (
+            {"content-type": "multipart/form-data; boundary=b"},
+            b"--b\r\nContent-Disposition: form-data\r\n\r\na\r\n--b--",
+            400,
+            "no name",
+        ),
+        (
+            {"content-type": "multipart/form-data; boundary=b"},
+            b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\na",
+            400,
+            "ends before",
+        ),
         ({}, b"", 422, "the body is empty"),
         ({}, b"\xff\xfe\xff", 422, "not UTF-16"),
         ({}, b"\xff", 422, "not UTF-8"),
@@ -212,6 +235,39 @@ def test_malformed_requests_are_the_clients_fault(
 ) -> None:
     answer = server.client.post("/predict?model=texts", content=body, headers=headers)
     assert (answer.status_code, words in answer.json()["error"]) == (status, True), answer.text
+
+
+def test_what_curl_sends_is_a_file(server: Running) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    assert server.client.post("/predict?model=texts", content=b"a warm film", headers=headers).status_code == 200
+
+
+def test_a_form_of_too_many_parts_is_too_large(server: Running) -> None:
+    files = [("file", (f"{number}.txt", b"warm")) for number in range(9)]
+    assert server.client.post("/predict?model=texts", files=files).status_code == 413
+    assert len(server.client.post("/predict?model=texts", files=files[:8]).json()["predictions"]) == 8
+
+
+def test_a_recording_of_a_rate_that_none_has_counts_for_more(server: Running) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(655_350 * 9, np.int16), 655_350, format="FLAC")
+    assert len(file.getvalue()) < 200_000
+    answer = server.client.post("/predict?model=recordings", content=file.getvalue())
+    assert (answer.status_code, "holds 122.878" in answer.text) == (413, True), answer.text
+
+
+def test_a_head_without_end_is_not_read_to_its_end(server: Running) -> None:
+    host, port = server.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as long:
+        long.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ")
+        with suppress(OSError):  # it may be gone before all is sent
+            for _ in range(200):
+                long.sendall(b"a" * 10_000)
+        received = b""
+        with suppress(OSError):
+            received = long.recv(4096)
+        assert received == b"" or b" 400 " in received.split(b"\r\n")[0]
+    assert server.client.get("/healthz").status_code == 200
 
 
 def test_half_a_surrogate_pair_is_answered(server: Running) -> None:
@@ -253,11 +309,14 @@ def test_options_of_a_request(server: Running, folder: Path) -> None:
     original = folder / "photos" / near["neighbours"][0]["id"]
     drawn, whole = (np.asarray(Image.open(each), float) for each in (io.BytesIO(shown.content), original))
     assert np.abs(drawn - whole).mean() < 30, "it is that very example, but for JPEG"
-    assert server.client.get("/models/pictures/examples/9999").status_code == 404
+    for place in ("9999", "-1", "x", "1" * 4301):
+        assert server.client.get(f"/models/pictures/examples/{place}").status_code == 404, place
+    assert server.client.post("/explain?model=pictures&foo=1", content=content).status_code == 422
+    assert server.client.post("/predict/", content=content).status_code == 404
     assert server.client.get("/models/texts/examples/0").status_code == 404
     unsure = server.client.post("/predict?model=pictures&abstain=outlier", content=bomb(100, 100)).json()
     assert "unlike the training data" in unsure["predictions"][0]["abstain"]
-    for wrong in ("abstain=never", "neighbours=x", "neighbours=999", "by_label=1", "top=3"):
+    for wrong in ("abstain=never", "neighbours=x", "neighbours=999", "by_label=1", "top=3", "neighbours=" + "1" * 4301):
         assert server.client.post(f"/predict?model=pictures&{wrong}", content=content).status_code == 422, wrong
 
 
@@ -327,11 +386,38 @@ def test_a_token_is_wanted(folder: Path, tmp_path: Path) -> None:
         assert found.client.get("/metrics").status_code == 401
 
 
+def test_a_token_file_without_a_token_is_no_open_door(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(" \n")
+    command = [
+        sys.executable,
+        "-m",
+        "headstart.cli.main",
+        "serve",
+        str(folder / "texts"),
+        "--token-file",
+        str(tmp_path / "token"),
+    ]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
+    assert (done.returncode, "holds no token" in done.stderr) == (2, True)
+
+
 def test_too_much_at_once_is_told_to_come_again(folder: Path) -> None:
     with running(folder / "texts", "--queue", "1") as found:
-        busy = found.client.post("/predict", json={"inputs": ["warm", "cold"]})
-        assert (busy.status_code, busy.headers["retry-after"]) == (429, "1")
-        assert found.client.post("/predict", json={"inputs": ["warm"]}).status_code == 200
+        answers: list[Any] = []
+
+        def ask() -> None:
+            answers.extend(found.client.post("/predict", json={"inputs": ["warm"]}) for _ in range(20))
+
+        threads = [threading.Thread(target=ask) for _ in range(16)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert {each.status_code for each in answers} == {200, 429}
+        assert {each.headers.get("retry-after") for each in answers if each.status_code == 429} == {"1"}
+        assert found.client.post("/explain", json={"input": "warm"}).status_code == 200
+        never = found.client.post("/predict", json={"inputs": ["warm", "cold"]})
+        assert (never.status_code, "takes 1 at once" in never.text) == (413, True)
 
 
 def test_a_body_that_does_not_arrive_is_not_waited_for(folder: Path) -> None:

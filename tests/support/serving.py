@@ -19,10 +19,14 @@ _WATCHED = """
 import os, sys
 from headstart.cli.main import main
 if os.environ.get("PLANT"):
+    import tempfile
     import headstart.serving.bodies as bodies
-    class Spooling(bodies.MultiPartParser):
-        spool_max_size = property(lambda self: 10, lambda self, value: None)
-    bodies.MultiPartParser = Spooling
+    inner_parts = bodies.parts_of
+    def spooling(body, *given, **named):
+        with tempfile.SpooledTemporaryFile(max_size=10) as file:
+            file.write(body)
+        return inner_parts(body, *given, **named)
+    bodies.parts_of = spooling
 log = os.open(os.environ["WATCHED"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 serving = False
 def hook(event, arguments):

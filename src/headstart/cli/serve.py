@@ -42,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
         "wait": options.max_wait,
         "queue": options.queue,
     }
+    if options.max_body:
+        asked["memory"] = max(Limits().memory, 8 * options.max_body)
     limits = Limits(**{name: value for name, value in asked.items() if value is not None})
     chosen = ServeOptions(
         host=options.host,
@@ -93,4 +95,11 @@ def _models(given: list[str]) -> dict[str, Path]:
 
 def _token(file: str | None) -> str:
     """The token, from a file or the environment: as an argument everyone on the machine could read it."""
-    return Path(file).read_text(encoding="utf-8").strip() if file else os.environ.get("HEADSTART_TOKEN", "")
+    from headstart.core.errors import UsageError
+
+    if not file:
+        return os.environ.get("HEADSTART_TOKEN", "")
+    found = Path(file).read_text(encoding="utf-8").strip()
+    if not found:
+        raise UsageError(f"{file} holds no token")
+    return found

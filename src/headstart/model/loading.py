@@ -138,7 +138,6 @@ def _check_there(source: Path) -> None:
 
 def _specs(manifest: Manifest) -> tuple[BackboneSpec, ...]:
     described = manifest.backbone
-    described.setdefault("graph", None)  # early models of format 0 know none
     if (
         set(described) != {"by", "architecture", "specs", "assets", "graph"}
         or described["by"] not in ("value", "reference", "graph")

@@ -15,9 +15,10 @@ from headstart.data.modalities import MODALITIES
 from headstart.heads.fitted import ACTIVATIONS, LINKS, MOST_LAYERS
 from headstart.model import json_types as kinds
 from headstart.model import judge_files
+from headstart.model.upgrading import upgraded
 
-# 0 until the format is frozen as 1; docs/format.md is normative.
-FORMAT = 0
+# Frozen, and read for ever; docs/format.md is normative.
+FORMAT = 1
 KIND = "features+head"
 NAME = "manifest.json"
 ASSETS = "assets"
@@ -52,7 +53,7 @@ class Manifest:
     recipe: str
     prior: list[float] | None
     deployment_prior: list[float] | None
-    rule: Any
+    rule: dict[str, Any]
     temperature: float
     conformal: dict[str, Any] | None
     outlier: dict[str, Any] | None
@@ -85,8 +86,7 @@ class Manifest:
         """
         value = parse(content)
         _check_version(value)
-        # Early models of format 0 know no deployment prior.
-        value.setdefault("deployment_prior", None)
+        value = upgraded(value)
         names = [field.name for field in dataclasses.fields(cls)]
         missing, unknown = [n for n in names if n not in value], [n for n in value if n not in names]
         if missing or unknown:
@@ -154,7 +154,7 @@ def _check_version(value: Mapping[str, Any]) -> None:
     version = value.get("format")
     if type(version) is not int or not 0 <= version <= FORMAT:
         raise ModelError(
-            f"this headstart reads model format {FORMAT} and this model is of format {version!r}; install a newer headstart"
+            f"this headstart reads models up to format {FORMAT} and this model is of format {version!r}; install a newer headstart"
         )
     if value.get("kind") != KIND:
         raise ModelError(f"this headstart knows models of kind {KIND!r}, and this one is of kind {value.get('kind')!r}")
@@ -240,7 +240,7 @@ _TYPES: dict[str, kinds.Kind] = {
     "recipe": kinds.is_text,
     "prior": kinds.either(kinds.is_null, kinds.list_of(kinds.is_number)),
     "deployment_prior": kinds.either(kinds.is_null, kinds.list_of(kinds.is_number)),
-    "rule": kinds.either(kinds.is_text, kinds.is_map),
+    "rule": kinds.is_map,
     "temperature": kinds.is_number,
     "conformal": kinds.either(kinds.is_null, kinds.is_map),
     "outlier": kinds.either(kinds.is_null, kinds.is_map),

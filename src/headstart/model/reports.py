@@ -104,8 +104,6 @@ class FitReport:
             ModelError: a key is missing or unknown, or a value has another type.
         """
         expected = set(cls.__dataclass_fields__) | {"model"}
-        # Models from before the data gate, and from before tuning.
-        value = {"findings": [], "tuning": None, **value} if isinstance(value, dict) else value
         if not isinstance(value, dict) or set(value) != expected:
             raise ModelError(f"the manifest's fit has the keys {', '.join(sorted(expected))}; this one differs")
         wrong = kinds.wrong_keys(value, _KINDS)

@@ -54,13 +54,11 @@ class Rule:
 
     @classmethod
     def from_json(cls, value: Any, *, labels: Sequence[str]) -> "Rule":
-        """The rule that a manifest holds. Early models state the string `most probable` in place of the object.
+        """The rule that a manifest holds.
 
         Raises:
             ModelError: it is no such rule, or is not one for these labels.
         """
-        if value == MOST_PROBABLE:
-            return cls()
         if not isinstance(value, dict):
             raise ModelError(
                 "the model carries a decision rule that this version does not know; install a newer headstart"

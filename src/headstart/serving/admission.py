@@ -1,6 +1,7 @@
 """How much may be under way at once: beyond it a request is refused at once, instead of waiting for an answer that comes too late."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from headstart.serving.options import Limits
@@ -12,7 +13,7 @@ class Admission:
 
     Attributes:
         items: inputs under way.
-        bytes: of their bodies.
+        bytes: of bodies, and of what was decoded of them.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -21,19 +22,26 @@ class Admission:
         self._pace = 0.02  # seconds an input takes, followed slowly
 
     @contextmanager
-    def body(self, size: int) -> Iterator[None]:
-        """Room for a body.
+    def hold(self, size: int) -> Iterator[Callable[[int], None]]:
+        """Room for so many bytes; what is given takes the number that it turned out to be.
 
         Raises:
             RefusedError: there is none.
         """
         if self.bytes + size > self._limits.memory:
             raise busy(self.wait)
-        self.bytes += size
+        held = size
+        self.bytes += held
+
+        def shrink(to: int) -> None:
+            nonlocal held
+            self.bytes -= held - to
+            held = to
+
         try:
-            yield
+            yield shrink
         finally:
-            self.bytes -= size
+            self.bytes -= held
 
     @contextmanager
     def inputs(self, n: int) -> Iterator[None]:
@@ -58,3 +66,24 @@ class Admission:
     def wait(self) -> float:
         """Seconds until what is under way is answered, as far as one can tell."""
         return self.items * self._pace
+
+
+class Turns:
+    """Large inputs are decoded one after the other, small ones beside each other: together no more than one of the largest takes."""
+
+    def __init__(self) -> None:
+        self._free, self._changed = 1.0, threading.Condition()
+
+    @contextmanager
+    def of(self, share: float) -> Iterator[None]:
+        """Wait for a share of the room, 1 being all of it; from any thread."""
+        part = min(max(share, 0.0), 1.0)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= part - 1e-9)
+            self._free -= part
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += part
+                self._changed.notify_all()

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
@@ -17,8 +18,12 @@ from headstart.serving.options import Limits
 from headstart.serving.refusals import RefusedError, unusable
 from headstart.serving.served import Answer, Asking, Served, check_asked
 
-# An explanation is about as much work as so many predictions.
+T = TypeVar("T")
+
+# An explanation is about as much work as so many predictions, and is made of inputs that hold a part of what a prediction's may.
 _EXPLANATION = 64
+# A picture is made smaller first, whatever it holds.
+_EXPLAINED = {"image": 1.0, "text": 0.1, "audio": 0.1}
 
 
 class Answering:
@@ -45,9 +50,10 @@ class Answering:
     def stop(self, *, seconds: float) -> None:
         """Answer what is under way, and end."""
         self.stopping = True
+        end = time.monotonic() + seconds
         for each in self.models.values():
-            each.stop(seconds=seconds)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+            each.stop(seconds=max(0.0, end - time.monotonic()))
+        self._pool.shutdown(wait=False, cancel_futures=True)  # its threads are at an image or a text, and end with it
 
     def model(self, request: Request) -> Served:
         """The one that a request names, or the only one.
@@ -80,15 +86,18 @@ class Answering:
     async def explain(self, request: Request) -> Mapping[str, Any]:
         """The answer to `POST /explain`."""
         served = self.model(request)
+        _check_options(request, "label")
         label = request.query_params.get("label", "")
+        if label and label not in served.model.labels:
+            raise unusable("the model has no such label to explain: GET /models tells those that it has")
         async with self._asked(request, served) as asked:
             if len(asked.inputs) != 1:
                 raise unusable(f"one input is explained at a time, and the request holds {len(asked.inputs)}")
             content = asked.inputs[0].content
-            with self.admission.inputs(_EXPLANATION):
+            with self.admission.inputs(min(_EXPLANATION, self._limits.queue)):
                 async with _in_time(self._limits.wait, 503, "no explanation was made"):
                     try:
-                        await self._in_pool(served.prepare, content)
+                        await self._in_pool(partial(served.prepare, content, share=_EXPLAINED[served.model.modality]))
                         found = await asyncio.wrap_future(served.explained(content, label=label))
                     except SampleError as error:
                         raise unusable(f"the input {error}") from error
@@ -103,7 +112,9 @@ class Answering:
             received(request, limits=self._limits, admission=self.admission) as body,
         ):
             clock.reschedule(None)
-            yield await understood(body, request.headers, modality=served.model.modality, limits=self._limits)
+            kind, modality = request.headers.get("content-type", ""), served.model.modality
+            # In the pool: JSON and forms of some megabytes take their time.
+            yield await self._in_pool(partial(understood, body.pop(), kind, modality=modality, limits=self._limits))
 
     async def _all(self, served: Served, asked: Asked, asking: Asking) -> list[dict[str, Any]]:
         """An answer for each input, or the reason why there is none: one that cannot be read costs no other its answer."""
@@ -122,26 +133,29 @@ class Answering:
         Raises:
             RefusedError: the input cannot be read, or holds too much.
         """
-        outcome = "unreadable"
+        outcome = "failed"
         try:
-            prepared = await self._in_pool(served.prepare, given.content)
-            answer: Answer = await asyncio.wrap_future(served.submit(prepared, asking))
+            prepared = await self._in_pool(partial(served.prepare, given.content))
+            with self.admission.hold(sum(view.nbytes for view in prepared.views)):
+                answer: Answer = await asyncio.wrap_future(served.submit(prepared, asking))
             outcome = "answered"
         except SampleError as error:
+            outcome = "unreadable"
             raise unusable(f"the input {error}") from error
+        except RefusedError:
+            outcome = "refused"
+            raise
         finally:
             self.metrics.predictions.labels(served.name, outcome).inc()
         return {"input": given.name, **answer}
 
-    async def _in_pool(self, work: Any, content: bytes | str) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, content)
+    async def _in_pool(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 
 def _asking(served: Served, request: Request) -> Asking:
     options = request.query_params
-    known = {"model", "neighbours", "abstain", "by_label"}
-    if unknown := sorted(set(options) - known):
-        raise unusable(f"there is no option {unknown[0][:40]!r}; there are {', '.join(sorted(known))}")
+    _check_options(request, "neighbours", "abstain", "by_label")
     try:
         return check_asked(
             served.model,
@@ -151,6 +165,16 @@ def _asking(served: Served, request: Request) -> Asking:
         )
     except UsageError as error:
         raise unusable(str(error)) from error
+
+
+def _check_options(request: Request, *known: str) -> None:
+    """Refuse an option that there is not.
+
+    Raises:
+        RefusedError: names those that there are.
+    """
+    if unknown := sorted(set(request.query_params) - {"model", *known}):
+        raise unusable(f"there is no option {unknown[0][:40]!r}; there are model, {', '.join(known)}")
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """The application: its routes, and what every answer goes through."""
 
+import asyncio
 import json
 import logging
 import traceback
@@ -74,7 +75,7 @@ def application(answering: Answering, options: ServeOptions) -> Guard:
         Route("/readyz", readyz),
         Route("/metrics", figures),
         Route("/models", models),
-        Route("/models/{name}/examples/{place:int}", _settled(example)),
+        Route("/models/{name}/examples/{place}", _settled(example)),
         Route("/openapi.json", openapi),
         Route("/predict", _settled(predict), methods=["POST"]),
         Route("/explain", _settled(explain), methods=["POST"]),
@@ -82,6 +83,7 @@ def application(answering: Answering, options: ServeOptions) -> Guard:
     if options.page:
         routes += [Route(path, _file(content, kind)) for path, content, kind in page.files()]
     inner = Starlette(routes=routes, exception_handlers={HTTPException: _unknown})  # type: ignore[dict-item]
+    inner.router.redirect_slashes = False  # another path is none of these
     return Guard(inner, options, metrics=answering.metrics, routes=[route.path for route in routes])
 
 
@@ -95,6 +97,8 @@ def _settled(endpoint: Endpoint) -> Endpoint:
             return Answer({"error": refused.sentence}, status_code=refused.status, headers=refused.headers)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
+        except asyncio.CancelledError:  # only the end of the server cancels a request
+            return Answer({"error": "the server is stopping"}, status_code=503, headers={"Retry-After": "1"})
         except HTTPException:
             raise
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets an answer, and the log where it happened)
@@ -114,9 +118,10 @@ def _example(answering: Answering, asked: Mapping[str, Any]) -> Response:
     examples = None if served is None else served.model.examples
     if served is None or examples is None:
         raise RefusedError(404, "there is no such model, or it was saved without examples")
-    if not asked["place"] < len(examples):
+    place = asked["place"]
+    if not (place.isdecimal() and len(place) < 9 and int(place) < len(examples)):
         raise RefusedError(404, f"the model has {len(examples):,} examples, counted from 0")
-    return Response(examples.at(asked["place"]), media_type=KINDS[served.model.modality])
+    return Response(examples.at(int(place)), media_type=KINDS[served.model.modality])
 
 
 def _file(content: bytes, kind: str) -> Endpoint:

@@ -7,18 +7,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from headstart.data.decoding import repair
 from headstart.serving.admission import Admission
+from headstart.serving.forms import parts_of
 from headstart.serving.options import Limits
-from headstart.serving.refusals import RefusedError, malformed, too_large, unusable
+from headstart.serving.refusals import malformed, too_large, unusable
 
 _FORM, _JSON = "multipart/form-data", "application/json"
+_LONGEST_NAME = 1000
+# Lists and objects in a JSON body: each takes some fifty times as much memory as its two characters.
+_MOST_NODES = 200_000
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,13 @@ class Input:
 
     @classmethod
     def of(cls, name: str, content: bytes | str) -> "Input":
-        """One under a name that any encoding can hold."""
+        """One under a name that any encoding can hold.
+
+        Raises:
+            RefusedError: the name is none that anybody would give.
+        """
+        if len(name) > _LONGEST_NAME:
+            raise unusable(f"the name of an input has at most {_LONGEST_NAME:,} characters")
         return cls(repair(name), content)
 
 
@@ -53,8 +61,8 @@ class Asked:
 
 
 @asynccontextmanager
-async def received(request: Request, *, limits: Limits, admission: Admission) -> AsyncIterator[bytes]:
-    """The whole body, with room held for it until the end.
+async def received(request: Request, *, limits: Limits, admission: Admission) -> AsyncIterator[list[bytes]]:
+    """The whole body, with room held for it until the end. Whoever takes it out of the list is the only one who has it.
 
     Args:
         request: whose.
@@ -65,25 +73,28 @@ async def received(request: Request, *, limits: Limits, admission: Admission) ->
         RefusedError: it is larger than the limit, or there is no room for it now.
     """
     declared = request.headers.get("content-length", "")
-    size = int(declared) if declared.isdecimal() else limits.body
+    size = int(declared) if declared.isdecimal() and len(declared) < 19 else limits.body
     if size > limits.body:
         raise too_large(f"the body has {size:,} bytes, and this server takes {limits.body:,}")
-    with admission.body(size):
+    with admission.hold(size) as shrink:
         parts, total = [], 0
         async for part in request.stream():
             total += len(part)
             if total > limits.body:
                 raise too_large(f"the body has more than the {limits.body:,} bytes that this server takes")
             parts.append(part)
-        yield b"".join(parts)
+        shrink(total)  # of a body that did not say its length, as much as there might have been was held
+        body = [b"".join(parts)]
+        parts.clear()
+        yield body
 
 
-async def understood(body: bytes, headers: Headers, *, modality: str, limits: Limits) -> Asked:
+def understood(body: bytes, content_type: str, *, modality: str, limits: Limits) -> Asked:
     """The inputs of a body.
 
     Args:
         body: all of it.
-        headers: of the request.
+        content_type: the header.
         modality: of the model.
         limits: how many inputs there may be.
 
@@ -92,65 +103,45 @@ async def understood(body: bytes, headers: Headers, *, modality: str, limits: Li
     """
     if not body:
         raise unusable("the body is empty: send a file, a form with files, or JSON")
-    kind = headers.get("content-type", "").split(";")[0].strip().lower()
+    most = min(limits.items, limits.queue)  # what could never be let in is not told to come again
+    kind = content_type.split(";", maxsplit=1)[0].strip().lower()
     if kind == _FORM:
-        asked = Asked(await _form(body, headers, modality, limits), single=False)
+        asked = Asked(_form(body, content_type, modality, most), single=False)
     elif kind == _JSON:
-        asked = _json(body, modality)
-    elif kind == "application/x-www-form-urlencoded":
-        raise RefusedError(415, f"send the file itself, {_FORM} or {_JSON}, and no {kind}")
-    else:
-        asked = Asked((Input("input", body),), single=True)
+        asked = _json(body, modality, most)
+    else:  # whatever a client calls a file: curl calls it a form
+        asked = Asked((Input.of("input", body),), single=True)
     if not asked.inputs:
         raise unusable("the request holds no input")
-    if len(asked.inputs) > limits.items:
-        raise too_large(
-            f"the request holds {len(asked.inputs):,} inputs, and this server takes {limits.items:,} at once"
-        )
     return asked
 
 
-async def _form(body: bytes, headers: Headers, modality: str, limits: Limits) -> tuple[Input, ...]:
-    async def once() -> AsyncIterator[bytes]:
-        yield body
-
-    parser = MultiPartParser(
-        headers,
-        once(),  # type: ignore[arg-type]  # an async generator is one of these
-        max_files=limits.items + 1,
-        max_fields=limits.items + 1,
-        max_part_size=limits.body,
-    )
-    parser.spool_max_size = limits.body + 1  # what is spooled past this size would be a file
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise malformed(f"the form cannot be read: {error.message}") from error
+def _form(body: bytes, content_type: str, modality: str, most: int) -> tuple[Input, ...]:
     found = []
-    for place, (_, value) in enumerate(form.multi_items(), 1):
-        if isinstance(value, UploadFile):
-            found.append(Input.of(value.filename or f"input {place}", await value.read()))
-        elif modality == "text":
-            found.append(Input(f"input {place}", value))
-        else:
+    for place, part in enumerate(parts_of(body, content_type, most=most), 1):
+        if part.filename is None and modality != "text":
             raise unusable(
                 f"a field of the form holds a text, and this model takes {modality}: give the part a filename"
             )
-    await form.close()
+        found.append(Input.of(part.filename or f"input {place}", bytes(part.content)))
     return tuple(found)
 
 
-def _json(body: bytes, modality: str) -> Asked:
+def _json(body: bytes, modality: str, most: int) -> Asked:
+    if body.count(b"[") + body.count(b"{") > _MOST_NODES:
+        raise too_large(f"the JSON holds more than {_MOST_NODES:,} brackets")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise malformed(f"the body is no JSON: {str(error)[:200]}") from error
+        raise malformed("the body is no JSON in UTF-8") from error
     if not isinstance(found, dict) or set(found) not in ({"input"}, {"inputs"}):
         raise unusable('JSON is {"input": ...} for one input, or {"inputs": [...]} for several')
     if "input" in found:
         return Asked((_input(found["input"], 1, modality),), single=True)
     if not isinstance(found["inputs"], list):
         raise unusable('"inputs" is a list')
+    if len(found["inputs"]) > most:
+        raise too_large(f"the request holds {len(found['inputs']):,} inputs, and this server takes {most:,} at once")
     return Asked(tuple(_input(each, place, modality) for place, each in enumerate(found["inputs"], 1)), single=False)
 
 
@@ -176,14 +167,14 @@ def _input(value: Any, place: int, modality: str) -> Input:
             raise unusable(f"input {place} is a text, and this model takes {modality}: send the file in base64")
         return Input.of(name, value)
     try:
-        return Input.of(name, base64.b64decode(_bare(value), validate=True))
+        return Input.of(name, _file(value))
     except (binascii.Error, ValueError) as error:
         raise unusable(f"input {place} is no base64: {error}") from error
 
 
-def _bare(value: str) -> str:
-    """What a data URI holds; anything else as it is."""
+def _file(value: str) -> bytes:
+    """The bytes of base64, or of a data URI."""
     if not value.startswith("data:"):
-        return value
-    head, comma, rest = value.partition(",")
-    return rest if comma and head.endswith(";base64") else unquote(rest)
+        return base64.b64decode(value, validate=True)
+    head, _, rest = value.partition(",")
+    return base64.b64decode(rest, validate=True) if head.endswith(";base64") else unquote_to_bytes(rest)

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import logging
 import time
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from headstart.serving import page
 from headstart.serving.metrics import Metrics
 from headstart.serving.options import LOOPBACK, ServeOptions
+
+LOG = logging.getLogger("headstart.serving")
 
 # What may be asked without a token: whether it lives, and the page, which asks for the token itself.
 _OPEN = ("/healthz", "/readyz", "/openapi.json", *page.PATHS)
@@ -61,6 +64,8 @@ class Guard:
                 await _say(noted, *refused)
             else:
                 await self._inner(scope, receive, noted)
+        except Exception as error:  # noqa: BLE001  (it was answered; whoever ran it would write its words, which may be a client's)
+            LOG.error("%s outside of any route", type(error).__name__)  # noqa: TRY400
         finally:
             route = scope["path"] if scope["path"] in self._routes else "other"
             self._metrics.requests.labels(route, str(status)).inc()

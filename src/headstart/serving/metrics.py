@@ -15,7 +15,7 @@ class Metrics:
     Attributes:
         requests: by route and status.
         seconds: that requests took, by route.
-        predictions: inputs that were answered, by model and outcome: `answered` or `unreadable`.
+        predictions: inputs that were answered, by model and outcome: `answered`, `unreadable`, `refused` (it holds too much, or came at a bad time) or `failed`.
         under_way: inputs that are waited for.
     """
 

@@ -13,7 +13,6 @@ _REASONS = {
     "404": "There is no such model or example.",
     "408": "The body did not arrive in time.",
     "413": "It holds more than the server takes.",
-    "415": "The content type is none that the server takes.",
     "421": "The server answers to another host name.",
     "422": "It was understood, and cannot be answered.",
     "429": "Too much is under way: come again after Retry-After.",
@@ -74,9 +73,11 @@ _PREDICTION = {
     "properties": {
         "input": {"type": "string"},
         "error": {"type": "string"},
-        "label": {"type": "string"},
-        "labels": {"type": "array", "items": {"type": "string"}},
-        "value": {"type": "number"},
+        "label": {"type": ["string", "null"]},
+        "labels": {"type": ["array", "null"], "items": {"type": "string"}},
+        "value": {"type": ["number", "null"]},
+        "low": {"type": ["number", "null"]},
+        "high": {"type": ["number", "null"]},
         "probability": {"type": "number", "minimum": 0, "maximum": 1},
         "probabilities": {"type": "object", "additionalProperties": {"type": "number"}},
         "set": {"type": ["array", "null"], "items": {"type": "string"}},
@@ -155,7 +156,7 @@ def _predict(which: Mapping[str, Any], options: ServeOptions) -> dict[str, Any]:
         "requestBody": _BODY,
         "responses": _responses(
             {"application/json": {"schema": answer}},
-            *("400", "401", "404", "408", "413", "415", "421", "422", "429", "503"),
+            *("400", "401", "404", "408", "413", "421", "422", "429", "503"),
         ),
     }
 
@@ -171,7 +172,7 @@ def _explain(which: Mapping[str, Any]) -> dict[str, Any]:
         "requestBody": _BODY,
         "responses": _responses(
             {"application/json": {"schema": answer}},
-            *("400", "401", "404", "408", "413", "415", "421", "422", "429", "503"),
+            *("400", "401", "404", "408", "413", "421", "422", "429", "503"),
         ),
     }
 

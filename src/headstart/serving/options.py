@@ -68,6 +68,10 @@ class ServeOptions:
             raise UsageError(f"a port is from 0 to 65535, and got {self.port}")
         if self.token and (not self.token.isascii() or not self.token.isprintable() or " " in self.token):
             raise UsageError("a token is of printable ASCII characters without spaces, as it travels in a header")
+        if self.limits.memory < self.limits.body:
+            raise UsageError(
+                f"bodies of {self.limits.body:,} bytes never fit into the {self.limits.memory:,} that may be under way at once"
+            )
         for name, value in vars(self.limits).items():
             if not value > 0:
                 raise UsageError(f"the limit of {name} is above 0, and got {value:g}")

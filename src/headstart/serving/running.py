@@ -49,6 +49,7 @@ def serve(
 
     from headstart.serving.answering import Answering
     from headstart.serving.app import application
+    from headstart.serving.protocol import BoundedProtocol
 
     logging.getLogger("python_multipart").setLevel(
         logging.CRITICAL
@@ -59,7 +60,8 @@ def serve(
         answering = Answering(opened, options.limits, threads=max(2, min(8, os.cpu_count() or 1)))
         config = uvicorn.Config(
             application(answering, options),
-            http="httptools",
+            http=BoundedProtocol,
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -67,11 +69,12 @@ def serve(
             timeout_graceful_shutdown=max(1, round(options.grace)),
             timeout_keep_alive=30,
         )
-        if listening is not None:
-            listening(_address(bound))
-        with _told_once():
-            uvicorn.Server(config).run(sockets=[bound])
-        answering.stop(seconds=options.grace)
+        server = uvicorn.Server(config)
+        with _told_once(lambda *_: setattr(server, "should_exit", True)):
+            if listening is not None:
+                listening(_address(bound))
+            server.run(sockets=[bound])
+        answering.stop(seconds=1.0)  # nobody waits any more
 
 
 def _served(name: str, model: Source, options: ServeOptions) -> "Served":
@@ -82,12 +85,12 @@ def _served(name: str, model: Source, options: ServeOptions) -> "Served":
 
 
 @contextmanager
-def _told_once() -> Iterator[None]:
-    """Being told to stop ends the server and not the process as well: uvicorn raises the signal anew when it has stopped."""
+def _told_once(end: Callable[..., None]) -> Iterator[None]:
+    """Being told to stop ends the server, also before it has begun, and not the process as well: uvicorn raises the signal anew when it has stopped."""
     if threading.current_thread() is not threading.main_thread():  # which alone has signals
         yield
         return
-    before = {each: signal.signal(each, lambda *_: None) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """A model that is served: from the content of one input to its answer, prepared in any thread and answered together with what else waits."""
 
 import dataclasses
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -18,6 +19,7 @@ from headstart.model.judge import Judging
 from headstart.model.model import Model, check_engine
 from headstart.model.nearest import nearest_carried
 from headstart.model.saliency import saliency
+from headstart.serving.admission import Turns
 from headstart.serving.options import Limits
 from headstart.serving.refusals import too_large, unusable
 from headstart.serving.worker import Worker
@@ -50,6 +52,7 @@ class _Predict:
 class _Explain:
     content: bytes | str
     label: str
+    until: float
 
 
 _Work = _Predict | _Explain
@@ -65,6 +68,7 @@ class Served:
         engine: what runs its backbone; always the same, so that equal inputs get equal answers.
         limits: how much an input may hold.
         worker: answers what was prepared.
+        turns: large inputs are decoded one after the other.
     """
 
     name: str
@@ -72,6 +76,7 @@ class Served:
     engine: str
     limits: Limits
     worker: "Worker[_Work, Answer]"
+    turns: Turns = field(default_factory=Turns)
 
     @classmethod
     def of(cls, model: Model, *, name: str, engine: str, limits: Limits) -> "Served":
@@ -93,7 +98,10 @@ class Served:
             predicted = iter(_answers(model, [each for each in work if isinstance(each, _Predict)], chosen))
             return [next(predicted) if isinstance(each, _Predict) else _map(model, each, chosen) for each in work]
 
-        made = cls(name, model, chosen, limits, Worker(answer, most=_MOST_TOGETHER, name=f"headstart {name}"))
+        worker = Worker(
+            answer, most=_MOST_TOGETHER, name=f"headstart {name}", alone=lambda work: isinstance(work, _Explain)
+        )
+        made = cls(name, model, chosen, limits, worker)
         made._warm()
         return made
 
@@ -104,22 +112,27 @@ class Served:
         for n in (1, len(views)):
             embed_prepared(self.model.backbone, views[:n], engine=self.engine)
 
-    def prepare(self, content: bytes | str) -> Prepared:
+    def prepare(self, content: bytes | str, *, share: float = 1.0) -> Prepared:
         """Decode an input, after its header was compared with the limits.
+
+        Args:
+            content: of the input.
+            share: of the limit, that it may hold.
 
         Raises:
             RefusedError: it holds more than the limits allow.
             SampleError: it cannot be read.
         """
         modality = MODALITIES.get(self.model.modality)
-        most = getattr(self.limits, modality.unit)
+        most = share * getattr(self.limits, modality.unit)
         extent = modality.extent(content)
         if extent > most:
-            raise too_large(f"holds {extent:,.0f} {modality.unit}, and this server takes {most:,.0f}")
-        prepared = self.model.backbone.preparation.prepare(content)
+            raise too_large(f"holds {extent:,.10g} {modality.unit}, and this server takes {most:,.10g}")
+        with self.turns.of(extent / most):
+            prepared = self.model.backbone.preparation.prepare(content)
         tokens = float(prepared.facts.get("tokens", 0))
-        if tokens > self.limits.tokens:
-            raise too_large(f"becomes {tokens:,.0f} tokens, and this server takes {self.limits.tokens:,}")
+        if tokens > share * self.limits.tokens:
+            raise too_large(f"becomes {tokens:,.0f} tokens, and this server takes {share * self.limits.tokens:,.0f}")
         return prepared
 
     def submit(self, prepared: Prepared, asking: Asking) -> "Future[Answer]":
@@ -127,8 +140,11 @@ class Served:
         return self.worker.submit(_Predict(prepared, asking))
 
     def explained(self, content: bytes | str, *, label: str) -> "Future[Answer]":
-        """The map to come of what the prediction hangs on: some hundred answers, which those that come later wait for."""
-        return self.worker.submit(_Explain(content, label))
+        """The map to come of what the prediction hangs on: some hundred answers, which those that come later wait for.
+
+        It is given up when the time of its request is over.
+        """
+        return self.worker.submit(_Explain(content, label, time.monotonic() + self.limits.wait))
 
     @property
     def ready(self) -> bool:
@@ -157,6 +173,7 @@ class Served:
             "examples": model.examples is not None,
             "neighbours": model.judge is not None and model.judge.neighbours is not None,
             "warnings": list(model.warnings),
+            "limits": {"body": self.limits.body, "items": min(self.limits.items, self.limits.queue)},
             "metrics": {name: dataclasses.asdict(each) for name, each in _first(model).items()},
         }
 
@@ -171,7 +188,12 @@ def _views(probes: Any) -> list[tuple[np.ndarray, int]]:
 
 
 def _map(model: Model, asked: _Explain, engine: str) -> Answer:
-    return saliency(model, asked.content, label=asked.label, engine=engine).to_json()
+    def late(stage: str, done: int, total: int) -> None:
+        del stage, done, total
+        if time.monotonic() > asked.until:
+            raise TimeoutError
+
+    return saliency(model, asked.content, label=asked.label, engine=engine, progress=late).to_json()
 
 
 def _answers(model: Model, work: Sequence[_Predict], engine: str) -> list[Answer]:
@@ -212,7 +234,7 @@ def check_asked(model: Model, *, neighbours: str, abstain: str, by_label: str) -
         RefusedError: one of them is none.
         UsageError: there is no such occasion to abstain.
     """
-    if not neighbours.isdecimal() or int(neighbours) > _MOST_TOGETHER:
+    if len(neighbours) > 2 or not neighbours.isdecimal() or int(neighbours) > _MOST_TOGETHER:
         raise unusable(f"neighbours is a number from 0 to {_MOST_TOGETHER}, and got {neighbours[:20]!r}")
     if by_label not in {"true", "false"}:
         raise unusable(f"by_label is true or false, and got {by_label[:20]!r}")

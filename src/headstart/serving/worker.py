@@ -13,22 +13,30 @@ A = TypeVar("A")
 
 @dataclass
 class _Waiting(Generic[W, A]):
-    work: W
+    work: W | None  # None once it was given up: what nobody waits for holds no memory
     future: "Future[A]"
 
 
 class Worker(Generic[W, A]):
     """Answers work in batches, in the order in which it came."""
 
-    def __init__(self, answer: Callable[[Sequence[W]], Sequence[A]], *, most: int, name: str) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Sequence[W]], Sequence[A]],
+        *,
+        most: int,
+        name: str,
+        alone: Callable[[W], bool] = lambda work: False,  # noqa: ARG005
+    ) -> None:
         """Start the thread.
 
         Args:
             answer: one answer for each piece of work; called from one thread only.
             most: pieces that are answered at once.
             name: of the thread.
+            alone: which pieces are answered alone: those that take so long that no other ought to wait for them.
         """
-        self._answer, self._most = answer, most
+        self._answer, self._most, self._alone = answer, most, alone
         self._queue: deque[_Waiting[W, A]] = deque()
         self._changed = threading.Condition()
         self._stopped = False
@@ -46,13 +54,19 @@ class Worker(Generic[W, A]):
         Raises:
             RuntimeError: it was stopped.
         """
-        future: Future[A] = Future()
+        waiting: _Waiting[W, A] = _Waiting(work, Future())
+
+        def dropped(future: "Future[A]") -> None:
+            if future.cancelled():
+                waiting.work = None
+
+        waiting.future.add_done_callback(dropped)
         with self._changed:
             if self._stopped:
                 raise RuntimeError("the worker was stopped")
-            self._queue.append(_Waiting(work, future))
+            self._queue.append(waiting)
             self._changed.notify()
-        return future
+        return waiting.future
 
     def stop(self, *, seconds: float) -> None:
         """Answer what waits, and end; what is left after so many seconds is given up."""
@@ -62,22 +76,34 @@ class Worker(Generic[W, A]):
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        while taken := self._taken():
+        while True:
+            taken = self._taken()
+            if not taken:
+                return
             self._settle([each for each in taken if each.future.set_running_or_notify_cancel()])
+            del taken  # or it would keep what was answered until there is more to do
 
     def _taken(self) -> list[_Waiting[W, A]]:
         """What waits, once there is something; empty at the end."""
         with self._changed:
             while not self._queue and not self._stopped:
                 self._changed.wait()
-            return [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
+            taken: list[_Waiting[W, A]] = []
+            while self._queue and len(taken) < self._most:
+                if taken and (self._lonely(self._queue[0]) or self._lonely(taken[0])):
+                    break
+                taken.append(self._queue.popleft())
+            return taken
+
+    def _lonely(self, waiting: _Waiting[W, A]) -> bool:
+        return waiting.work is not None and self._alone(waiting.work)
 
     def _settle(self, taken: Sequence[_Waiting[W, A]]) -> None:
         """Answer some together; where that fails, each alone, so that one of them costs no other its answer."""
         if not taken:
             return
         try:
-            answers = self._answer([each.work for each in taken])
+            answers = self._answer([each.work for each in taken if each.work is not None])
             assert len(answers) == len(taken), "there is an answer for each"
         except BaseException as error:  # noqa: BLE001  (it is handed to whoever waits, and the thread lives on)
             if len(taken) == 1:

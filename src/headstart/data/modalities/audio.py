@@ -22,6 +22,8 @@ _SILENT = 1e-4
 _LOUDEST = 4.0
 _LONGEST_SECONDS = 4 * 3600
 _BLOCK = 1 << 20
+# The highest rate, in Hz, that recordings usually have.
+_USUAL_RATE = 48_000
 # One batch holds up to this many seconds, padding included.
 _SECONDS_A_BATCH = 64.0
 # Sizes at and above this in a WAV header say "unknown": programs that write to a pipe leave them.
@@ -142,13 +144,13 @@ class AudioModality(Modality):
         return _format(head) is not None
 
     def extent(self, content: bytes | str) -> float:
-        """Its length; of an MP3 file an estimate.
+        """Its length, of an MP3 file an estimate; samples that come oftener than 48,000 times a second, or in more than two channels, count for more.
 
         Raises:
             SampleError: the content is no recording, or its header is damaged.
         """
         with _opened(_bytes(content)) as (file, _):
-            return float(file.frames / file.samplerate)
+            return float(file.frames / min(file.samplerate, _USUAL_RATE) * max(1.0, file.channels / 2))
 
     def preparation(self, recipe: str, assets: Mapping[str, bytes]) -> Preparation:  # noqa: ARG002  (audio needs no asset)
         """The preparation for `audio(rate=16000, ...)`.

@@ -29,8 +29,10 @@
     if (share < 1 && Number(shown) >= 100) return "> 99.9 %";
     return share > 0 && Number(shown) === 0 ? "< 0.1 %" : `${shown} %`;
   };
-  const plain = (value) => Number(value).toPrecision(4).replace(/\.?0+$/, "");
+  const plain = (value) => String(Number(Number(value).toPrecision(4)));
 
+  // Without the type that a system gives to a file: it is not what decides how the server reads it.
+  const bare = (input) => new Blob([input.content]);
   const KINDS = {
     image: { what: "picture", many: "pictures", accept: "image/*", hint: "JPEG, PNG, WebP, BMP, TIFF or GIF" },
     audio: { what: "recording", many: "recordings", accept: "audio/*", hint: "WAV, FLAC, OGG, MP3 or AIFF" },
@@ -70,6 +72,8 @@
     find("problem").hidden = !words;
     find("problem").textContent = words;
   };
+  // What a screen reader is told; the cards themselves are read when one goes there.
+  const tell = (words) => { find("status").textContent = words; };
   const wait = (seconds) => new Promise((done) => { setTimeout(done, 1000 * seconds); });
   // A server that is busy is asked again, a little later each time.
   const patiently = async (path, options) => {
@@ -237,14 +241,27 @@
       place.append(line);
     }
     const what = saliency.label ? `“${saliency.label}”` : "the value";
-    place.append(make("p", `Red: hiding it lowers ${what}. Blue: hiding it raises it.`, "legend small muted"));
+    place.append(make("p", `Red: hiding it lowers ${what}. Blue: hiding it raises it.${strongest(saliency, kind)}`, "legend small muted"));
+  };
+  // The strongest parts in words: colours alone say nothing to some.
+  const strongest = (saliency, kind) => {
+    const parts = saliency.parts.filter((part) => part.score > 0).sort((a, b) => b.score - a.score).slice(0, 3);
+    if (!parts.length) return "";
+    const third = (share, names) => names[Math.min(2, Math.floor(3 * share))];
+    const name = (part) => {
+      if (kind === "text") return `“${part.text}”`;
+      if (kind === "audio") return `${part.start.toFixed(1)} to ${part.end.toFixed(1)} s`;
+      const [left, top, right, bottom] = part.box;
+      return `${third((top + bottom) / 2, ["top", "middle", "bottom"])} ${third((left + right) / 2, ["left", "centre", "right"])}`;
+    };
+    return ` Most of all: ${[...new Set(parts.map(name))].join(", ")}.`;
   };
   const why = async (article, input, model, now) => {
     const place = article.querySelector(".shown");
     const words = make("p", "Looking for what it hangs on …", "legend small muted");
     place.append(words);
     try {
-      const found = await (await patiently(`explain?model=${encodeURIComponent(model.name)}`, { method: "POST", body: input.content })).json();
+      const found = await (await patiently(`explain?model=${encodeURIComponent(model.name)}`, { method: "POST", body: bare(input) })).json();
       if (now === round) paint(place, found.saliency, model.modality, input);
       words.remove();
     } catch (refused) {
@@ -252,19 +269,23 @@
     }
   };
 
-  const predict = async (inputs, model, k) => {
+  const predict = async (body, model, k) => {
     const path = `predict?model=${encodeURIComponent(model.name)}&neighbours=${k}`;
-    if (inputs.length === 1) return (await (await patiently(path, { method: "POST", body: inputs[0].content })).json()).predictions;
+    return (await (await patiently(path, { method: "POST", body })).json()).predictions;
+  };
+  const together = (inputs) => {
     const form = new FormData();
     for (const each of inputs) form.append("file", each.content, each.name);
-    return (await (await patiently(path, { method: "POST", body: form })).json()).predictions;
+    return form;
   };
-  const single = async (input, model, now) => {
-    const [said] = await predict([input], model, model.neighbours ? 5 : 0);
+  const single = async (input, model, now, back) => {
+    const [said] = await predict(bare(input), model, model.neighbours ? 5 : 0);
     if (now !== round) return;
     said.input = input.name;
     const article = card(input, said, model);
-    find("results").replaceChildren(article);
+    find("results").replaceChildren(...(back ? [back] : []), article);
+    tell(`${headline(said)}${sure(said) ? `, ${sure(said)}` : ""}. ${doubts(said)}`);
+    if (back) back.focus();
     await why(article, input, model, now);
   };
 
@@ -276,7 +297,7 @@
   ];
   const quoted = (text) => {
     // A cell that begins like a formula would be run by a spreadsheet.
-    const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+    const safe = /^[=+\-@\t\r]/.test(text) && !Number.isFinite(Number(text)) ? `'${text}` : text;
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   const download = (answers, model) => {
@@ -298,25 +319,54 @@
   const several = async (inputs, model, now) => {
     const made = find("many").content.cloneNode(true), body = made.querySelector("tbody"), title = made.querySelector("h2");
     const head = make("tr"), button = made.querySelector(".download"), answers = [];
-    for (const words of ["", KINDS[model.modality].what, ...COLUMNS.map(([name]) => name), ""]) head.append(make("th", words));
+    for (const words of ["", KINDS[model.modality].what, ...COLUMNS.map(([name]) => name), ""]) {
+      const cell = make(words ? "th" : "td", words);
+      if (words) cell.scope = "col";
+      head.append(cell);
+    }
     made.querySelector("thead").append(head);
     button.disabled = true;
     button.addEventListener("click", () => download(answers, model));
+    const whole = made.firstElementChild;
     find("results").replaceChildren(made);
-    for (let at = 0; at < inputs.length; at += AT_ONCE) {
+    for (const some of portions(inputs, model)) {
       title.textContent = `${answers.length} of ${inputs.length} answered`;
-      const some = inputs.slice(at, at + AT_ONCE), found = await predict(some, model, 0);
+      const found = await portion(some, model);
       if (now !== round) return;
       some.forEach((input, place) => {
-        const said = { ...(some.length === 1 ? { error: undefined } : {}), ...found[place], input: input.name };
+        const said = { ...found[place], input: input.name };
         answers.push(said);
-        body.append(line(input, said, model));
+        body.append(line(input, said, model, whole));
       });
     }
     title.textContent = `${answers.length} ${KINDS[model.modality].many}`;
     button.disabled = false;
+    tell(`${answers.length} answered`);
   };
-  const line = (input, said, model) => {
+  // As many at once as the server takes, in number and in bytes.
+  const portions = (inputs, model) => {
+    const found = [], most = Math.min(AT_ONCE, model.limits.items);
+    let bytes = Infinity;
+    for (const each of inputs) {
+      const size = each.content.size + 1000;
+      if (bytes + size > model.limits.body || found.at(-1).length >= most) {
+        found.push([]);
+        bytes = 1000;
+      }
+      found.at(-1).push(each);
+      bytes += size;
+    }
+    return found;
+  };
+  const portion = async (some, model) => {
+    try {
+      return await predict(together(some), model, 0);
+    } catch (refused) {
+      if (refused.status === 401) throw refused;
+      return some.map(() => ({ error: refused.message })); // what cannot be answered costs no other its answer
+    }
+  };
+  const line = (input, said, model, whole) => {
     const row = make("tr"), sample = make("td"), name = make("th", input.name);
     name.scope = "row";
     name.dir = "auto";
@@ -336,19 +386,32 @@
     for (const [, value] of COLUMNS) row.append(make("td", value(said), "num"));
     const last = make("td"), button = make("button", "Why?", "link");
     button.type = "button";
-    button.addEventListener("click", () => run([input]));
+    button.setAttribute("aria-label", `Why: ${input.name}`);
+    button.addEventListener("click", () => {
+      const back = make("button", `Back to all ${KINDS[model.modality].many}`);
+      back.type = "button";
+      back.addEventListener("click", () => {
+        round += 1;
+        find("results").replaceChildren(whole);
+        button.focus();
+      });
+      run([input], back);
+    });
     last.append(button);
     row.append(last);
     return row;
   };
 
-  const run = async (inputs) => {
+  const run = async (inputs, back = null) => {
     const model = current(), now = round += 1;
+    if (!model) return;
     say("");
-    for (const each of urls.splice(0)) URL.revokeObjectURL(each);
-    find("results").replaceChildren(make("p", "Asking …", "muted"));
+    tell("Asking");
+    // What the table shows, to which one may go back, is still shown.
+    if (!back) for (const each of urls.splice(0)) URL.revokeObjectURL(each);
+    find("results").replaceChildren(...(back ? [back] : []), make("p", "Asking …", "muted"));
     try {
-      await (inputs.length === 1 ? single(inputs[0], model, now) : several(inputs, model, now));
+      await (inputs.length === 1 ? single(inputs[0], model, now, back) : several(inputs, model, now));
     } catch (refused) {
       if (now !== round) return;
       find("results").replaceChildren();
@@ -391,15 +454,26 @@
   });
 
   // The camera and the microphone. What they give is sent when it is taken, and not before.
-  let stop = () => {};
-  const camera = async () => {
-    const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+  let stop = () => {}, turn = 0;
+  const ended = (stream) => stream.getTracks().forEach((track) => track.stop());
+  // Where something goes wrong between the permission and the first picture, nothing stays on.
+  const lent = async (wanted, use) => {
+    const stream = await navigator.mediaDevices.getUserMedia(wanted);
+    try {
+      return await use(stream);
+    } catch (error) {
+      ended(stream);
+      throw error;
+    }
+  };
+  const camera = () => lent({ video: { facingMode: "environment" } }, async (stream) => {
     const video = find("video");
     video.srcObject = stream;
     await video.play();
-    open("Take the picture", true);
     return {
-      end: () => stream.getTracks().forEach((track) => track.stop()),
+      words: "Take the picture",
+      seen: true,
+      end: () => ended(stream),
       taken: () => new Promise((done) => {
         const canvas = make("canvas");
         canvas.width = video.videoWidth;
@@ -408,9 +482,8 @@
         canvas.toBlob((content) => done({ name: "camera.jpg", content }), "image/jpeg", 0.95);
       }),
     };
-  };
-  const microphone = async () => {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
+  });
+  const microphone = () => lent({ audio: { channelCount: 1 } }, async (stream) => {
     const context = new AudioContext(), blocks = [];
     await context.audioWorklet.addModule("recorder.js");
     const source = context.createMediaStreamSource(stream), recorder = new AudioWorkletNode(context, "recorder");
@@ -420,15 +493,16 @@
       find("elapsed").textContent = `${seconds.toFixed(1)} s`;
     };
     source.connect(recorder);
-    open("Stop, and ask", false);
     return {
+      words: "Stop, and ask",
+      seen: false,
       end: () => {
-        stream.getTracks().forEach((track) => track.stop());
+        ended(stream);
         context.close();
       },
       taken: async () => ({ name: "recording.wav", content: wav(blocks, context.sampleRate) }),
     };
-  };
+  });
   const wav = (blocks, rate) => {
     const count = blocks.reduce((sum, block) => sum + block.length, 0), bytes = new DataView(new ArrayBuffer(44 + 2 * count));
     const words = (at, text) => [...text].forEach((mark, i) => bytes.setUint8(at + i, mark.charCodeAt(0)));
@@ -459,6 +533,7 @@
     find("live").hidden = false;
   };
   const close = () => {
+    turn += 1;
     stop();
     stop = () => {};
     find("live").hidden = true;
@@ -468,10 +543,18 @@
   find("device").addEventListener("click", async () => {
     close();
     say("");
+    const mine = turn;
     try {
-      taking = await (current().modality === "image" ? camera : microphone)();
-      stop = taking.end;
+      const got = await (current().modality === "image" ? camera : microphone)();
+      if (mine !== turn) { // meanwhile another one was asked for, or none any more
+        got.end();
+        return;
+      }
+      taking = got;
+      stop = got.end;
+      open(got.words, got.seen);
     } catch (error) {
+      if (mine !== turn) return;
       const what = current().modality === "image" ? "camera" : "microphone";
       say(`The ${what} cannot be used: ${error.message || error.name}. Choose a file instead.`);
     }
@@ -507,7 +590,7 @@
     find("device").hidden = model.modality === "text" || !navigator.mediaDevices;
     find("device").textContent = model.modality === "image" ? "Use the camera" : "Use the microphone";
     find("ask").hidden = false;
-    for (const warning of model.warnings) say(warning);
+    say(model.warnings.join(" "));
   };
   const wants = () => {
     find("key").hidden = false;
@@ -532,7 +615,12 @@
   find("model").addEventListener("change", settle);
   find("key").addEventListener("submit", (event) => {
     event.preventDefault();
-    token = find("token").value.trim();
+    const given = find("token").value.trim();
+    if (!/^[\x21-\x7e]+$/.test(given)) {
+      say("A token is of ordinary letters, digits and signs, without spaces.");
+      return;
+    }
+    token = given;
     kept("headstart-token", token);
     say("");
     begin();
