@@ -140,16 +140,17 @@ def test_malformed_findings_are_refused(leaky: Path, tmp_path: Path, change: Cal
 
 
 def test_a_model_from_before_the_gate_loads(leaky: Path, tmp_path: Path) -> None:
-    rewritten(leaky, tmp_path / "model", lambda fit: fit.pop("findings"))
+    rewritten(leaky, tmp_path / "model", lambda fit: fit.pop("findings"), number=0)
     assert hs.load(tmp_path / "model").report.findings == ()
 
 
-def rewritten(data: Path, model: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """A saved model with its manifest's fit changed."""
+def rewritten(data: Path, model: Path, change: Callable[[dict[str, Any]], None], *, number: int = 1) -> None:
+    """A saved model with its manifest's fit changed, as one of a format."""
     hs.fit(data, backbone=TOY).save(model)
     manifest = json.loads((model / "manifest.json").read_text("utf-8"))
     assert manifest["fit"]["findings"]
     change(manifest["fit"])
+    manifest["format"] = number
     (model / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
