@@ -166,16 +166,17 @@ class Gained:
     cut: tuple[int, ...]
 
 
-def embed_prepared(backbone: Backbone, prepared: Sequence[Prepared], *, engine: str) -> Gained:
+def embed_prepared(backbone: Backbone, prepared: Sequence[Prepared], *, engine: str, most: int) -> Gained:
     """Rows of samples that are prepared already, without the store.
 
     Args:
         backbone: what makes the rows.
         prepared: n samples, as its preparation made them.
         engine: how it is run.
+        most: views of a batch.
     """
     runner = Runner(backbone, engine, rows=len(prepared))
-    return _gathered(embedded(backbone, enumerate(prepared), runner=runner), backbone, len(prepared), silent)
+    return _gathered(embedded(backbone, enumerate(prepared), runner=runner, most=most), backbone, len(prepared), silent)
 
 
 def _gathered(parts: Iterable[Done], backbone: Backbone, n: int, progress: Progress) -> Gained:

@@ -20,6 +20,8 @@ _AHEAD_BYTES = 256 << 20
 _GATHERED_BYTES = 256 << 20
 # Batches' worth of views of unequal length that are gathered, so that sorting by length leaves little padding.
 _LOOKAHEAD = 32.0
+# More views than any batch has.
+_MANY = 1 << 20
 # What a view costs besides its values, bytes.
 _OBJECT = 512
 
@@ -69,7 +71,7 @@ def run(
 
 
 def embedded(
-    backbone: Backbone, prepared: Iterable[tuple[int, Outcome]], *, runner: Runner
+    backbone: Backbone, prepared: Iterable[tuple[int, Outcome]], *, runner: Runner, most: int = _MANY
 ) -> Generator[Done, None, None]:
     """Embed samples that are prepared; each is yielded once, in no particular order.
 
@@ -77,13 +79,14 @@ def embedded(
         backbone: what makes the rows.
         prepared: each sample's position, and the sample or the reason why there is none.
         runner: runs the backbone.
+        most: views of a batch, whatever its budget; of few samples smaller batches have less padding, and come out on all cores.
     """
     preparation, merging = backbone.preparation, _Merging(backbone)
     sent: deque[list[_View]] = deque()
     failed: list[tuple[int, str]] = []
 
     def collated() -> Iterator[Batch]:
-        for views in _batches(prepared, preparation, merging=merging, failed=failed, runner=runner):
+        for views in _batches(prepared, preparation, merging=merging, failed=failed, runner=runner, least=1 / most):
             sent.append(views)
             yield preparation.collate([view.array for view in views])
 
@@ -106,6 +109,7 @@ def _batches(
     merging: "_Merging",
     failed: list[tuple[int, str]],
     runner: Runner,
+    least: float,
 ) -> Iterator[list["_View"]]:
     """Views sorted into batches; samples that cannot be prepared go to `failed`."""
     gathered = _Gathered()
@@ -117,7 +121,8 @@ def _batches(
         runner.met(len(outcome.views))
         whole = len(outcome.views) == 1
         for view, weight in zip(outcome.views, outcome.weights, strict=True):
-            waiting = _View(position, _own(view), weight, preparation.cost(view) / runner.scale, whole)
+            cost = max(preparation.cost(view) / runner.scale, least)
+            waiting = _View(position, _own(view), weight, cost, whole)
             for batches in gathered.add(preparation.bucket(view), waiting):
                 yield from batches
     for batches in gathered.rest():
