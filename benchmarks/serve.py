@@ -176,7 +176,7 @@ def malformed(*, quick: bool) -> Iterator[Figure]:
             ground = made(name, Path(folder))
             body = next(ground.files.iterdir()).read_bytes()
             with serving(ground.models["export"]) as (address, _), httpx.Client(base_url=address, timeout=60) as client:
-                found = by_hand(client, body, 100 if quick else 700) + by_document(client, 5 if quick else 40)
+                found = by_hand(client, body, 100 if quick else 800) + by_document(client, 5 if quick else 40)
                 alive = client.post("/predict", content=body).status_code
         yield Figure("malformed/requests", float(sum(found.values())), "requests", at_least=100 if quick else 1000)
         yield Figure(
