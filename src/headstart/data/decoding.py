@@ -19,6 +19,21 @@ def text_of(content: bytes | str) -> str:
     return content if isinstance(content, str) else decode_text(content)
 
 
+def bytes_of(content: bytes | str, what: str) -> bytes:
+    """A sample's content as a file's bytes.
+
+    Args:
+        content: of the sample.
+        what: it is prepared as, such as `an image`.
+
+    Raises:
+        SampleError: it is a text.
+    """
+    if isinstance(content, str):
+        raise SampleError(f"{what} is prepared from a file's bytes, and got a text")
+    return content
+
+
 def decode_text(content: bytes) -> str:
     """The text that a file's bytes stand for; a byte order mark is not part of it.
 

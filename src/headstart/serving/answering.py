@@ -33,23 +33,21 @@ class Answering:
         models: by name, in the order in which they were given.
         admission: what is under way.
         metrics: what is counted.
-        stopping: whether the server is about to end.
     """
 
     def __init__(self, models: Sequence[Served], limits: Limits, *, threads: int) -> None:
         self.models = {each.name: each for each in models}
-        self.admission, self.metrics, self.stopping = Admission(limits), Metrics(), False
+        self.admission, self.metrics = Admission(limits), Metrics()
         self._limits = limits
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="headstart prepares")
 
     @property
     def ready(self) -> bool:
         """Whether requests would be answered."""
-        return not self.stopping and all(each.ready for each in self.models.values())
+        return all(each.ready for each in self.models.values())
 
     def stop(self, *, seconds: float) -> None:
         """Answer what is under way, and end."""
-        self.stopping = True
         end = time.monotonic() + seconds
         for each in self.models.values():
             each.stop(seconds=max(0.0, end - time.monotonic()))
@@ -71,7 +69,8 @@ class Answering:
 
     async def predict(self, request: Request) -> Mapping[str, Any]:
         """The answer to `POST /predict`."""
-        served, asking = self.model(request), _asking(self.model(request), request)
+        served = self.model(request)
+        asking = _asking(served, request)
         async with self._asked(request, served) as asked:
             with self.admission.inputs(len(asked.inputs)):
                 began = time.perf_counter()

@@ -51,9 +51,8 @@ def serve(
     from headstart.serving.app import application
     from headstart.serving.protocol import BoundedProtocol
 
-    logging.getLogger("python_multipart").setLevel(
-        logging.CRITICAL
-    )  # it would write bytes of what was sent into the log
+    # It would write bytes of what was sent into the log.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     named = _named(models)
     with _bound(options) as bound:  # before the models are opened: who asks meanwhile waits, and is not turned away
         opened = [_served(name, model, options) for name, model in named.items()]

@@ -25,6 +25,7 @@ from headstart.model.model import Model, join
 from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.saving import write
 from headstart.tasks import TASKS
+from headstart.tasks.task import Targets
 
 # Training samples that quantisation is calibrated on, and that the temperature is matched on.
 _CALIBRATION = 300
@@ -90,11 +91,11 @@ class Bench:
             own = self._tempered(backbone) if own.report.tuned else self._refitted(refit(backbone, own.report.head))
         own = _bound(replace(own, backbone=backbone))
         rows = join(embed(backbone, self.held).features)
-        _, outcomes = _outcomes(own, self.held, rows)
-        own = replace(own, report=self._report(own, rows))
-        said, coverage = own.verdict(rows, own.predicted(rows)), None
+        targets, predicted = _targets(own, self.held), own.predicted(rows)
+        _, outcomes = _outcomes(own, targets, predicted)
+        own = replace(own, report=_report(own, targets, predicted))
+        said, coverage = own.verdict(rows, predicted), None
         if said is not None and said.sets is not None:
-            targets = TASKS.get(own.task).encode(self.held.table.column("target"), own.labels or None)
             coverage = float(said.sets[np.arange(len(rows)), targets.values].mean())
         size = sum((folder / name).stat().st_size for name in backbone.graph.files)
         return Made(candidate, own, outcomes, coverage, size)
@@ -111,16 +112,6 @@ class Bench:
         report = replace(self.model.report, head=again.report.head, out_of_fold=again.report.out_of_fold)
         taken = {name: getattr(again, name) for name in ("head", "temperature", "rule", "judge", "examples")}
         return replace(self.model, report=report, **taken)
-
-    def _report(self, own: Model, rows: np.ndarray) -> FitReport:
-        """The report with the compressed model's own figures."""
-        if own.report.evaluated_on == OUT_OF_FOLD:
-            return replace(own.report, metrics=own.report.out_of_fold)
-        task = TASKS.get(own.task)
-        targets = task.encode(self.held.table.column("target"), own.labels or None)
-        predicted = own.predicted(rows)
-        found = task.metrics(targets, predicted, chosen=own.decisions(predicted), classes=own.report.classes)
-        return replace(own.report, metrics=found)
 
     def ship(self, made: Made, out: Path, *, progress: Progress) -> Parity:
         """Write what was chosen, with its own temperature in the graph, and prove the program that goes with it.
@@ -171,15 +162,25 @@ def open_bench(model: Model, data: Any, *, progress: Progress) -> Bench:
     calibration = calibration.take(known.kept)
     task = TASKS.get(model.task)
     probabilities = task.predict(model.head.scores(join(known.features)), model.temperature)
-    name, outcomes = _outcomes(model, held, join(rows.features))
+    name, outcomes = _outcomes(model, _targets(model, held), model.predicted(join(rows.features)))
     return Bench(model, held, name, outcomes, trained, calibration, probabilities)
 
 
-def _outcomes(model: Model, samples: Samples, rows: np.ndarray) -> tuple[str, Float[np.ndarray, "n"]]:
+def _targets(model: Model, samples: Samples) -> Targets:
+    return TASKS.get(model.task).encode(samples.table.column("target"), model.labels or None)
+
+
+def _report(own: Model, targets: Targets, predicted: np.ndarray) -> FitReport:
+    """The report with the compressed model's own figures."""
+    if own.report.evaluated_on == OUT_OF_FOLD:
+        return replace(own.report, metrics=own.report.out_of_fold)
+    chosen, classes = own.decisions(predicted), own.report.classes
+    found = TASKS.get(own.task).metrics(targets, predicted, chosen=chosen, classes=classes)
+    return replace(own.report, metrics=found)
+
+
+def _outcomes(model: Model, targets: Targets, predicted: np.ndarray) -> tuple[str, Float[np.ndarray, "n"]]:
     """The task's first figure that is a mean over samples, and what each adds to it; higher is better."""
-    task = TASKS.get(model.task)
-    targets = task.encode(samples.table.column("target"), model.labels or None)
-    predicted = model.predicted(rows)
-    found = task.outcomes(targets, predicted, chosen=model.decisions(predicted))
+    found = TASKS.get(model.task).outcomes(targets, predicted, chosen=model.decisions(predicted))
     name = next(iter(found))
     return name, found[name] if model.labels else -found[name]

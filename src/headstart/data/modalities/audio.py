@@ -13,6 +13,7 @@ from jaxtyping import Float32
 
 from headstart.core import recipes
 from headstart.core.errors import SampleError, UsageError
+from headstart.data.decoding import bytes_of
 from headstart.data.preparation import Batch, Modality, Preparation, Prepared
 
 # Half the distance between the extremes below which a recording is called silent: -80 dB of full scale, the height of dithered
@@ -69,7 +70,7 @@ class AudioPreparation(Preparation):
         Raises:
             SampleError: the bytes are no recording, are damaged, or the recording is empty, silent or not finite.
         """
-        sound, rate, channels = _decoded(_bytes(content))
+        sound, rate, channels = _decoded(bytes_of(content, "a recording"))
         _check_sound(sound)
         sound = sound / max(1.0, float(np.abs(sound).max()))
         loudness = 10 * math.log10(float(np.mean(np.square(sound, dtype=np.float64))))
@@ -149,7 +150,7 @@ class AudioModality(Modality):
         Raises:
             SampleError: the content is no recording, or its header is damaged.
         """
-        with _opened(_bytes(content)) as (file, _):
+        with _opened(bytes_of(content, "a recording")) as (file, _):
             return float(file.frames / min(file.samplerate, _USUAL_RATE) * max(1.0, file.channels / 2))
 
     def preparation(self, recipe: str, assets: Mapping[str, bytes]) -> Preparation:  # noqa: ARG002  (audio needs no asset)
@@ -233,17 +234,6 @@ def _is_mpeg_frame(head: bytes) -> bool:
         return False
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
     return version != 1 and layer in {1, 2} and head[2] >> 4 != 15 and head[2] >> 2 & 3 != 3
-
-
-def _bytes(content: bytes | str) -> bytes:
-    """A file's bytes.
-
-    Raises:
-        SampleError: they are a text.
-    """
-    if isinstance(content, str):
-        raise SampleError("a recording is prepared from a file's bytes, and got a text")
-    return content
 
 
 @contextmanager

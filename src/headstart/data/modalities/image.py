@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from headstart.core import recipes
 from headstart.core.errors import SampleError, UsageError, suggest
 from headstart.data import framing, jpeg
+from headstart.data.decoding import bytes_of
 from headstart.data.preparation import Batch, Modality, Preparation, Prepared
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class ImagePreparation(Preparation):
         Raises:
             SampleError: the bytes are no image, are damaged, or hold more pixels than memory should.
         """
-        photo = _decoded(_bytes(content), self.options)
+        photo = _decoded(bytes_of(content, "an image"), self.options)
         pixels = np.asarray(_resized(photo, self.options), dtype=np.uint8)
         width, height = reversed(photo.size) if photo.orientation in framing.SWAPPED else photo.size
         return Prepared((pixels,), (1.0,), {"width": width, "height": height})
@@ -120,7 +121,7 @@ class ImageModality(Modality):
         Raises:
             SampleError: the content is no image, or its header is damaged.
         """
-        image = _intact(_bytes(content), lambda name, given: _opened(given, name))
+        image = _intact(bytes_of(content, "an image"), lambda name, given: _opened(given, name))
         return float(image.width * image.height)
 
     def preparation(self, recipe: str, assets: Mapping[str, bytes]) -> Preparation:  # noqa: ARG002  (images need no asset)
@@ -206,17 +207,6 @@ class _Photo:
     size: tuple[int, int]
     by: int
     orientation: int
-
-
-def _bytes(content: bytes | str) -> bytes:
-    """A file's bytes.
-
-    Raises:
-        SampleError: they are a text.
-    """
-    if isinstance(content, str):
-        raise SampleError("an image is prepared from a file's bytes, and got a text")
-    return content
 
 
 def _decoded(content: bytes, recipe: ImageRecipe) -> _Photo:
