@@ -131,7 +131,7 @@ def _keep(benchmark: str, lines: list[str], *, merge: bool, anew: Sequence[str])
 def arguments(description: str, given: Sequence[str] | None = None) -> argparse.Namespace:
     """What a benchmark was called with: `quick` and `keep`."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="the small sets only, within three minutes")
+    parser.add_argument("--quick", action="store_true", help="the small sets only, in a part of the time")
     parser.add_argument("--keep", action="store_true", help="write the figures to benchmarks/results/ as well")
     parser.add_argument(
         "--only", default="", help="the sections of these names, separated by commas, where there are sections"

@@ -11,6 +11,7 @@ thucnews is tuned for 15 minutes as well, by one seed, beside a plain loop with 
 `steps`: a step's time and the process's memory beside a bare loop of forward, backward and optimiser on the same tensors.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -257,6 +258,15 @@ def steps(*, quick: bool) -> Iterator[Figure]:
 SECTIONS: dict[str, Callable[..., Iterator[Figure]]] = {"sets": sets, "steps": steps}
 
 
+def timed(measured: Iterator[Figure], given: argparse.Namespace) -> Iterator[Figure]:
+    """The same, and how long all of it took, where it was all of it."""
+    began = time.perf_counter()
+    yield from measured
+    if not given.only:
+        most = 1800.0 if given.quick else 18_000.0
+        yield Figure(f"all/seconds{'_quick' if given.quick else ''}", time.perf_counter() - began, "s", at_most=most)
+
+
 def main() -> int:
     """Measure and print."""
     given = arguments(__doc__ or "")
@@ -264,7 +274,7 @@ def main() -> int:
     named = tuple(name for name in wanted if name in SETS)
     parts = [SECTIONS[name](quick=given.quick) for name in wanted if name in SECTIONS]
     seeds = int(os.environ.get("HEADSTART_SEEDS", SEEDS))
-    measured = chain(*parts, sets(quick=False, only=named, seeds=seeds) if named else ())
+    measured = timed(chain(*parts, sets(quick=False, only=named, seeds=seeds) if named else ()), given)
     return show("tune", measured, keep=given.keep, merge=bool(given.only), anew=(*named, *({"steps"} & {*wanted})))
 
 

@@ -1,7 +1,8 @@
 """Write the tables of results from benchmarks/results/, so that no figure in them was ever typed.
 
 `python tools/results.py` writes the README's table of quality, the one of extraction in docs/howto/speed.md, that of rankings in
-docs/howto/which-model.md, that of tuning in docs/howto/tune.md and that of distillation in docs/howto/distil.md; `--check` only says whether they are those of the committed results.
+docs/howto/which-model.md, and those of tuning, distillation, export, compression and serving in the pages of docs/howto that are called so; `--check` only says
+whether they are those of the committed results.
 """
 
 import json
@@ -14,8 +15,8 @@ EXTRACTION, STORE = RESULTS.with_name("extract.jsonl"), RESULTS.with_name("store
 RANKING, LAYERS = RESULTS.with_name("rank.jsonl"), RESULTS.with_name("layers.jsonl")
 README, SPEED = ROOT / "README.md", ROOT / "docs" / "howto" / "speed.md"
 WHICH = ROOT / "docs" / "howto" / "which-model.md"
-TUNED, TUNE = RESULTS.with_name("tune.jsonl"), ROOT / "docs" / "howto" / "tune.md"
-TAUGHT, DISTIL = RESULTS.with_name("distil.jsonl"), ROOT / "docs" / "howto" / "distil.md"
+# Pages of docs/howto whose one table is of the benchmark of the same name.
+ALIKE = ("tune", "distil", "export", "compress", "serve")
 BEGIN, END = "<!-- results: tools/results.py -->\n", "<!-- end of results -->\n"
 
 # What a set is, in a reader's words; the bound of the benchmark decides which metric is shown.
@@ -55,19 +56,23 @@ def table(lines: list[str]) -> str:
 
 
 def extraction(lines: list[str]) -> str:
-    """The Markdown table of all figures of the benchmarks `extract` and `store`."""
+    """The Markdown table of all figures of benchmarks; each says which machine it was measured on, where there are several."""
     figures = list(map(json.loads, lines))
-    rows = ["| benchmark | figure | value | unit | bound | holds |", "|---|---|---|---|---|---|"]
+    machines = list(dict.fromkeys(figure["machine"] for figure in figures))
+    title, rule = (" machine |", "---|") if len(machines) > 1 else ("", "")
+    rows = [f"| benchmark | figure | value | unit | bound | holds |{title}", f"|---|---|---|---|---|---|{rule}"]
     for figure in figures:
         least, most = figure.get("at_least"), figure.get("at_most")
         bound = f"at least {least:.4g}" if least is not None else f"at most {most:.4g}" if most is not None else ""
         holds = ("yes" if figure["holds"] else "**no**") if bound else ""
         value = f"{figure['value']:.4f}".rstrip("0").rstrip(".")
+        where = f" {machines.index(figure['machine']) + 1} |" if title else ""
         rows.append(
-            f"| {figure['benchmark']} | `{figure['figure']}` | {value} | {figure['unit']} | {bound} | {holds} |"
+            f"| {figure['benchmark']} | `{figure['figure']}` | {value} | {figure['unit']} | {bound} | {holds} |{where}"
         )
     versions = ", ".join(f"{library} {version}" for library, version in figures[0]["versions"].items())
-    return "\n".join([*rows, "", f"{figures[0]['machine']}; {versions}."]) + "\n"
+    named = [f"machine {number}: {name}" for number, name in enumerate(machines, 1)] if title else machines
+    return "\n".join([*rows, "", f"{'; '.join([*named, versions])}."]) + "\n"
 
 
 def main() -> int:
@@ -77,8 +82,7 @@ def main() -> int:
         (README, [RESULTS], table),
         (SPEED, [EXTRACTION, STORE], extraction),
         (WHICH, [RANKING, LAYERS], extraction),
-        (TUNE, [TUNED], extraction),
-        (DISTIL, [TAUGHT], extraction),
+        *((ROOT / "docs" / "howto" / f"{name}.md", [RESULTS.with_name(f"{name}.jsonl")], extraction) for name in ALIKE),
     )
     for page, results, drawn in pages:
         text = page.read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from headstart.core import digests, recipes
+from headstart.core.errors import SampleError
 from headstart.data.modalities import preparation
 from headstart.data.preparation import Preparation
 from headstart.exporting.program import program, requirements
@@ -79,6 +80,47 @@ def test_another_crop_and_swapped_colours_are_seen_by_this_test() -> None:
     (cropped,), _ = shipped(other).views(PICTURES["large"])
     assert np.abs(cropped.astype(int) - expected.astype(int)).max() > 3
     assert np.abs(expected[..., ::-1].astype(int) - expected.astype(int)).max() > 3
+
+
+def multi_picture() -> bytes:
+    held = io.BytesIO()
+    several = [Image.open(io.BytesIO(smooth(1200, 900, quality=90))) for _ in range(2)]
+    several[0].save(held, "MPO", save_all=True, append_images=several[1:])
+    return held.getvalue()
+
+
+def broken_exif() -> bytes:
+    plain = media.image(size=(61, 40), form="JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", quality=95)
+    return plain.replace(b"Exif\0\0MM\0*", b"Exif\0\0ZZZZ")
+
+
+@pytest.mark.parametrize("name", ["several pictures", "broken EXIF"])
+def test_what_cameras_write_is_read_as_by_the_house(name: str) -> None:
+    content = multi_picture() if name == "several pictures" else broken_exif()
+    house = preparation("image(size=32)", {})
+    (expected,) = house.prepare(content).views
+    (found,), _ = shipped(house).views(content)
+    assert np.abs(found.astype(int) - expected.astype(int)).max() <= 3
+
+
+def ppm() -> bytes:
+    return media.image(form="PPM")
+
+
+def test_what_the_house_refuses_is_refused_by_the_program(sixteen: bytes) -> None:
+    whole = media.sound(0.5)
+    loud = media.wav(np.full(8000, np.inf), subtype="FLOAT")
+    sounds = {"cut": whole[:-2000], "unknown": media.sound(0.5, form="AU"), "endless": loud}
+    cases = [("image(size=32)", each) for each in (ppm(), media.image()[:200], b"")]
+    cases += [("audio(rate=16000)", each) for each in (*sounds.values(), b"")]
+    for recipe, content in cases:
+        house = preparation(recipe, {})
+        with pytest.raises(SampleError):
+            house.prepare(content)
+        named = {"resampling_npz": sixteen} if house.modality == "audio" else {}
+        with pytest.raises(Exception):  # noqa: B017  (whatever a decoder raises becomes the error of that input)
+            shipped(house, **named).views(content)
+    assert shipped(preparation("audio(rate=16000)", {}), resampling_npz=sixteen).views(whole)[1] == [8000.0]
 
 
 TEXTS = ["great film", "the film was bad . " * 9, "q\ud83d\ude00\ud800x", "  bad\n", "films", "x " * 30]

@@ -20,6 +20,7 @@ from headstart.reporting.report import Page, report
 from headstart.verbs import companions
 from support.examples import write_examples
 from support.made import photos, reviews, sounds
+from support.tunable import network
 
 
 def text_of(page: Page) -> str:
@@ -246,6 +247,18 @@ def test_a_report_that_is_there_is_replaced_and_the_model_names_how_it_was_made(
     assert "headstart report model photos --out report.html" in text
     assert "Model made" in text
     assert Path(page) == tmp_path / "report.html"
+
+
+def test_an_export_has_a_report_that_says_how_it_was_made(tmp_path: Path) -> None:
+    data = photos(tmp_path / "photos", n=30)
+    model = hs.fit(data, options=hs.FitOptions(backbone=network(alike=False), check=False))
+    hs.export(model, to="onnx", out=tmp_path / "small")
+    assert main(["report", str(tmp_path / "small"), str(data), "--out", str(tmp_path / "report.html")]) == 0
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "--out small-fitted" in text
+    assert "headstart export small-fitted --to onnx --out small --with-data photos" in text
+    assert "no learning curve was drawn" not in text
+    assert "was not checked" not in text
 
 
 def test_a_place_that_no_report_may_be_written_to_is_refused(tmp_path: Path) -> None:

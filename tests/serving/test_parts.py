@@ -165,7 +165,9 @@ def test_a_token_is_not_shown() -> None:
 def test_models_have_names_of_their_own() -> None:
     assert list(_named(["a/one", "b/two"])) == ["one", "two"]
     assert list(_named({"x": "a/one", "y": "b/one"})) == ["x", "y"]
-    with pytest.raises(UsageError, match="one name"):
+    with pytest.raises(UsageError, match="two models are called 'one'"):
         _named(["a/one", "b/one"])
+    with pytest.raises(UsageError, match="each model has a name"):
+        _named({"": "a/one"})
     with pytest.raises(UsageError, match="name at least one"):
         _named([])

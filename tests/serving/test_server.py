@@ -26,6 +26,7 @@ from PIL import Image
 import headstart as hs
 from headstart.backbones.backbone import BackboneRequest
 from headstart.serving.options import Limits
+from headstart.serving.served import Served
 from support.made import photos, reviews, sounds
 from support.networks import save_tiny
 from support.serving import Running, running
@@ -63,6 +64,10 @@ def server(folder: Path) -> Iterator[Running]:
         "8",
         "--max-wait",
         "20s",
+        "--max-characters",
+        "50000",
+        "--max-tokens",
+        "2000",
     )
     with running(folder / "pictures", folder / "texts", folder / "recordings", *small) as found:
         yield found
@@ -106,6 +111,32 @@ def test_texts_and_recordings_too(server: Running, folder: Path) -> None:
     assert said(server.client.post("/predict?model=recordings", content=sound.read_bytes())) == told(
         folder, "recordings", [sound]
     )
+
+
+def test_a_text_of_too_many_characters_or_tokens_is_refused(server: Running) -> None:
+    ask = "/predict?model=texts"
+    long = server.client.post(ask, json={"input": "a" * 50_001})
+    assert (long.status_code, long.json()["error"]) == (413, "holds 50,001 characters, and this server takes 50,000")
+    many = server.client.post(ask, json={"input": "a b " * 1200})
+    assert many.status_code == 413
+    assert many.json()["error"].startswith("becomes 2,")
+    assert server.client.post(ask, json={"input": "a b " * 200}).status_code == 200
+
+
+def test_a_short_text_waits_for_no_large_one(folder: Path) -> None:
+    served = Served.of(hs.load(folder / "texts"), name="texts", engine="eager", limits=Limits())
+    done = threading.Event()
+
+    def prepare(text: str) -> None:
+        served.prepare(text)
+        done.set()
+
+    with served.turns.of(1.0):
+        threading.Thread(target=prepare, args=("short " * 10_000,), daemon=True).start()
+        assert not done.wait(0.3), "a long one has its turn to wait for"
+        served.prepare("a short one")  # in this thread, which has the turn of all others
+    assert done.wait(10)
+    served.stop(seconds=10)
 
 
 def test_many_at_once_get_the_answers_that_each_gets_alone(server: Running, folder: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,10 +21,11 @@ from headstart.tuning.augmentation import Augmentation
 from headstart.tuning.batches import Batches
 from headstart.tuning.checkpoint import Checkpoint
 from headstart.tuning.classifier import State, Trainable
-from headstart.tuning.devices import open_accelerator, to_layout, without_denormals
+from headstart.tuning.devices import check_together, open_accelerator, to_layout, without_denormals
 from headstart.tuning.loop import Material, Trained, train
 from headstart.tuning.losses import LossOptions, loss_of
 from headstart.tuning.materials import chance_of
+from headstart.tuning.optimiser import adamw, clip
 from headstart.tuning.schedule import Leg, rate_at
 from headstart.tuning.strategies.full import PLUGIN, FullRecipe
 from headstart.tuning.views import Views
@@ -211,11 +213,75 @@ def test_a_gradient_is_cut_down_to_a_norm_and_left_alone_below_it() -> None:
         for each in (layer, other):
             for parameter in each.parameters():
                 parameter.grad = torch.full_like(parameter, factor)
-        loop._clip(layer, 1.0)
+        assert clip(layer, 1.0) == pytest.approx(factor * 8**0.5, rel=1e-5)
         torch.nn.utils.clip_grad_norm_(other.parameters(), 1.0)
         for mine, known in zip(layer.parameters(), other.parameters(), strict=True):
             torch.testing.assert_close(mine.grad, known.grad, rtol=0, atol=0)
         assert torch.equal(torch.full((2, 3), factor), layer.weight.grad) is not cut  # type: ignore[arg-type]
+
+
+def test_matrices_alone_decay_and_each_block_has_its_share_of_the_rate() -> None:
+    opened = trainable()
+    leg = replace(LEG, rate=3e-3, head_rate=5e-3)
+    groups = {id(each): group for group in adamw(opened, leg).param_groups for each in group["params"]}
+    assert len(groups) == len(opened.parameters())
+    for name, each in opened.parameters().items():
+        group = groups[id(each)]
+        assert group["weight_decay"] == (0.01 if each.dim() > 1 else 0.0), name
+        share = opened.shares.get(name.removeprefix("net."))
+        assert group["base"] == pytest.approx(5e-3 if share is None else 3e-3 * share)
+    assert {each.dim() for each in opened.parameters().values()} == {1, 2, 4}, (
+        "norms, biases and both kinds of matrices"
+    )
+
+
+def test_a_gradient_that_is_no_number_begins_again_slower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, seen = material(tmp_path / "data"), []
+
+    def broken(classifier: torch.nn.Module, most: float) -> float:
+        seen.append(most)
+        return float("nan") if len(seen) == 5 else clip(classifier, most)
+
+    monkeypatch.setattr(loop, "clip", broken)
+    assert run(source).notes == ("the loss ran away at step 5; it began again at a third of the rate",)
+
+
+def test_processes_that_begin_at_different_steps_do_not_go_on() -> None:
+    def reduced(steps: list[float]) -> SimpleNamespace:
+        whole = torch.tensor([np.mean(steps), np.mean(np.square(steps))], dtype=torch.float64)
+        return SimpleNamespace(
+            num_processes=len(steps), device=torch.device("cpu"), reduce=lambda _values, reduction: whole
+        )
+
+    check_together(70, reduced([70.0, 70.0, 70.0]))
+    for steps in ([0.0, 70.0], [70.0, 70.0, 71.0], [0.0, 10.0, 5.0]):
+        for step in steps:
+            with pytest.raises(CacheError, match="the processes do not see the same checkpoint"):
+                check_together(int(step), reduced(steps))
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_every_kind_of_too_little_memory_is_known(tmp_path: Path, error: Exception) -> None:
+    source, sizes = material(tmp_path / "data"), []
+
+    def tight(scores: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(scores))
+        if len(scores) > 4:
+            raise error
+        return source.loss(scores, targets, weights)
+
+    short = replace(LEG, steps=3)
+    assert run(replace(source, loss=tight), short).notes == (
+        "memory was short: a step's 8 samples go through in 2 parts",
+    )
+
+    def wrong(*_given: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        run(replace(source, loss=wrong), short)
 
 
 def test_short_of_memory_a_step_goes_through_in_parts(tmp_path: Path) -> None:
@@ -330,12 +396,12 @@ def test_sound_is_shifted_and_scaled_within_its_length() -> None:
     clips[:, 400:500] = 1.0
     lengths = torch.tensor([1000, 800])
     heard = Augmentation("audio")(clips, lengths, generator=torch.Generator().manual_seed(0))
-    for clip, length in zip(heard, lengths.tolist(), strict=True):
-        loud = clip.nonzero().flatten()
+    for sound, length in zip(heard, lengths.tolist(), strict=True):
+        loud = sound.nonzero().flatten()
         assert len(loud) == 100
         assert abs(int(loud[0]) - 400) <= length // 10
-        assert 0.5 <= float(clip.max()) <= 2.0
-        assert not clip[length:].any()
+        assert 0.5 <= float(sound.max()) <= 2.0
+        assert not sound[length:].any()
 
 
 def test_a_loss_that_goes_back_to_chance_has_not_run_away() -> None:

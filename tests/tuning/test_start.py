@@ -14,9 +14,13 @@ from headstart.backbones.choice import open_backbone
 from headstart.backbones.network import NetworkBackbone
 from headstart.core.errors import UsageError
 from headstart.heads.fitted import Linear
+from headstart.tasks import TASKS
+from headstart.tasks.task import Targets
 from headstart.tuning import choice
 from headstart.tuning.classifier import Classifier, State, Trainable
 from headstart.tuning.devices import widen_grouped
+from headstart.tuning.interpolation import best_point
+from headstart.tuning.loop import Trained
 from headstart.tuning.strategies import STRATEGIES
 from support.networks import save_tiny
 from support.tunable import head, network
@@ -264,3 +268,34 @@ def test_nothing_is_dropped_out_by_any_name(bert: NetworkBackbone) -> None:
     opened.train_mode()
     spatial, alpha, attention, path = opened.classifier.extra
     assert (spatial.p, alpha.p, attention.dropout, path.drop_prob) == (0.0, 0.0, 0.0, 0.0)
+
+
+def _state(value: float) -> State:
+    return State({"w": torch.tensor([value])}, torch.tensor([[value]]), torch.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("raw", "average", "best"),
+    [
+        (1.0, None, ("raw", 0.5)),  # the truth lies half-way
+        (4.0, 0.5, ("average", 1.0)),
+        (0.5, 4.0, ("raw", 1.0)),
+        (float("nan"), 0.5, ("average", 1.0)),
+    ],
+)
+def test_the_best_point_is_the_one_with_the_lowest_loss(
+    raw: float, average: float | None, best: tuple[str, float]
+) -> None:
+    targets = Targets(np.full(8, 0.5), (), "regression")
+    trained = Trained(_state(raw), None if average is None else _state(average), (), ())
+    state, point, points = best_point(
+        _state(0.0),
+        trained,
+        targets=targets,
+        task=TASKS.get("regression"),
+        scores=lambda one: np.full((8, 1), float(one.weight)),
+        shares=(0.25, 0.5, 0.75),
+    )
+    assert (point.title, point.share) == best
+    assert float(state.weight) == pytest.approx(best[1] * (raw if best[0] == "raw" else average or 0.0))
+    assert len(points) == 3 + 1 + (average is not None)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from headstart.tasks import TASKS
 from headstart.verbs.distil_measure import latencies
 from headstart.verbs.distil_teacher import Lesson
 from headstart.verbs.tune import TuneOptions, tune
+from support.made import photos
 from support.tunable import network, stripes
 
 
@@ -120,6 +122,45 @@ def test_the_same_call_goes_on_with_the_teachers_kept_outputs(
     again = hs.distil(teacher, data, options=options)
     assert again.gate == whole.gate
     assert again.curve == whole.curve
+
+
+def test_what_frozen_blocks_give_is_computed_once_for_the_same_looks(teacher: Model, tmp_path: Path) -> None:
+    data, plain = few(tmp_path)
+    found = hs.distil(teacher, data, options=asked(unlabelled=plain, strategy="last(blocks=1)", steps=10))
+    assert any("the first 1 of 2 blocks give was computed once" in note for note in found.notes)
+
+
+def test_a_student_may_be_of_another_family(tmp_path: Path) -> None:
+    """The teacher is no network, its rows are of another width, and they are matched all the same."""
+    data = photos(tmp_path / "photos", n=24)
+    teaches = hs.fit(data, options=hs.FitOptions(backbone="toy:image", check=False))
+    student = network(alike=False)
+    assert student.specs[0].dim != teaches.backbone.specs[0].dim
+    found = hs.distil(teaches, data, options=asked(student=student, features=0.5, steps=20))
+    assert found.steps == 20
+    assert np.isfinite([loss for _, loss, _ in found.curve]).all()
+    assert found.model.report.backbone == "torch:stripes"
+    assert found.kept is not None
+    assert found.kept > 0.9
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"strategy": "fulll"}, "fulll"),
+        ({"temperature": 0.0}, "a temperature is a number above 0"),
+        ({"kind": "rkd"}, "kd or dkd"),
+    ],
+)
+def test_a_wrong_word_costs_no_fit(
+    teacher: Model, tmp_path: Path, changed: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(*_given: object, **_named: object) -> None:
+        raise AssertionError("nothing is fitted for that")
+
+    monkeypatch.setattr(sys.modules["headstart.verbs.distil"], "fit", fitted)
+    with pytest.raises(UsageError, match=said):
+        hs.distil(teacher, tmp_path, options=asked(**changed))
 
 
 def test_what_cannot_be_taught_is_refused(teacher: Model, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from headstart.cli.main import main
 from headstart.core.errors import ExportError, ModelError, UsageError
 from headstart.exporting import directory
 from headstart.exporting import program as programs
+from headstart.exporting.parity import Parity
 from headstart.model.model import Model
 from support.made import photos, reviews, sounds
 from support.networks import save_tiny
@@ -173,6 +174,106 @@ def test_recordings_through_onnx(tmp_path: Path) -> None:
     assert found.parity.agreement == 1.0
     assert found.parity.difference < 0.01
     assert hs.load(found.path).predict(data / "low")[0]["label"] == "low"
+
+
+def test_a_text_may_hold_whatever_ends_a_line(tmp_path: Path) -> None:
+    table = reviews(tmp_path / "reviews.csv", n=40)
+    odd = "a\u2028lovely\u0085film\u2029of warm\x0bwords"
+    table.write_text(table.read_text(encoding="utf-8") + f"{odd},schön\u2028\n{odd} again,good\n", encoding="utf-8")
+    backbone = open_backbone(BackboneRequest("transformers", str(save_tiny("bert", tmp_path / "bert"))))
+    model = hs.fit(table, options=replace(PLAIN, backbone=backbone))
+    found = hs.export(model, to="onnx", out=tmp_path / "export", with_data=table)
+    assert found.parity is not None
+    assert (found.parity.n, found.parity.agreement) == (42, 1.0)
+
+
+def test_text_files_that_cannot_be_read_are_read_by_neither(tmp_path: Path) -> None:
+    for label, encoding in (("good", "utf-16"), ("bad", "utf-8")):
+        (tmp_path / "texts" / label).mkdir(parents=True)
+        for number in range(20):
+            place = tmp_path / "texts" / label / f"{number}.txt"
+            place.write_text(f"film {number} was {label} and the cat sat", encoding=encoding)
+    backbone = open_backbone(BackboneRequest("transformers", str(save_tiny("bert", tmp_path / "bert"))))
+    model = hs.fit(tmp_path / "texts", options=replace(PLAIN, backbone=backbone))
+    (tmp_path / "texts" / "bad" / "latin.txt").write_bytes("ein schöner Film".encode("latin-1"))
+    found = hs.export(model, to="onnx", out=tmp_path / "export", with_data=tmp_path / "texts")
+    assert found.parity is not None
+    assert (found.parity.n, found.parity.agreement) == (40, 1.0)
+
+
+def test_values_are_proved_with_their_error(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", n=40, parts=("",))
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
+    lines = [f"{name},{3.0 * name.startswith('red') + 0.01 * number:.3f}" for number, name in enumerate(names)]
+    (folder / "table.csv").write_text("\n".join(["image,price", *lines]) + "\n", encoding="utf-8")
+    asked = replace(
+        PLAIN, backbone=network(alike=False), hold_out=0.4, reading=hs.ReadOptions(target="price", task="regression")
+    )
+    found = hs.export(
+        hs.fit(folder / "table.csv", options=asked), to="onnx", out=tmp_path / "export", with_data=folder / "table.csv"
+    )
+    assert found.parity is not None
+    assert found.parity.figure == "mae"
+    assert found.parity.exported == pytest.approx(found.parity.fitted, abs=1e-3)
+    assert found.parity.drop == pytest.approx(0.0, abs=1e-3)
+    done = subprocess.run(
+        [sys.executable, str(found.path / "predict.py"), str(folder / names[0])],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    (known,) = hs.load(found.path).predict(folder / names[0])
+    answer = json.loads(done.stdout)
+    assert answer["high"] - answer["low"] == pytest.approx(known["high"] - known["low"], rel=1e-6)
+    assert answer["value"] == pytest.approx(known["value"], abs=5e-3), "pixels differ by a step here and there"
+
+
+PROVED = Parity(
+    n=100,
+    unread=0,
+    agreement=1.0,
+    difference=0.0,
+    sets=0,
+    figure="accuracy",
+    fitted=0.9,
+    exported=0.9,
+    drop=0.0,
+    error=0.01,
+)
+
+
+@pytest.mark.parametrize(
+    ("parity", "said"),
+    [
+        (PROVED, ""),
+        (replace(PROVED, drop=0.0101), "worse than the model as it was fitted"),
+        (replace(PROVED, drop=0.01), ""),
+        (replace(PROVED, drop=0.5, error=None), ""),
+        (replace(PROVED, drop=-0.5), ""),
+        (replace(PROVED, sets=2), "other sets of labels than the model for 2 of 100 samples"),
+        (replace(PROVED, agreement=0.998), "other answers"),
+        (replace(PROVED, difference=0.01), "other answers"),
+        (replace(PROVED, difference=float("nan")), "other answers"),
+    ],
+)
+def test_what_is_refused(parity: Parity, said: str) -> None:
+    if not said:
+        parity.check()
+        return
+    with pytest.raises(ExportError, match=said):
+        parity.check()
+
+
+def test_a_graph_that_makes_other_answers_of_the_same_rows_is_refused_without_data(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.exporting import tracing
+
+    whole = tracing.trace
+    monkeypatch.setattr(tracing, "trace", lambda fitted: whole(replace(fitted, temperature=3 * fitted.temperature)))
+    with pytest.raises(ExportError, match="makes other answers of the same prepared inputs"):
+        hs.export(model, to="onnx", out=tmp_path / "export")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_data_it_says_what_was_not_compared(model: Model, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +20,21 @@ from headstart.backbones.choice import open_backbone
 from headstart.cli.main import main
 from headstart.core.errors import DataError, FitError, UsageError
 from headstart.core.progress import silent
-from headstart.model.model import Model
+from headstart.features.extraction import embed
+from headstart.heads.losses import objective
+from headstart.model.model import Model, join
 from headstart.tuning import gate, ladder
+from headstart.tuning.classifier import Classifier, State
+from headstart.tuning.losses import LossOptions, loss_of
+from headstart.tuning.runs import check_folder, clear
 from headstart.verbs.tune import TuneOptions, tune
 from headstart.verbs.tune_ground import Ground, _one_in, read_ground
+from headstart.verbs.tune_ship import gated
 from support.made import photos
 from support.networks import save_tiny
-from support.tunable import network, stripes
+from support.tunable import head, network, stripes
 
+verb = sys.modules["headstart.verbs.tune"]  # `headstart.verbs.tune` is the function
 STEPS = TuneOptions(steps=150, strategy="full(decay=1.0)")
 
 
@@ -111,6 +119,61 @@ def test_nothing_is_trained_where_nothing_could_win(tmp_path: Path) -> None:
         assert replace(ground, frozen_outcomes=outcomes).winnable is winnable
 
 
+def test_the_half_that_chose_nothing_decides(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=60)
+    model = fitted(data)
+    ground = read_ground(
+        model, data, asked=hs.FitOptions(check=False), new_labels=False, doubted=False, progress=silent
+    )
+    truths = ground.y.take(ground.aside_rows).values
+    rows = join(ground.extraction.features)[ground.aside]
+    as_frozen = ground.frozen.head.scores(rows)
+    right = np.where(np.eye(2)[truths] > 0, 5.0, -5.0)
+    assert 0.2 < ground.frozen_outcomes.mean() < 0.8, "the frozen head knows nothing, so that there is something to win"
+    for half, passes in ((ground.chooses, False), (~ground.chooses, True)):
+        assert gated(ground, np.where(half[:, None], right, as_frozen)).passed is passes
+
+
+def test_the_network_begins_where_the_frozen_rows_are(tmp_path: Path) -> None:
+    data = stripes(tmp_path / "data", n=10)
+    samples = hs.read(data)
+    for alike in (True, False):
+        frozen = network(alike=alike)
+        start = State.of(Classifier(frozen.module, head()))
+        known = join(embed(frozen, samples, engine="eager").features)
+        np.testing.assert_allclose(ladder.rows_of(start, frozen, samples=samples), known, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", ["full(decay=1.0)", "bitfit"])
+def test_new_labels_are_learnt_where_tuning_wins_and_where_it_does_not(tmp_path: Path, strategy: str) -> None:
+    data = photos(tmp_path / "data", n=40)
+    model = fitted(data, alike=False)
+    rng = np.random.default_rng(1)
+    for part in ("train", "val"):
+        (data / part / "green").mkdir()
+        for number in range(40):
+            pixels = rng.integers(0, 90, (40, 48, 3))
+            pixels[..., 1] += 120
+            Image.fromarray(pixels.astype(np.uint8)).save(data / part / "green" / f"{number}.png")
+    found = tune(model, data, options=replace(STEPS, steps=10, strategy=strategy, new_labels=True))
+    assert found.model.labels == ("blue", "green", "red")
+    answers = found.model.predict(data / "val" / "green")
+    assert [each["label"] for each in answers] == ["green"] * 40
+    assert found.shipped or found.sentence.endswith("its head was fitted anew, and knows 'green' as well")
+
+
+def test_a_validation_part_without_anything_to_read_is_no_part(tmp_path: Path, tried: None) -> None:
+    data = stripes(tmp_path / "data", n=30, parts=("train",))
+    for label in ("level", "upright"):
+        (data / "val" / label).mkdir(parents=True)
+    model = fitted(data)
+    assert tune(model, data, options=replace(STEPS, steps=5)).part == ""
+    for label in ("level", "upright"):
+        for number in range(3):
+            (data / "val" / label / f"{number}.png").write_bytes(b"no picture")
+    assert tune(model, data, options=replace(STEPS, steps=5)).gate["n"] > 0
+
+
 def test_the_start_scores_as_the_frozen_head(tmp_path: Path, tried: None) -> None:
     data = stripes(tmp_path / "data", n=30)
     found = tune(fitted(data), data, options=replace(STEPS, steps=20))
@@ -160,14 +223,27 @@ def test_a_rate_at_which_it_runs_away_is_not_taken(tmp_path: Path, monkeypatch: 
     )
 
 
-def test_a_budget_becomes_steps_once_and_is_kept(tmp_path: Path) -> None:
+def test_a_budget_becomes_steps_once_and_no_clock_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = stripes(tmp_path / "data", n=40)
     model = fitted(data)
-    tune(model, data, options=TuneOptions(budget=30.0, strategy="full(decay=1.0)", run=tmp_path / "run"))
+    found = tune(model, data, options=TuneOptions(budget=30.0, strategy="full(decay=1.0)", run=tmp_path / "run"))
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["steps"] > 0
     assert run["seconds_per_step"] > 0
     assert run["strategy"] == "full(decay=1.0, embeddings=True)"
+    shutil.rmtree(tmp_path / "run" / "long")
+
+    def asked_again(*_given: object, **_named: object) -> None:
+        raise AssertionError("it was settled")
+
+    for name in ("_timed", "_looking"):  # what looks at a clock
+        monkeypatch.setattr(ladder, name, asked_again)
+    monkeypatch.setattr(verb, "mirrored", asked_again)
+    again = tune(model, data, options=TuneOptions(budget=30.0, strategy="full(decay=1.0)", run=tmp_path / "run"))
+    assert (again.steps, again.curve, again.points) == (found.steps, found.curve, found.points)
+    monkeypatch.undo()
     with pytest.raises(UsageError, match="of the budget are left for steps: give a longer --budget"):
         tune(model, data, options=TuneOptions(budget=0.02))
 
@@ -209,6 +285,27 @@ def test_what_cannot_be_tuned_is_one_sentence(tmp_path: Path) -> None:
         tune(fitted(few), few, options=STEPS)
 
 
+@pytest.mark.parametrize("loss", ["class_weights", "effective_number", "focal"])
+def test_a_loss_for_uneven_classes_is_that_of_heads(tmp_path: Path, loss: str, tried: None) -> None:
+    data = stripes(tmp_path / "data", n=30)
+    for path in sorted((data / "train" / "level").iterdir())[:18]:
+        path.unlink()
+    model = fitted(data)
+    found = tune(model, data, options=replace(STEPS, steps=5, loss=loss))
+    plain = tune(model, data, options=replace(STEPS, steps=5))
+    assert found.curve != plain.curve
+    counts, rng = np.array([12, 30]), np.random.default_rng(0)
+    scores, targets = torch.from_numpy(rng.normal(size=(9, 2))), torch.arange(9) % 2
+    weights = torch.from_numpy(rng.random(9))
+    mine = loss_of("softmax", LossOptions(0.0, loss), counts=counts)(scores, targets, weights)
+    known = objective(loss, counts).losses(scores, targets) * weights
+    assert float(mine) == pytest.approx(float(known.sum() / weights.sum()))
+    with pytest.raises(UsageError, match="say --optimise balanced instead"):
+        TuneOptions(loss="balanced_softmax").check()
+    with pytest.raises(UsageError, match="there is none called 'focl'"):
+        TuneOptions(loss="focl").check()
+
+
 def test_mirrored_stripes_are_stripes_and_mirrored_arrows_are_not(tmp_path: Path, tried: None) -> None:
     data = stripes(tmp_path / "stripes", n=40)
     told = tune(fitted(data, alike=False), data, options=replace(STEPS, steps=3)).notes
@@ -226,6 +323,22 @@ def test_mirrored_stripes_are_stripes_and_mirrored_arrows_are_not(tmp_path: Path
     model = hs.fit(tmp_path / "ramps", options=hs.FitOptions(backbone=open_backbone(asked), check=False))
     told = tune(model, tmp_path / "ramps", options=replace(STEPS, steps=3)).notes
     assert any("pictures are not mirrored while training" in note for note in told)
+
+
+def test_a_model_that_knows_nothing_cannot_tell_whether_mirrored_pictures_are_alike(
+    tmp_path: Path, tried: None
+) -> None:
+    data = stripes(tmp_path / "stripes", n=60)
+    told = tune(fitted(data), data, options=replace(STEPS, steps=3)).notes
+    assert any("pictures are not mirrored while training" in note for note in told)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_what_a_person_says_of_mirroring_is_done(tmp_path: Path, flip: bool, tried: None) -> None:
+    data = stripes(tmp_path / "stripes", n=30)
+    found = tune(fitted(data), data, options=replace(STEPS, steps=3, flip=flip, run=tmp_path / "run"))
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["flip"] is flip
+    assert not any("mirrored" in note for note in found.notes)
 
 
 def halves() -> nn.Module:
@@ -369,6 +482,22 @@ def test_a_folder_that_holds_something_else_is_neither_used_nor_removed(
     for place in (tmp_path, tmp_path / "out", tmp_path / "data" / "inner"):
         assert main([*words, "--run", str(place)]) == 2
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
+
+
+def test_what_a_kill_left_half_written_is_in_nobodys_way(tmp_path: Path, tried: None) -> None:
+    data = stripes(tmp_path / "data", n=20)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".run.json.k2j3.part").write_text('{"identity": "', encoding="utf-8")
+    (run / ".teacher.safetensors.a8s.part").write_bytes(b"begun")
+    check_folder(run)
+    tune(fitted(data), data, options=replace(STEPS, steps=3, run=run))
+    clear(run)
+    assert not run.exists()
+    run.mkdir()
+    (run / "thesis.part").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match="holds something else"):
+        check_folder(run)
 
 
 def test_a_run_that_has_ended_removes_what_it_wrote_and_nothing_else(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class OnnxSession(Session):
     """onnxruntime, on the CPU."""
 
     def __init__(self, path: Path) -> None:
-        onnxruntime = _installed("onnxruntime", "export")
+        onnxruntime = _installed("onnxruntime")
         options = onnxruntime.SessionOptions()
         # Threads that spin while they wait hold up the decoding beside them.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -81,7 +81,7 @@ class OpenVinoSession(Session):
     """OpenVINO, on the CPU."""
 
     def __init__(self, path: Path, precision: str) -> None:
-        _installed("openvino", "cpu", imported=False)
+        _installed("openvino", imported=False)
         core = openvino_library().Core()
         self.compiled = core.compile_model(
             core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": HINTS[precision], "ENABLE_CPU_PINNING": False}
@@ -106,7 +106,7 @@ class TorchSession(Session):
     """A program of torch.export."""
 
     def __init__(self, path: Path) -> None:
-        torch = _installed("torch", "torch")
+        torch = _installed("torch")
         told = {"inputs.txt": ""}
         self._network = torch.export.load(path, extra_files=told).module()
         self._order = [str(name) for name in json.loads(told["inputs.txt"])]
@@ -124,14 +124,14 @@ class TorchSession(Session):
         return [named[name].numpy() for name in wanted]
 
 
-def _installed(library: str, extra: str, *, imported: bool = True) -> Any:
-    """A runtime's library.
+def _installed(library: str, *, imported: bool = True) -> Any:
+    """A runtime's library, which is all that a graph needs: the extras that have one bring what makes graphs as well.
 
     Raises:
         ExtraMissing: it is not installed.
     """
     if importlib.util.find_spec(library) is None:
-        raise ExtraMissing.of(library, extra, purpose="this exported model")
+        raise ExtraMissing.of(library, "", purpose="this exported model")
     return importlib.import_module(library) if imported else None
 
 

@@ -17,7 +17,7 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
     parser.add_argument("model", help="the directory of a fitted or tuned model")
     parser.add_argument("data", help="the data that it was fitted on, with samples that it was not fitted on")
     parser.add_argument("--out", required=True, metavar="DIR", help="where the compressed model is written")
-    parser.add_argument("--max-drop", type=float, default=0.5, metavar="POINTS", help="points of accuracy that may be lost; one standard error may be in any case (default: 0.5)")  # fmt: skip
+    parser.add_argument("--max-drop", type=float, default=0.5, metavar="POINTS", help="points of accuracy that may be lost, or percent of another figure; one standard error may be in any case (default: 0.5)")  # fmt: skip
     parser.add_argument("--min-speedup", type=float, default=1.2, metavar="TIMES", help="the least throughput, in times that of the fastest float32 engine (default: 1.2)")  # fmt: skip
     parser.add_argument("--target", default="cpu", metavar="DEVICE", help="what it is measured on: cpu, this machine's (default: cpu)")  # fmt: skip
     parser.add_argument("--tries", default="", metavar="NAMES", help=f"some of {', '.join(METHODS.names())}, separated by commas (default: all)")  # fmt: skip

@@ -22,6 +22,8 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
     parser.add_argument("--max-items", type=count, metavar="N", help="inputs of one request (default: 64)")
     parser.add_argument("--max-pixels", type=count, metavar="N", help="of a picture (default: 50000000)")
     parser.add_argument("--max-seconds", type=duration, metavar="TIME", help="of a recording (default: 600s)")
+    parser.add_argument("--max-characters", type=count, metavar="N", help="of a text (default: 200000)")
+    parser.add_argument("--max-tokens", type=count, metavar="N", help="that a text becomes (default: 50000)")
     parser.add_argument("--max-wait", type=duration, metavar="TIME", help="that a request may take (default: 30s)")
     parser.add_argument("--queue", type=count, metavar="N", help="inputs under way at once; beyond it requests are answered with 429 (default: 256)")  # fmt: skip
     parser.add_argument("--grace", type=duration, default=20.0, metavar="TIME", help="that requests under way have to end in when it is told to stop (default: 20s)")  # fmt: skip
@@ -31,7 +33,7 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
 
 def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    from headstart.serving.options import Limits, ServeOptions
+    from headstart.serving.options import Limits, ServeOptions, by_name
     from headstart.serving.running import serve
 
     asked = {
@@ -39,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
         "items": options.max_items,
         "pixels": options.max_pixels,
         "seconds": options.max_seconds,
+        "characters": options.max_characters,
+        "tokens": options.max_tokens,
         "wait": options.max_wait,
         "queue": options.queue,
     }
@@ -57,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="headstart: %(message)s")
     if not chosen.local and not chosen.token:
         sys.stderr.write("headstart: whoever reaches this address may ask: set HEADSTART_TOKEN, or --token-file\n")
-    serve(_models(options.models), options=chosen, listening=_listening(options))
+    serve(by_name(map(_named, options.models)), options=chosen, listening=_listening(options))
     return 0
 
 
@@ -74,23 +78,13 @@ def _listening(options: argparse.Namespace) -> Callable[[str], None]:
     return said
 
 
-def _models(given: list[str]) -> dict[str, Path]:
-    """The directories by name.
-
-    Raises:
-        UsageError: two have one name.
-    """
-    from headstart.core.errors import UsageError
-
-    found: dict[str, Path] = {}
-    for each in given:
-        name, equals, place = each.partition("=")
-        path = Path(place if equals and not Path(each).exists() else each)
-        name = name if equals and path != Path(each) else path.resolve().name
-        if name in found:
-            raise UsageError(f"two models are called {name!r}: give each a name of its own, NAME=DIR")
-        found[name] = path
-    return found
+def _named(given: str) -> tuple[str, Path]:
+    """The name and the directory of one model."""
+    name, equals, place = given.partition("=")
+    if not equals or Path(given).exists():
+        path = Path(given)
+        return path.resolve().name, path
+    return name, Path(place)
 
 
 def _token(file: str | None) -> str:

@@ -22,6 +22,7 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
     parser.add_argument("--budget", type=duration, default=600.0, metavar="TIME", help="for all of it, such as 90s or 10m (default: 10m)")  # fmt: skip
     parser.add_argument("--steps", type=int, metavar="N", help="steps of the long training, in place of what the budget affords")  # fmt: skip
     parser.add_argument("--smoothing", type=float, default=0.0, metavar="SHARE", help="label smoothing (default: 0)")
+    parser.add_argument("--loss", default="cross_entropy", metavar="NAME", help="cross_entropy, or class_weights, effective_number or focal for classes of uneven size (default: cross_entropy)")  # fmt: skip
     parser.add_argument("--optimise", metavar="AIM", help="what decisions are to be good at, as for fit (default: what those of MODEL are)")  # fmt: skip
     flip = parser.add_mutually_exclusive_group()
     flip.add_argument("--flip", action="store_const", const=True, default=None, help="mirror pictures while training (default: found out)")  # fmt: skip
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
         steps=options.steps,
         flip=options.flip,
         smoothing=options.smoothing,
+        loss=options.loss,
         optimise=options.optimise,
         new_labels=options.new_labels,
         doubted=options.doubted,

@@ -12,17 +12,22 @@ class Contract:
     """What is asked for.
 
     Attributes:
-        max_drop: points of the task's first figure (percentage points of accuracy) that may be lost; one standard error of the paired
-            difference may be lost in any case, as no evaluation can tell less.
+        max_drop: percentage points of accuracy that may be lost; of another first figure, such as an error of values, percent of the
+            model's own. One standard error of the paired difference may be lost in any case, as no evaluation can tell less.
         min_speedup: the least throughput, in parts of that of the fastest float32 engine.
     """
 
     max_drop: float = 0.5
     min_speedup: float = 1.2
 
-    def allowed(self, error: float) -> float:
-        """The drop that is allowed, as a share, where the paired difference has this standard error."""
-        return max(self.max_drop / FEWEST_POINTS, error)
+    def allowed(self, error: float, *, scale: float | None = None) -> float:
+        """The drop that is allowed, in the figure's own unit.
+
+        Args:
+            error: the standard error of the paired difference.
+            scale: the model's own figure where it is no accuracy, of which a drop is a part.
+        """
+        return max(self.max_drop / FEWEST_POINTS * (1.0 if scale is None else scale), error)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Measured:
         bytes: of the graph's files.
         speedup: throughput in parts of the fastest float32 engine's.
         coverage: the share of truths in its sets or intervals on the evaluated part; None without any.
+        scale: the model's own figure where it is no accuracy, of which a drop is a part; None for an accuracy.
         refused: why it is not chosen; empty where it keeps the contract.
     """
 
@@ -61,14 +67,16 @@ class Measured:
     bytes: int
     speedup: float
     coverage: float | None
+    scale: float | None = None
     refused: str = ""
 
 
 def verdict(each: Measured, contract: Contract) -> str:
     """Why a candidate breaks the contract; empty where it keeps it."""
-    allowed = contract.allowed(each.error)
+    allowed, unit = contract.allowed(each.error, scale=each.scale), FEWEST_POINTS / (each.scale or 1.0)
     if each.drop > allowed + 1e-12:
-        return f"it loses {FEWEST_POINTS * each.drop:.2f} points, and {FEWEST_POINTS * allowed:.2f} are allowed"
+        what = "points" if each.scale is None else "% of the model's own"
+        return f"it loses {unit * each.drop:.2f} {what}, and {unit * allowed:.2f} are allowed"
     if each.speedup < contract.min_speedup:
         return f"it is {each.speedup:.2f} times as fast as float32, and {contract.min_speedup:g} times is asked for"
     return ""

@@ -33,9 +33,9 @@ class Half(Method):
 PLUGIN = Half()
 
 
-def written(model: Model, folder: Path, *, precision: str = BFLOAT16) -> ExportedBackbone:
-    """A model's network as OpenVINO runs it at a precision."""
+def written(model: Model, folder: Path, *, precision: str = BFLOAT16, runtime: str = RUNTIME) -> ExportedBackbone:
+    """A model's network as a runtime runs it at a precision; only OpenVINO has others than float32."""
     from headstart.exporting.tracing import trace
 
-    put = partial(FORMATS.get(RUNTIME).write, trace(model), folder)
-    return lay_out(model, RUNTIME, folder=folder, put=put, precision=precision)
+    put = partial(FORMATS.get(runtime).write, trace(model), folder)
+    return lay_out(model, runtime, folder=folder, put=put, precision=precision)

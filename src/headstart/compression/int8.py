@@ -16,7 +16,7 @@ from headstart.backbones.precision import BFLOAT16, device
 from headstart.backbones.runtimes import INT8, INT8_BFLOAT16
 from headstart.compression.half import RUNTIME
 from headstart.compression.method import Candidate, Method, Source
-from headstart.core.errors import ExportError, ExtraMissing
+from headstart.core.errors import ExportError, ExtraMissing, gist
 from headstart.exporting.directory import lay_out
 from headstart.exporting.openvino import converted, put_model
 from headstart.model.model import Model
@@ -39,7 +39,7 @@ class Int8(Method):
         for precision, beside in ((INT8, "float32"), (INT8_BFLOAT16, "bfloat16")):
             if beside == BFLOAT16 and BFLOAT16 not in device().units:
                 continue
-            how = f"weights and activations in 8 bits, calibrated on {len(source.views)} training samples, the rest in {beside}, through OpenVINO"
+            how = f"weights and activations in 8 bits, calibrated on {len(source.views)} views of training samples, the rest in {beside}, through OpenVINO"
             yield Candidate(precision, how, source.model, partial(_written, source=source, precision=precision))
 
 
@@ -78,7 +78,7 @@ def _quantised(network: Any, source: Source, names: tuple[str, ...]) -> Any:
                 ignored_scope=nncf.IgnoredScope(names=_head(network), validate=False),
             )
     except Exception as error:  # whatever it raises for a network that it does not know becomes the one sentence
-        raise ExportError(f"the network cannot be quantised: {str(error).strip().splitlines()[0][:200]}") from error
+        raise ExportError(f"the network cannot be quantised: {gist(error)}") from error
 
 
 def _head(network: Any) -> list[str]:

@@ -39,20 +39,19 @@ class Speed:
     p95: float
 
 
-def speeds(backbones: Sequence[Backbone], views: Sequence[np.ndarray]) -> list[Speed]:
-    """The speed of each of several networks, measured in turns, so that what else the machine does hits all of them.
+def speeds(networks: Sequence[tuple[Backbone, Sequence[np.ndarray]]]) -> list[Speed]:
+    """The speed of each of several networks. Throughput is measured in turns, so that what else the machine does hits all of them.
 
     Args:
-        backbones: networks of one preparation.
-        views: prepared views of real samples.
+        networks: each with views of the same real samples, as its own preparation makes them.
     """
-    sized = {size: _batches(backbones[0], views, size) for size in SIZES}
-    best = [_best(each, sized) for each in backbones]
-    rates: list[list[float]] = [[] for _ in backbones]
+    sized = [{size: _batches(each, views, size) for size in SIZES} for each, views in networks]
+    best = [_best(each, batches) for (each, _), batches in zip(networks, sized, strict=True)]
+    rates: list[list[float]] = [[] for _ in networks]
     for _ in range(_ROUNDS):
-        for rate, (size, run) in zip(rates, best, strict=True):
-            rate.append(_rate(run, sized[size]))
-    alone = [_alone(each, sized[1]) for each in backbones]
+        for rate, (size, run), batches in zip(rates, best, sized, strict=True):
+            rate.append(_rate(run, batches[size]))
+    alone = [_alone(each, batches[1]) for (each, _), batches in zip(networks, sized, strict=True)]
     return [
         Speed(statistics.median(rate), size, float(np.median(took)), float(np.quantile(took, 0.95)))
         for rate, (size, _), took in zip(rates, best, alone, strict=True)
@@ -60,14 +59,13 @@ def speeds(backbones: Sequence[Backbone], views: Sequence[np.ndarray]) -> list[S
 
 
 def _batches(backbone: Backbone, views: Sequence[np.ndarray], size: int) -> list[Batch]:
-    """The views in batches of one bucket and of similar length, all of them full."""
+    """All views in batches of one bucket and of similar length; the last of a bucket may be smaller."""
     preparation = backbone.preparation
     buckets: dict[object, list[np.ndarray]] = {}
     for view in sorted(views, key=len):
         buckets.setdefault(preparation.bucket(view), []).append(view)
-    cut = [each[at : at + size] for each in buckets.values() for at in range(0, len(each), size)]
-    full = [each for each in cut if len(each) == size] or cut
-    return [preparation.collate(each) for each in full]
+    cut = (each[at : at + size] for each in buckets.values() for at in range(0, len(each), size))
+    return [preparation.collate(each) for each in cut]
 
 
 def _runner(backbone: Backbone, size: int, *, alone: bool = False) -> Run:

@@ -12,7 +12,9 @@ class Student(Method):
     """Distillation, which takes a budget of its own: it is tried where a student is named."""
 
     def refusal(self, source: Source) -> str:
-        """It needs the name of a student."""
+        """It needs the name of a student, and answers at the class shares that it was taught at."""
+        if source.model.deployment_prior is not None:
+            return "the model answers at other class shares than a student would be taught at"
         return "" if source.teach is not None else "no student was named (--student SOURCE:NAME)"
 
     def candidates(self, source: Source) -> Iterator[Candidate]:

@@ -34,8 +34,9 @@ class ExtraMissing(HeadstartError):
 
     @classmethod
     def of(cls, library: str, extra: str, *, purpose: str) -> "ExtraMissing":
-        """The sentence for a missing `library`, with the line to type."""
-        return cls(f"{purpose} needs {library}, which is not installed: type  pip install 'headstart[{extra}]'")
+        """The sentence for a missing `library`, with the line to type; without an extra the library itself is what to install."""
+        wanted = f"'headstart[{extra}]'" if extra else library
+        return cls(f"{purpose} needs {library}, which is not installed: type  pip install {wanted}")
 
 
 class FitError(HeadstartError):
@@ -60,6 +61,25 @@ class Skipped:
 
     input: str
     reason: str
+
+
+# What allocators say: torch's for the CPU, CUDA's, the C++ library's, OpenVINO's.
+_NO_MEMORY = (
+    *("out of memory", "can't allocate memory", "cannot allocate memory"),
+    *("bad_alloc", "failed to allocate", "not enough memory"),
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short: libraries have no common kind for it."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(words in str(error).lower() for words in _NO_MEMORY)
+
+
+def gist(error: BaseException) -> str:
+    """The kind of an error and its first line, for a sentence: what libraries say goes on with stacks and advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def suggest(received: str, known: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -126,6 +126,11 @@ def check_place(target: Path, *, outside: str | Path, what: str) -> None:
 def _prefix(target: Path) -> str:
     """The beginning of a temporary sibling's name: short, so that a name as long as the system allows has siblings too."""
     return f".{target.name[:_SHOWN]}."
+
+
+def is_part_of(path: Path, targets: Iterable[str]) -> bool:
+    """Whether a path is what a kill left of one of some files while it was written."""
+    return path.suffix == ".part" and any(path.name.startswith(_prefix(Path(each))) for each in targets)
 
 
 def _replace(source: Path, target: Path) -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.backbones.backbone import Backbone
-from headstart.backbones.exported import SHARES, ExportedBackbone, Graph, open_exported
+from headstart.backbones.exported import PROBABILITIES, SHARES, ExportedBackbone, Graph, open_exported
 from headstart.backbones.network import recipe_of
 from headstart.core.errors import ExportError
 from headstart.data.modalities.audio import AudioRecipe
@@ -22,6 +21,8 @@ PROGRAM, REQUIREMENTS, FILTERS = "predict.py", "requirements.txt", "resampling.n
 _PROBES, _SEED = 16, 11
 # Rows in float32 of two runtimes differ by rounding alone.
 _LARGEST_ERROR = 1e-3
+# Of a probability, or of a value in parts of the largest: a head may weigh that rounding up.
+_LARGEST_DIFFERENCE = 0.01
 
 
 def lay_out(
@@ -63,18 +64,26 @@ def _told(model: Model, graph: Graph, assets: tuple[str, ...]) -> Mapping[str, s
     return told(described, spec, assets=assets, shares=SHARES in names_of(model), precision=graph.precision)
 
 
-def difference_of(exact: Backbone, opened: ExportedBackbone) -> float:
-    """The largest relative difference of a row in float32, over synthetic prepared inputs.
+def difference_of(model: Model, opened: ExportedBackbone) -> float:
+    """The largest relative difference of a row in float32, over synthetic prepared inputs; what the graph makes of rows is compared as well.
 
     Raises:
-        ExportError: it is more than rounding.
+        ExportError: either is more than rounding.
     """
-    worst = 0.0
+    exact, worst = model.at("float32").backbone, 0.0
     for n in (1, _PROBES):  # one alone, and many: what a tracer took for a constant shows
         batch = exact.preparation.probes(n, _SEED)
-        for ours, theirs in zip(opened.embed(batch), exact.embed(batch), strict=True):
+        rows = exact.embed(batch)
+        for ours, theirs in zip(opened.embed(batch), rows, strict=True):
             scale = np.maximum(np.linalg.norm(theirs, axis=1), 1e-12)
             worst = max(worst, float((np.linalg.norm(ours - theirs, axis=1) / scale).max()))
+        (found,) = opened.session.run(opened.given(batch), [PROBABILITIES])
+        known = model.predicted(np.concatenate(rows, axis=1))
+        apart = float(np.abs(found - known).max() / max(1.0, float(np.abs(known).max())))
+        if not apart <= _LARGEST_DIFFERENCE:
+            raise ExportError(
+                f"the export makes other answers of the same prepared inputs (by {apart:.2g} of a probability or value); it was removed"
+            )
     if not worst <= _LARGEST_ERROR:
         raise ExportError(
             f"the export gives other rows than the network (relative difference {worst:.2g} of prepared inputs); it was removed"

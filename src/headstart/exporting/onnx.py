@@ -8,6 +8,8 @@ from headstart.core.errors import ExportError
 from headstart.exporting.format import Format
 
 if TYPE_CHECKING:
+    import onnx
+
     from headstart.exporting.tracing import Traced
 
 # Protocol buffers hold no message of 2 GiB, and a file of two parts is no longer one file.
@@ -28,13 +30,21 @@ class Onnx(Format):
         Raises:
             ExportError: ONNX has no operator for something in the network, or it is larger than such a file may be.
         """
-        model = traced.onnx
-        if model.ByteSize() > _MOST_BYTES:
-            raise ExportError("the network is larger than the 2 GiB that one ONNX file may hold: export it to openvino")
-        del model.metadata_props[:]
-        for name, value in told.items():
-            model.metadata_props.add(key=name, value=value)
-        (folder / self.files[0]).write_bytes(model.SerializeToString())
+        put_model(traced.onnx, folder, told=told)
 
 
 PLUGIN = Onnx()
+
+
+def put_model(model: "onnx.ModelProto", folder: Path, *, told: Mapping[str, str]) -> None:
+    """Write a model of ONNX, with what it tells of itself.
+
+    Raises:
+        ExportError: it is larger than one file may be.
+    """
+    if model.ByteSize() > _MOST_BYTES:
+        raise ExportError("the network is larger than the 2 GiB that one ONNX file may hold: export it to openvino")
+    del model.metadata_props[:]
+    for name, value in told.items():
+        model.metadata_props.add(key=name, value=value)
+    (folder / PLUGIN.files[0]).write_bytes(model.SerializeToString())

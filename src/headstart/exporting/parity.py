@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones.exported import ExportedBackbone
-from headstart.core.errors import ExportError
+from headstart.core.errors import ExportError, SampleError
 from headstart.core.progress import Progress, silent
+from headstart.data.decoding import decode_text
 from headstart.data.samples import Samples
 from headstart.evaluation.calibration import paired_standard_error
 from headstart.features.contents import content_of
@@ -26,6 +27,8 @@ AGREEMENT, DIFFERENCE = 0.999, 0.01
 
 # The program answers a few inputs a second at least, and takes this long to start at most.
 _SECONDS, _SECONDS_EACH = 120.0, 2.0
+# Of a mean: two that are as far apart as their standard error are not further.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -37,19 +40,23 @@ class Parity:
         unread: samples that neither could read.
         agreement: the share of samples with the same label, or the same labels; 1 for values.
         difference: the largest difference of a probability; of a value, in standard deviations of the model's values.
+        sets: samples whose set of labels is another one, by a label that is not within `DIFFERENCE` of the threshold.
         figure: what accuracy is called in this task, such as `accuracy`.
         fitted: the model's figure as it was fitted, in its own precision; None where the samples have no labels.
         exported: the export's figure.
-        error: the standard error of the paired difference of the two.
+        drop: how much worse that is.
+        error: the standard error of that paired difference; None where the model was fitted in float32, and all of its answers are compared.
     """
 
     n: int
     unread: int
     agreement: float
     difference: float
+    sets: int
     figure: str
     fitted: float | None
     exported: float | None
+    drop: float | None
     error: float | None
 
     def to_json(self) -> dict[str, Any]:
@@ -67,9 +74,11 @@ class Parity:
                 f"the export gives other answers than the model: {self.agreement:.2%} of {self.n:,} labels are the same, and the largest"
                 f" difference is {self.difference:.2g}, where {AGREEMENT:.1%} and {DIFFERENCE:g} are allowed; it was removed"
             )
-        if self.fitted is None or self.exported is None or self.error is None:
-            return
-        if self.fitted - self.exported > self.error:
+        if self.sets:
+            raise ExportError(
+                f"the export gives other sets of labels than the model for {self.sets:,} of {self.n:,} samples; it was removed"
+            )
+        if self.drop is not None and self.error is not None and self.drop > self.error + _ROUNDING:
             raise ExportError(
                 f"the export is worse than the model as it was fitted: {self.figure} {self.exported:.4f} against {self.fitted:.4f},"
                 f" more than one standard error of the difference, {self.error:.4f}; it was removed"
@@ -108,6 +117,7 @@ def prove(folder: Path, model: Model, *, samples: Samples, progress: Progress = 
         raise ExportError(
             f"{samples.ids[place]} {who if alone else 'cannot be read'}: {reason}; the export was removed"
         )
+    threshold = _threshold(model)
     values = [np.array([_values(each[place]) for place in both]) for each in (exact, theirs, own)]
     spread = 1.0 if model.labels else float(values[0].std()) or 1.0
     same = [_decision(exact[place]) == _decision(theirs[place]) for place in both]
@@ -116,7 +126,8 @@ def prove(folder: Path, model: Model, *, samples: Samples, progress: Progress = 
         unread=len(samples) - len(both),
         agreement=float(np.mean(same)),
         difference=float(np.abs(values[0] - values[1]).max()) / spread,
-        **_figures(task, model, samples.take(both), (values[2], values[1]), (own, theirs), both),
+        sets=sum(_other_set(exact[place], theirs[place], threshold) for place in both),
+        **_figures(task, model, samples.take(both), (values[2], values[1]), (own, theirs), both, narrow=not own_only),
     )
 
 
@@ -129,13 +140,13 @@ def answers(folder: Path, samples: Samples) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as place:
         given = Path(place) / "inputs.jsonl"
         given.write_text("".join(json.dumps(each) + "\n" for each in inputs_of(samples, Path(place))), encoding="utf-8")
-        command = [sys.executable, "-I", str((folder / "predict.py").resolve()), "--list", str(given)]
+        command = [sys.executable, "-P", str((folder / "predict.py").resolve()), "--list", str(given)]
         limit = _SECONDS + _SECONDS_EACH * len(samples)
         try:
             done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=limit)  # noqa: S603  (this Python, our own program)
         except subprocess.TimeoutExpired:
             raise ExportError(f"the export's program took longer than {limit:.0f} s; the export was removed") from None
-    lines = done.stdout.splitlines()
+    lines = done.stdout.split("\n")[:-1]  # a text may hold what else ends a line
     if done.returncode or len(lines) != len(samples):
         said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
         raise ExportError(f"the export's program failed: {said}; the export was removed")
@@ -156,12 +167,40 @@ def inputs_of(samples: Samples, place: Path) -> list[str]:
     for at in range(len(samples)):
         content = read(at)
         if samples.modality == "text":
-            found.append(content if isinstance(content, str) else content.decode("utf-8-sig", "replace"))
+            found.append(_text(content))
             continue
         path = place / f"{at}.bin"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         found.append(str(path))
     return found
+
+
+def _text(content: bytes | str) -> str:
+    """A text as the model reads it; nothing where it cannot, which the program refuses too."""
+    try:
+        return content if isinstance(content, str) else decode_text(content)
+    except SampleError:
+        return ""
+
+
+def _threshold(model: Model) -> float | None:
+    """The probability from which on a label is in a set; None where there are no sets."""
+    sets = None if model.judge is None or not model.labels else model.judge.conformal
+    return None if sets is None else 1.0 - sets.quantile
+
+
+def _other_set(exact: dict[str, Any], theirs: dict[str, Any], threshold: float | None) -> bool:
+    """Whether two answers have other sets, and not because a probability lies as near to the threshold as they may differ."""
+    ours, others = exact.get("set"), theirs.get("set")
+    if threshold is None or ours is None or others is None:
+        return (ours is None) != (others is None)
+    held = {
+        label
+        for each in (exact, theirs)
+        for label in (each["label"], max(each["probabilities"], key=each["probabilities"].get))
+    }
+    apart = (set(ours) ^ set(others)) - held  # these are in a set whatever their probability
+    return any(abs(exact["probabilities"][label] - threshold) >= DIFFERENCE for label in apart)
 
 
 def _values(answer: dict[str, Any]) -> list[float]:
@@ -179,21 +218,25 @@ def _figures(
     values: tuple[np.ndarray, np.ndarray],
     said: tuple[Sequence[dict[str, Any]], Sequence[dict[str, Any]]],
     both: Sequence[int],
+    *,
+    narrow: bool,
 ) -> dict[str, Any]:
-    """The task's first figure of both, where the samples have labels."""
-    if not samples.has_target or not model.labels:
-        return {"figure": task.primary, "fitted": None, "exported": None, "error": None}
+    """The task's first figure of both, where the samples have labels; its error where the model was fitted in another precision."""
+    if not samples.has_target:
+        return {"figure": task.primary, "fitted": None, "exported": None, "drop": None, "error": None}
     targets = task.encode(samples.table.column("target"), model.labels or None)
     outcomes = []
     for found, each in zip(values, said, strict=True):
         chosen = None
         if task.link == "softmax":
             chosen = np.array([model.labels.index(each[place]["label"]) for place in both])
-        outcomes.append(next(iter(task.outcomes(targets, found, chosen=chosen).values())))
-    name = next(iter(task.outcomes(targets, values[0])))
+        name, each_adds = task.figure(targets, found, chosen=chosen)
+        outcomes.append(each_adds)
+    fitted, exported = (float(np.mean(each)) for each in outcomes)
     return {
         "figure": name,
-        "fitted": float(np.mean(outcomes[0])),
-        "exported": float(np.mean(outcomes[1])),
-        "error": paired_standard_error(*outcomes),
+        "fitted": abs(fitted),
+        "exported": abs(exported),
+        "drop": fitted - exported,
+        "error": paired_standard_error(*outcomes) if narrow else None,
     }

@@ -12,7 +12,7 @@ import torch
 
 from headstart.backbones.exported import LENGTHS, PROBABILITIES, ROWS, SHARES, VALUES
 from headstart.backbones.network import recipe_of
-from headstart.core.errors import ExportError
+from headstart.core.errors import ExportError, gist
 from headstart.data.modalities.text import TextRecipe
 from headstart.exporting.scorer import Scorer
 from headstart.model.model import Model
@@ -50,7 +50,7 @@ class Traced:
         Raises:
             ExportError: ONNX has no operator for something in it.
         """
-        with _quietly():
+        with quietly():
             try:
                 made = torch.onnx.export(
                     self.program,
@@ -62,7 +62,7 @@ class Traced:
                     verbose=False,
                 )
             except Exception as error:  # whatever the exporter raises for a network becomes the one sentence
-                raise ExportError(f"the network cannot be written as ONNX: {_first_line(error)}") from error
+                raise ExportError(f"the network cannot be written as ONNX: {gist(error)}") from error
         assert made is not None
         return made.model_proto
 
@@ -92,20 +92,20 @@ def trace(model: Model) -> Traced:
     views, samples = torch.export.Dim("views", min=1), torch.export.Dim("samples", min=1)
     first = {0: views} if model.modality == "image" else {0: views, 1: torch.export.Dim.DYNAMIC}
     others = ({0: views}, {0: samples, 1: views})[: len(names) - 1]
-    with _quietly(), torch.no_grad():
+    with quietly(), torch.no_grad():
         try:
             program = torch.export.export(
                 scorer, given, dynamic_shapes=(first, others) if others else (first,), strict=False
             )
         except Exception as error:  # a person's own network may do anything that no tracer can follow
             raise ExportError(
-                f"{model.report.backbone} cannot be traced, as it computes otherwise for other inputs: {_first_line(error)}"
+                f"{model.report.backbone} cannot be traced, as it computes otherwise for other inputs: {gist(error)}"
             ) from error
     return Traced(scorer, names, given, program)
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Exporters tell of their own inner workings: that is not for whoever asked for a file."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -115,8 +115,3 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

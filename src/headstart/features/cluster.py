@@ -24,7 +24,7 @@ from jaxtyping import UInt8
 
 from headstart.backbones.backbone import Architecture, Backbone
 from headstart.backbones.torch import GROUP
-from headstart.core.errors import ExtraMissing, HeadstartError
+from headstart.core.errors import ExtraMissing, HeadstartError, gist
 from headstart.core.registry import entry_points
 from headstart.core.spec import BackboneSpec
 from headstart.data.preparation import Preparation
@@ -159,7 +159,7 @@ def _connected(ray: Any) -> Iterator[None]:
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise ClusterError(
-            f"no Ray cluster can be used at {address} ({_gist(error)}): set the environment variable RAY_ADDRESS to one that runs, or"
+            f"no Ray cluster can be used at {address} ({gist(error)}): set the environment variable RAY_ADDRESS to one that runs, or"
             " extract on this machine"
         ) from error
     try:
@@ -189,17 +189,11 @@ def _told_by_us(ray: Any) -> Iterator[None]:
         yield
     except ray.exceptions.RayError as error:
         raise ClusterError(
-            f"the Ray cluster did not finish ({_gist(error)}): the rows that had arrived are kept, so look after the cluster and run"
+            f"the Ray cluster did not finish ({gist(error)}): the rows that had arrived are kept, so look after the cluster and run"
             " again"
         ) from error
     finally:
         logger.setLevel(before)
-
-
-def _gist(error: BaseException) -> str:
-    """The kind of an error and its first line: Ray's errors go on with the stacks of workers."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _quiet_context(ray: Any) -> Any:

@@ -11,6 +11,7 @@ from contextlib import closing
 import numpy as np
 
 from headstart.backbones.backbone import Backbone
+from headstart.core.errors import gist, is_out_of_memory
 from headstart.data.preparation import Batch
 from headstart.features.choosing import PLAIN, choose, pays
 from headstart.features.engines import ENGINES
@@ -18,11 +19,6 @@ from headstart.features.feeding import Feeding, Piece, joined
 from headstart.features.parity import PARITY, plainly
 
 Rows = tuple[np.ndarray, ...]
-# What allocators say: torch's for the CPU, CUDA's, the C++ library's, OpenVINO's.
-_NO_MEMORY = (
-    *("out of memory", "can't allocate memory", "cannot allocate memory"),
-    *("bad_alloc", "failed to allocate", "not enough memory"),
-)
 
 
 class _Untrustworthy(Exception):
@@ -155,7 +151,7 @@ class Runner:
                 self._setups[name] = ENGINES.get(name).setup(self._backbone)
             except Exception as error:  # noqa: BLE001  (an engine that cannot tell is not used)
                 self._setups[name] = float("inf")
-                self._note(f"the engine {name} could not be looked at ({_first_line(error)})")
+                self._note(f"the engine {name} could not be looked at ({gist(error)})")
         return self._setups[name]
 
     def _believed(self, name: str, batch: Batch, rows: Rows) -> Rows:
@@ -189,7 +185,7 @@ class Runner:
         """
         feeding.check()
         engine, largest = ENGINES.get(name), feeding.largest
-        if _is_memory(error) and largest > 1:
+        if is_out_of_memory(error) and largest > 1:
             feeding.limit(largest // 2)
             engine.forget(self._backbone)
             self._note(
@@ -199,7 +195,7 @@ class Runner:
         if name == PLAIN:
             raise error
         self._left.add(name)
-        what = f"failed ({_first_line(error)})"
+        what = f"failed ({gist(error)})"
         if isinstance(error, _Untrustworthy):
             PARITY.distrust(self._backbone, name)
             engine.forget(self._backbone)
@@ -210,12 +206,3 @@ class Runner:
     def _note(self, sentence: str) -> None:
         if sentence not in self.events:
             self.events.append(sentence)
-
-
-def _is_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headstart.core.errors import DataError, UsageError, suggest
@@ -16,11 +16,12 @@ AT_OWN_SHARES = (
 """What a person has to know of figures of a model that has such shares."""
 
 
-def read_prior(text: str, *, task: str, labels: Sequence[str]) -> tuple[float, ...] | None:
+def read_prior(text: str | Mapping[str, float], *, task: str, labels: Sequence[str]) -> tuple[float, ...] | None:
     """The shares that a text or a CSV file states, in the order of the labels, adding up to 1; None for an empty text.
 
     Args:
-        text: `a=0.3,b=0.7`, or the path of a CSV file with a line for each label: its name and its share, below a line of headings.
+        text: `a=0.3,b=0.7`, or the path of a CSV file with a line for each label: its name and its share, below a line of headings; or the
+            shares by label.
         task: the task's name.
         labels: the k names.
 
@@ -33,7 +34,7 @@ def read_prior(text: str, *, task: str, labels: Sequence[str]) -> tuple[float, .
         raise UsageError(
             f"--deployment-prior is for labels of which a sample has one, and the task is {task}: leave it away"
         )
-    pairs = _of_file(Path(text)) if "=" not in text or Path(text).is_file() else _of_text(text)
+    pairs = _pairs(text)
     found: dict[str, float] = {}
     for label, share in pairs:
         if label not in labels:
@@ -47,6 +48,12 @@ def read_prior(text: str, *, task: str, labels: Sequence[str]) -> tuple[float, .
     if abs(total - 1.0) > TOLERANCE:
         raise UsageError(f"the shares of the deployment prior have to add up to 1, and add up to {total:.6g}")
     return tuple(found[label] / total for label in labels)
+
+
+def _pairs(given: str | Mapping[str, float]) -> list[tuple[str, str]]:
+    if not isinstance(given, str):
+        return [(label, repr(float(share))) for label, share in given.items()]
+    return _of_file(Path(given)) if "=" not in given or Path(given).is_file() else _of_text(given)
 
 
 def _of_text(text: str) -> list[tuple[str, str]]:

@@ -39,14 +39,17 @@ def to_predict(items: Items, *, modality: str, reading: ReadOptions) -> Samples:
     return open_samples(items, options=options)
 
 
-def to_evaluate(items: Items, *, modality: str, reading: ReadOptions, target: str | None) -> Samples:
-    """Labelled samples. Column names that the training data had are looked for in tables only, and groups are not needed.
+def to_evaluate(
+    items: Items, *, modality: str, reading: ReadOptions, target: str | None, grouped: bool = False
+) -> Samples:
+    """Labelled samples. Column names that the training data had are looked for in tables only, and groups are not needed to evaluate.
 
     Args:
         items: labelled data; texts as a table or as files.
         modality: the model's.
         reading: how the training data was read.
         target: the column with the labels, where it has another name than in the training data.
+        grouped: whether the groups are read that the training data had, as something is fitted on the samples again.
 
     Raises:
         DataError: the data cannot be used, or has no such column.
@@ -55,7 +58,10 @@ def to_evaluate(items: Items, *, modality: str, reading: ReadOptions, target: st
         return items
     several = [items] if isinstance(items, str | Path) else list(items)
     columns = reading if _is_table(several) else replace(reading, target=None, input=None)
-    return open_samples(items, options=replace(columns, modality=modality, group=None, target=target or columns.target))
+    group = reading.group if grouped else None
+    return open_samples(
+        items, options=replace(columns, modality=modality, group=group, target=target or columns.target)
+    )
 
 
 def _is_one_file(path: Path, modality: str) -> bool:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
 from headstart.backbones.backbone import Backbone
+from headstart.backbones.runtimes import INT8, INT8_BFLOAT16
 from headstart.core.errors import DataError, ModelError, UsageError, suggest
 from headstart.core.features import Features
 from headstart.core.progress import Progress, silent
@@ -88,7 +89,7 @@ class Model:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should read before trusting its answers here: that it runs at another precision than it was fitted at."""
-        if self.precision == self.fitted_precision:
+        if self.precision in {self.fitted_precision, INT8, INT8_BFLOAT16}:  # compression measures what 8 bits change
             return ()
         change = self.report.precision
         measured = change is not None and change.other == self.precision

@@ -8,7 +8,7 @@ import numpy as np
 
 from headstart.backbones import precision as precisions
 from headstart.backbones.backbone import Backbone, TorchBackbone
-from headstart.core.errors import UsageError
+from headstart.core.errors import UsageError, gist
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.features.extraction import extract
@@ -132,7 +132,7 @@ def measure(
         extraction = extract(samples.take(chosen), elsewhere.backbone, progress=told)
         after = elsewhere.probabilities(extraction.features)
     except Exception as error:  # noqa: BLE001  (a person's own network may raise anything where it was not asked to run)
-        return None, (f"what {other} would change could not be measured: {_first_line(error)}",)
+        return None, (f"what {other} would change could not be measured: {gist(error)}",)
     notes = tuple(f"in {other}: {note}" for note in extraction.notes)
     kept = chosen[extraction.kept]
     if lost := len(chosen) - len(kept):
@@ -167,8 +167,3 @@ def spread(n: int) -> np.ndarray:
 def _decision(prediction: Any) -> tuple[Any, Any]:
     """What a prediction decides: its label or labels; nothing for a number."""
     return prediction.get("label"), prediction.get("labels")
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

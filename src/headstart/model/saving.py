@@ -131,8 +131,11 @@ def write(model: "Model", folder: Path, *, by_reference: bool = False) -> None:
         folder / "probe.safetensors",
     )
     if isinstance(model.backbone, ExportedBackbone):
-        for name, content in model.backbone.contents().items():
-            (folder / name).write_bytes(content)
+        if (
+            model.backbone.folder.resolve() != folder.resolve()
+        ):  # where it was just written, and may be mapped by its runtime
+            for name, content in model.backbone.contents().items():
+                (folder / name).write_bytes(content)
     elif not by_reference:
         save_file(model.backbone.tensors(), folder / "backbone.safetensors")
     if model.backbone.preparation.assets:

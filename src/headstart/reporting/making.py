@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+from headstart.backbones.exported import ExportedBackbone
+from headstart.backbones.precision import FLOAT32
 from headstart.model.manifest import Manifest
 from headstart.model.model import Model
 from headstart.model.reports import FitReport
@@ -115,8 +117,9 @@ def _against(loss: float, own: float | None, error: float) -> str:
 
 def _fit(model: Model, name: str, out: str) -> str:
     spec, reading = model.backbone.specs[0], model.reading
-    tuned = model.report.tuned
-    frozen = f"{out}-frozen" if tuned else out
+    tuned, exported = model.report.tuned, isinstance(model.backbone, ExportedBackbone)
+    made = f"{out}-fitted" if exported else out
+    frozen = f"{made}-frozen" if tuned else made
     words = ["headstart", "fit", name, "--out", frozen, "--backbone", f"{spec.source}:{spec.name}"]
     for option, value in (
         ("--layer", ",".join(each.layer for each in model.backbone.specs)),
@@ -131,8 +134,19 @@ def _fit(model: Model, name: str, out: str) -> str:
     if model.task != "single_label":
         words += ["--task", model.task]
     words += _held_out(model.report.notes)
-    after = ["headstart", "tune", frozen, name, "--out", out, "--strategy", tuned]
-    return shlex.join(words) + (f" && {shlex.join(after)}" if tuned else "")
+    commands = [words]
+    if tuned:
+        commands.append(["headstart", "tune", frozen, name, "--out", made, "--strategy", tuned])
+    if isinstance(model.backbone, ExportedBackbone):
+        commands.append(_written(model.backbone, made, name, out))
+    return " && ".join(map(shlex.join, commands))
+
+
+def _written(backbone: ExportedBackbone, made: str, name: str, out: str) -> list[str]:
+    """The command that wrote an export: in another precision than float32 it is a compressed model."""
+    if backbone.graph.precision != FLOAT32:
+        return ["headstart", "compress", made, name, "--out", out]
+    return ["headstart", "export", made, "--to", backbone.graph.runtime, "--out", out, "--with-data", name]
 
 
 def _seed_of(notes: tuple[str, ...]) -> str:

@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 # An explanation is about as much work as so many predictions, and is made of inputs that hold a part of what a prediction's may.
 _EXPLANATION = 64
+# Bytes of a body that is not read at once: JSON and forms of some megabytes take their time.
+_LARGE = 65_536
 # A picture is made smaller first, whatever it holds.
 _EXPLAINED = {"image": 1.0, "text": 0.1, "audio": 0.1}
 
@@ -112,8 +114,12 @@ class Answering:
         ):
             clock.reschedule(None)
             kind, modality = request.headers.get("content-type", ""), served.model.modality
-            # In the pool: JSON and forms of some megabytes take their time.
-            yield await self._in_pool(partial(understood, body.pop(), kind, modality=modality, limits=self._limits))
+            content = body.pop()
+            reading = partial(understood, content, kind, modality=modality, limits=self._limits)
+            large = len(content) > _LARGE
+            asked = await self._in_pool(reading) if large else reading()
+            del content, reading  # the inputs alone hold what was sent
+            yield asked
 
     async def _all(self, served: Served, asked: Asked, asking: Asking) -> list[dict[str, Any]]:
         """An answer for each input, or the reason why there is none: one that cannot be read costs no other its answer."""
@@ -134,7 +140,8 @@ class Answering:
         """
         outcome = "failed"
         try:
-            prepared = await self._in_pool(partial(served.prepare, given.content))
+            preparing = partial(served.prepare, given.content)
+            prepared = preparing() if served.at_once(given.content) else await self._in_pool(preparing)
             with self.admission.hold(sum(view.nbytes for view in prepared.views)):
                 answer: Answer = await asyncio.wrap_future(served.submit(prepared, asking))
             outcome = "answered"

@@ -5,7 +5,7 @@ from importlib import metadata
 from typing import Any
 
 from headstart.serving.answering import Answering
-from headstart.serving.options import ServeOptions
+from headstart.serving.options import MOST_NEIGHBOURS, ServeOptions
 
 _REASONS = {
     "400": "The body is not what its headers say.",
@@ -149,7 +149,11 @@ def _predict(which: Mapping[str, Any], options: ServeOptions) -> dict[str, Any]:
         "description": f"A file as it is, a form with files, or JSON. Limits: {limits}.",
         "parameters": [
             which,
-            _parameter("neighbours", {"type": "integer", "minimum": 0, "maximum": 32}, "Nearest training examples."),
+            _parameter(
+                "neighbours",
+                {"type": "integer", "minimum": 0, "maximum": MOST_NEIGHBOURS},
+                "Nearest training examples.",
+            ),
             _parameter("abstain", {"type": "string", "enum": ["any", "outlier", "unsure"]}, "When to give no answer."),
             _parameter("by_label", flag, "Sets that hold each label's own truths at the coverage."),
         ],

@@ -1,12 +1,37 @@
 """What a server may be asked for, and how much a request may hold."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from headstart.core.errors import UsageError
 from headstart.features.choosing import AUTO
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """Hosts that nobody else on the network reaches."""
+
+MOST_NEIGHBOURS = 32
+"""Nearest training examples that a request may ask for."""
+
+T = TypeVar("T")
+
+
+def by_name(named: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """What requests will ask for by name.
+
+    Raises:
+        UsageError: there is nothing, two have one name, or one has none.
+    """
+    found: dict[str, T] = {}
+    for name, each in named:
+        if not name:
+            raise UsageError("each model has a name: give it one, NAME=DIR")
+        if name in found:
+            raise UsageError(f"two models are called {name!r}: give each a name of its own, NAME=DIR")
+        found[name] = each
+    if not found:
+        raise UsageError("name at least one model")
+    return found
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from headstart.reporting.markup import PALETTE
 _KINDS = {
     "index.html": ("/", "text/html"),
     "page.css": ("/page.css", "text/css"),
-    "page.js": ("/page.js", "text/javascript"),
-    "recorder.js": ("/recorder.js", "text/javascript"),
+    **{
+        f"{name}.js": (f"/{name}.js", "text/javascript")
+        for name in ("page", "parts", "server", "answer", "saliency", "table", "devices", "recorder")
+    },
 }
 
 PATHS = tuple(path for path, _ in _KINDS.values())

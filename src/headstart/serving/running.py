@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.core.errors import ExtraMissing, UsageError
+from headstart.core.errors import ExtraMissing
 from headstart.model.loading import load
 from headstart.model.model import Model
-from headstart.serving.options import ServeOptions
+from headstart.serving.options import ServeOptions, by_name
 
 if TYPE_CHECKING:
     from headstart.serving.served import Served
@@ -46,6 +46,7 @@ def serve(
     options.check()
     _check_installed()
     import uvicorn
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     from headstart.serving.answering import Answering
     from headstart.serving.app import application
@@ -69,7 +70,11 @@ def serve(
             timeout_keep_alive=30,
         )
         server = uvicorn.Server(config)
-        with _told_once(lambda *_: setattr(server, "should_exit", True)):
+        # Products with a few rows are small, and BLAS' other threads turn for some time after each, waiting for the next.
+        with (
+            threadpool_limits(1, user_api="blas"),
+            _told_once(lambda *_: setattr(server, "should_exit", True)),
+        ):
             if listening is not None:
                 listening(_address(bound))
             server.run(sockets=[bound])
@@ -112,19 +117,12 @@ def _named(models: Source | Sequence[Source] | Mapping[str, Source]) -> Mapping[
         UsageError: there is none, two have one name, or one has none.
     """
     if isinstance(models, Mapping):
-        found = dict(models)
-    else:
-        several = [models] if isinstance(models, Model | str | Path) else list(models)
-        names = [
-            f"model{i or ''}" if isinstance(each, Model) else Path(each).resolve().name
-            for i, each in enumerate(several)
-        ]
-        found = dict(zip(names, several, strict=True))
-        if len(found) < len(several):
-            raise UsageError("two of the models have one name: give each a name of its own, NAME=DIR")
-    if not found or not all(found):
-        raise UsageError("name at least one model, and each of them")
-    return found
+        return by_name(models.items())
+    several = [models] if isinstance(models, Model | str | Path) else list(models)
+    return by_name(
+        (f"model{i or ''}" if isinstance(each, Model) else Path(each).resolve().name, each)
+        for i, each in enumerate(several)
+    )
 
 
 def _bound(options: ServeOptions) -> socket.socket:

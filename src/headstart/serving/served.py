@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from headstart.model.model import Model, check_engine
 from headstart.model.nearest import nearest_carried
 from headstart.model.saliency import saliency
 from headstart.serving.admission import Turns
-from headstart.serving.options import Limits
+from headstart.serving.options import MOST_NEIGHBOURS, Limits
 from headstart.serving.refusals import too_large, unusable
 from headstart.serving.worker import Worker
 
@@ -28,6 +29,8 @@ Answer = Mapping[str, Any]
 
 # Inputs that are answered at once, and of a batch: sorted by length, several small batches have less padding than a large one.
 _MOST_TOGETHER, _BATCH = 32, 8
+# A text of so many characters or bytes has become tokens before another thread would have taken it over.
+_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -129,12 +132,16 @@ class Served:
         extent = modality.extent(content)
         if extent > most:
             raise too_large(f"holds {extent:,.10g} {modality.unit}, and this server takes {most:,.10g}")
-        with self.turns.of(extent / most):
+        with nullcontext() if self.at_once(content) else self.turns.of(extent / most):
             prepared = self.model.backbone.preparation.prepare(content)
         tokens = float(prepared.facts.get("tokens", 0))
         if tokens > share * self.limits.tokens:
             raise too_large(f"becomes {tokens:,.0f} tokens, and this server takes {share * self.limits.tokens:,.0f}")
         return prepared
+
+    def at_once(self, content: bytes | str) -> bool:
+        """Whether an input is prepared sooner than another thread would take it over: then it waits for nothing either."""
+        return self.model.modality == "text" and len(content) <= _AT_ONCE
 
     def submit(self, prepared: Prepared, asking: Asking) -> "Future[Answer]":
         """The answer to come: a prediction as docs/json.md states it."""
@@ -235,8 +242,8 @@ def check_asked(model: Model, *, neighbours: str, abstain: str, by_label: str) -
         RefusedError: one of them is none.
         UsageError: there is no such occasion to abstain.
     """
-    if len(neighbours) > 2 or not neighbours.isdecimal() or int(neighbours) > _MOST_TOGETHER:
-        raise unusable(f"neighbours is a number from 0 to {_MOST_TOGETHER}, and got {neighbours[:20]!r}")
+    if len(neighbours) > 2 or not neighbours.isdecimal() or int(neighbours) > MOST_NEIGHBOURS:
+        raise unusable(f"neighbours is a number from 0 to {MOST_NEIGHBOURS}, and got {neighbours[:20]!r}")
     if by_label not in {"true", "false"}:
         raise unusable(f"by_label is true or false, and got {by_label[:20]!r}")
     judging = Judging(abstain, by_label=by_label == "true")

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
+from headstart.evaluation.comparison import HIGHER_IS_BETTER
 from headstart.evaluation.intervals import Estimate
 from headstart.evaluation.judgement import NOTHING, Judgement
 
@@ -105,6 +106,16 @@ class Task(ABC):
 
         The arguments are those of `metrics`.
         """
+
+    def figure(
+        self, targets: Targets, predicted: Float[np.ndarray, "n k"], *, chosen: Int[np.ndarray, "n"] | None = None
+    ) -> tuple[str, Float[np.ndarray, "n"]]:
+        """The name of the first of the outcomes, and what each sample adds to it, turned so that higher is better: errors and losses are negative.
+
+        The arguments are those of `metrics`.
+        """
+        name, first = next(iter(self.outcomes(targets, predicted, chosen=chosen).items()))
+        return name, np.asarray(first, dtype=np.float64) * (1.0 if name in HIGHER_IS_BETTER else -1.0)
 
     @abstractmethod
     def prediction(

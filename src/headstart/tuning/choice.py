@@ -62,11 +62,27 @@ def parse(text: str, net: "nn.Module", *, n: int, far: bool = False) -> Chosen:
     Raises:
         UsageError: there is no such strategy or option.
     """
+    named = check_strategy(text)
+    if named is not None:
+        return named
+    return _chosen(*_suiting(net, n=n, far=far))
+
+
+def check_strategy(text: str) -> Chosen | None:
+    """The strategy that a person names; None for the one that suits.
+
+    Raises:
+        UsageError: there is no such strategy or option.
+    """
     name, given = recipes.split(text)
-    if name == AUTO:
-        if given:
-            raise UsageError(f"auto takes no options, and got {text}")
-        name, given = _suiting(net, n=n, far=far)
+    if name != AUTO:
+        return _chosen(name, given)
+    if given:
+        raise UsageError(f"auto takes no options, and got {text}")
+    return None
+
+
+def _chosen(name: str, given: Mapping[str, Any]) -> Chosen:
     strategy = STRATEGIES.get(name)
     options = recipes.build(strategy.recipe, name, options=given)
     return Chosen(strategy, options, recipes.to_string(name, options))

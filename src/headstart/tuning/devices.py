@@ -11,7 +11,10 @@ import torch
 from jaxtyping import Int
 from torch import nn
 
+from headstart.backbones.backbone import Backbone
 from headstart.backbones.precision import device
+from headstart.core.errors import CacheError
+from headstart.features.engines import ENGINES
 from headstart.tuning.classifier import Trainable
 
 
@@ -21,14 +24,22 @@ def open_accelerator(*, narrow: bool) -> Any:
     Args:
         narrow: train in bfloat16 where the device has the units.
     """
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
     here = device()
     # The first precision of a process would be that of every later tuning in it.
     AcceleratorState._reset_state()  # noqa: SLF001
     mixed = "bf16" if narrow and "bfloat16" in here.units else "no"
-    return Accelerator(mixed_precision=mixed, cpu=here.kind == "cpu")
+    # Of several processes: a pooler or a block above the layer that is read gets no gradient.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(mixed_precision=mixed, cpu=here.kind == "cpu", kwargs_handlers=[unused])
+
+
+def at_once(backbone: Backbone) -> str:
+    """An engine that needs no conversion, for weights that are looked at once; always the same one, so that what hangs on it is too."""
+    wanted = "cuda" if device().kind == "cuda" else "channels_last"
+    return "eager" if ENGINES.get(wanted).refusal(backbone) else wanted
 
 
 def to_layout(trainable: Trainable, accelerator: Any) -> None:
@@ -104,6 +115,17 @@ def agreed(values: tuple[float, ...], accelerator: Any) -> tuple[float, ...]:
         return values
     whole = accelerator.reduce(torch.tensor(values, device=accelerator.device, dtype=torch.float64), reduction="mean")
     return tuple(whole.tolist())
+
+
+def check_together(step: int, accelerator: Any) -> None:
+    """Refuse to go on where the processes begin at different steps, as on machines that do not share the run's folder.
+
+    Raises:
+        CacheError: they do; every one of them raises it.
+    """
+    mean, square = agreed((float(step), float(step) ** 2), accelerator)
+    if square - mean**2 > 0.25 / accelerator.num_processes:
+        raise CacheError("the processes do not see the same checkpoint: name a run's folder that all machines share")
 
 
 def wait_and_lead() -> bool:

@@ -1,5 +1,6 @@
 """Which point between the start and the tuned weights is the best: weights half-way often beat both ends (Wortsman et al., 2022)."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -37,10 +38,8 @@ class Point:
 def judged(scores: Float[np.ndarray, "n k"], targets: Targets, *, task: Task) -> tuple[Float[np.ndarray, "n"], float]:
     """The calibrated loss of each sample, and the first figure, higher being better, of scores."""
     predicted = task.predict(scores, fit_temperature(scores, targets.values, link=task.link))
-    outcomes = task.outcomes(targets, predicted)
-    name, first = next(iter(outcomes.items()))
-    figure = np.asarray(first if name == "accuracy" else -np.asarray(first))
-    return np.asarray(outcomes.get("log_loss", -figure)), float(np.mean(figure))
+    _, figure = task.figure(targets, predicted)
+    return np.asarray(task.outcomes(targets, predicted).get("log_loss", -figure)), float(np.mean(figure))
 
 
 def best_point(
@@ -70,4 +69,4 @@ def best_point(
 
 
 def _loss(one: tuple[State, Point]) -> float:
-    return one[1].loss
+    return one[1].loss if math.isfinite(one[1].loss) else math.inf

@@ -14,12 +14,10 @@ import torch
 from jaxtyping import Float
 
 from headstart.backbones.network import NetworkBackbone
-from headstart.backbones.precision import device
-from headstart.core.errors import FitError
+from headstart.core.errors import CacheError, FitError
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.features.choosing import seconds_of_auto
-from headstart.features.engines import ENGINES
 from headstart.features.extraction import embed
 from headstart.heads.fitted import Linear
 from headstart.model.model import join
@@ -28,7 +26,7 @@ from headstart.tuning import choice, runs, vocabulary
 from headstart.tuning.activations import keep
 from headstart.tuning.choice import Chosen
 from headstart.tuning.classifier import Classifier, State, Trainable
-from headstart.tuning.devices import agreed, open_accelerator, to_layout
+from headstart.tuning.devices import agreed, at_once, open_accelerator, to_layout
 from headstart.tuning.interpolation import Point, best_point, judged
 from headstart.tuning.loop import Material, Trained, train
 from headstart.tuning.runs import Place, Run
@@ -155,7 +153,7 @@ def climb(
     bench = _Bench(
         frozen, material.scale.head_inward(head), material, chosen, open_accelerator(narrow=plan.narrow), plan.seed
     )
-    bench, kept = bench.with_kept(progress=progress)
+    bench, kept = bench.with_kept(run, progress=progress)
     if run is None:
         run = _settled(bench, plan, choosing, identity=place.identity)
         runs.settle(place.folder, run)
@@ -211,11 +209,21 @@ class _Bench:
             self.material.kept.install(opened.classifier)
         return opened
 
-    def with_kept(self, *, progress: Progress) -> "tuple[_Bench, str]":
-        """The same with what the frozen blocks give, where it pays to compute that once; and a sentence that says so."""
+    def with_kept(self, run: Run | None, *, progress: Progress) -> "tuple[_Bench, str]":
+        """The same with what the frozen blocks give, where it pays to compute that once; and a sentence that says so.
+
+        Raises:
+            CacheError: it had been when the run began, and there is no room for it now.
+        """
         fixed = self.material.augmentation.modality == "text"  # of which nothing is varied
+        if run is not None and not run.kept:
+            return self, "every step runs the whole network, as it did when the run began"
         opened = self.opened("kept")
         kept, told = keep(opened, self.material.views, fixed=fixed, accelerator=self.accelerator, progress=progress)
+        if run is not None and kept is None:
+            raise CacheError(
+                f"the run cannot go on as it began: {told}; make room for temporary files, and type the same again"
+            )
         told += vocabulary.told(opened.classifier.net)
         return dataclasses.replace(self, material=dataclasses.replace(self.material, kept=kept)), told
 
@@ -257,13 +265,7 @@ class _Ladder:
 def rows_of(state: State, frozen: NetworkBackbone, *, samples: Samples) -> Float[np.ndarray, "n d"]:
     """The rows of samples under some weights; they are not stored."""
     backbone = state.backbone(frozen)
-    return join(embed(backbone, samples, engine=_engine(backbone)).features)
-
-
-def _engine(backbone: NetworkBackbone) -> str:
-    """An engine that needs no conversion, as these weights are looked at once."""
-    wanted = "cuda" if device().kind == "cuda" else "channels_last"
-    return "eager" if ENGINES.get(wanted).refusal(backbone) else wanted
+    return join(embed(backbone, samples, engine=at_once(backbone)).features)
 
 
 def _leg(name: str, rate: float, steps: int, run: Run, plan: Plan) -> Leg:
@@ -275,7 +277,7 @@ def _settled(bench: _Bench, plan: Plan, choosing: Choosing, *, identity: str) ->
     n = len(bench.material.views)
     batch = choice.batch_size(plan.n or n, choosing.samples.modality)
     flip = bench.material.augmentation.flip
-    draft = Run(identity, plan.steps or 0, 0, batch, bench.chosen.text, flip, 0.0)
+    draft = Run(identity, plan.steps or 0, 0, batch, bench.chosen.text, flip, 0.0, bench.material.kept is not None)
     if plan.steps is not None:
         return dataclasses.replace(draft, tries=choice.try_steps(plan.steps, n=n, batch=batch))
     per_step = _timed(bench, draft, plan)
@@ -301,7 +303,7 @@ def _looking(bench: _Bench, samples: Samples, *, after: int) -> float:
     more = len(samples) - len(few)
     slope = max(0.0, whole - small) / more if more else whole / len(samples)
     backbone = bench.start.backbone(bench.frozen)
-    return float(_LOOKS * whole + small + seconds_of_auto(backbone, now=_engine(backbone), seconds=slope * after))
+    return float(_LOOKS * whole + small + seconds_of_auto(backbone, now=at_once(backbone), seconds=slope * after))
 
 
 def _timed(bench: _Bench, run: Run, plan: Plan) -> float:

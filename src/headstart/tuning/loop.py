@@ -16,14 +16,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from headstart.core.errors import FitError
+from headstart.core.errors import FitError, is_out_of_memory
 from headstart.core.progress import Progress, silent, tell
 from headstart.tuning.augmentation import Augmentation
 from headstart.tuning.batches import Batches
 from headstart.tuning.checkpoint import Checkpoint, load, save
 from headstart.tuning.classifier import State, Trainable
-from headstart.tuning.devices import agreed, attention_for, memory, shared, without_denormals
+from headstart.tuning.devices import agreed, attention_for, check_together, memory, shared, without_denormals
 from headstart.tuning.losses import Loss
+from headstart.tuning.optimiser import adamw, clip, inner
 from headstart.tuning.scaling import Scale
 from headstart.tuning.schedule import SLOWER, Leg, rate_at
 from headstart.tuning.views import Views
@@ -124,15 +125,16 @@ def train(
         progress: stage `tuning`, in steps.
 
     Raises:
-        FitError: it diverges at every rate that was tried.
-        CacheError: a checkpoint cannot be written.
+        FitError: it diverges at every rate that was tried, or memory is short.
+        CacheError: a checkpoint cannot be written, or not all processes see the same one.
     """
     initial = trainable.start()
-    optimizer = _optimizer(trainable, leg)
+    optimizer = adamw(trainable, leg)
     classifier, optimizer = accelerator.prepare(trainable.classifier, optimizer)
     named = trainable.parameters()
     average = {name: each.detach().clone() for name, each in named.items()} if _averages(leg) else {}
     running = _resumed(folder, named, average, optimizer) or _Running()
+    check_together(running.step, accelerator)
     batches = Batches(material.views, size=leg.batch, seed=leg.seed)
     trainable.train_mode()
     while running.step < leg.steps:
@@ -155,23 +157,6 @@ def train(
             save(folder, _checkpoint(running, named, average, optimizer))
     accelerator.unwrap_model(classifier, keep_fp32_wrapper=False)
     return _ended(trainable, average, running, strategy_end)
-
-
-def _optimizer(trainable: Trainable, leg: Leg) -> torch.optim.Optimizer:
-    """AdamW; one group for each rate and decay."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, each in trainable.parameters().items():
-        share = trainable.shares.get(name.removeprefix("net."))
-        rate = leg.head_rate if share is None else leg.rate * share
-        decay = leg.weight_decay if each.dim() > 1 and ".lora_" not in name else 0.0
-        groups.setdefault((rate, decay), []).append(each)
-    return torch.optim.AdamW(
-        [
-            {"params": parameters, "lr": rate, "base": rate, "weight_decay": decay}
-            for (rate, decay), parameters in groups.items()
-        ],
-        fused=True,
-    )
 
 
 def _one(
@@ -198,8 +183,14 @@ def _one(
             try:
                 loss, metric = _backward(classifier, material, samples, views, running.parts, generator, accelerator)
                 break
-            except (torch.OutOfMemoryError, MemoryError):
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 optimizer.zero_grad(set_to_none=True)
+                if accelerator.num_processes > 1:  # the others wait for the gradients of a whole step
+                    raise FitError(
+                        "one of several processes is short of memory: take a smaller backbone or shorter views, or give each its own device"
+                    ) from None
                 if running.parts >= len(samples):
                     raise FitError(
                         "not even one sample at a time fits into memory: take a smaller backbone, or shorter views"
@@ -211,19 +202,12 @@ def _one(
     loss, metric = agreed((loss, metric), accelerator)
     if not math.isfinite(loss):
         raise _DivergedError
-    _clip(classifier, leg.clip)
+    if not math.isfinite(clip(classifier, leg.clip)):
+        raise _DivergedError
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     running.metric = metric if math.isnan(running.metric) else _SMOOTH * running.metric + (1 - _SMOOTH) * metric
     _note(running, leg, loss, factor, chance=material.chance)
-
-
-def _clip(classifier: nn.Module, most: float) -> None:
-    """Cut the gradient down to a norm; where it is below, that takes no second pass over it."""
-    gradients = [each.grad for each in classifier.parameters() if each.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
-    if float(norm) > most:
-        nn.utils.clip_grads_with_norm_(classifier.parameters(), most, norm)
 
 
 def _backward(
@@ -306,7 +290,7 @@ def _restart(
     running.step, running.smooth, running.metric, running.first = 0, math.nan, math.nan, math.nan
     running.curve.clear()
     optimizer.zero_grad(set_to_none=True)
-    _inner(optimizer).state.clear()
+    inner(optimizer).state.clear()
     with torch.no_grad():
         for name, each in named.items():
             each.copy_(initial[name])
@@ -326,7 +310,7 @@ def _checkpoint(
     running: _Running, named: dict[str, nn.Parameter], average: dict[str, torch.Tensor], optimizer: Any
 ) -> Checkpoint:
     tensors: dict[str, torch.Tensor] = {}
-    state = _inner(optimizer).state
+    state = inner(optimizer).state
     for name, each in named.items():
         tensors[f"weight/{name}"] = each.detach()
         if average:
@@ -352,7 +336,7 @@ def _resumed(
                 average[name].copy_(found.tensors[f"average/{name}"])
             if f"first/{name}" in found.tensors:
                 moments = {"exp_avg": found.tensors[f"first/{name}"], "exp_avg_sq": found.tensors[f"second/{name}"]}
-                _inner(optimizer).state[each] = {
+                inner(optimizer).state[each] = {
                     "step": step.clone(),
                     **{
                         # In the weight's own layout: the kernel walks the memory of both side by side.
@@ -363,12 +347,6 @@ def _resumed(
     facts = dict(found.facts)
     facts["curve"] = [tuple(point) for point in facts["curve"]]
     return _Running(**facts)
-
-
-def _inner(optimizer: Any) -> torch.optim.Optimizer:
-    """The optimiser of torch within accelerate's."""
-    inner: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
-    return inner
 
 
 def _averages(leg: Leg) -> bool:

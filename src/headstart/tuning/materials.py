@@ -58,12 +58,13 @@ def labelled(
     if task.link == "identity":
         scale = Scale.of(values)
         values = scale.inward(values)
-    kind = np.int64 if task.link == "softmax" else np.float32
+    single = task.link == "softmax"
+    counts = np.bincount(values, minlength=len(targets.labels)) if single else None
     return Material(
         views=views,
-        targets=torch.from_numpy(values.astype(kind)),
+        targets=torch.from_numpy(values.astype(np.int64 if single else np.float32)),
         weights=torch.from_numpy(weights[views.kept].astype(np.float32)),
-        loss=loss_of(task.link, options),
+        loss=loss_of(task.link, options, counts=counts),
         augmentation=augmentation,
         scale=scale,
         metric=_metric(task.link, scale),

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from headstart.core.errors import CacheError, UsageError
-from headstart.core.files import write_whole
+from headstart.core.files import is_part_of, write_whole
 from headstart.tuning import checkpoint
 from headstart.tuning.checkpoint import Checkpoint
 from headstart.tuning.classifier import State
@@ -35,6 +35,7 @@ class Run:
         strategy: the recipe.
         flip: whether pictures are mirrored.
         seconds_per_step: as measured; it decides nothing any more.
+        kept: whether what the frozen blocks give was computed once, which sums in another order than a whole pass does.
     """
 
     identity: str
@@ -44,6 +45,7 @@ class Run:
     strategy: str
     flip: bool
     seconds_per_step: float
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,24 @@ def check_folder(folder: Path) -> None:
         UsageError: it is not empty, and no run's.
     """
     if folder.is_file() or (
-        folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in (_FILE, TEACHER))
+        folder.is_dir()
+        and not all(_half_written(each) for each in folder.iterdir())
+        and not any((folder / name).exists() for name in (_FILE, TEACHER))
     ):
         raise UsageError(f"{folder} holds something else than a tuning's run: name an empty folder, or none")
+
+
+def _half_written(path: Path) -> bool:
+    """Whether a kill left it while one of a run's own files was written."""
+    return is_part_of(path, (_FILE, TEACHER))
 
 
 def clear(folder: Path) -> None:
     """Remove a run that has ended: what it wrote, and the folder where nothing else is in it."""
     for name in (_FILE, TEACHER):
         (folder / name).unlink(missing_ok=True)
+    for each in filter(_half_written, list(folder.glob("*"))):
+        each.unlink(missing_ok=True)
     for pattern in _LEGS:
         for leg in folder.glob(pattern):
             shutil.rmtree(leg, ignore_errors=True)

@@ -1,5 +1,6 @@
 """`compress`: make a model faster under a contract: try what there is, measure all of it here, and keep the fastest that loses no more than allowed."""
 
+import importlib.util
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -11,18 +12,21 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones.backbone import Backbone
+from headstart.backbones.precision import device
 from headstart.compression import METHODS
 from headstart.compression.contract import Contract, Measured, chosen, front, verdict
 from headstart.compression.half import written
 from headstart.compression.measuring import Speed, speeds
-from headstart.compression.method import Source
-from headstart.core.errors import ExportError, UsageError
+from headstart.compression.method import Candidate, Source
+from headstart.core.errors import DataError, ExportError, ExtraMissing, HeadstartError, UsageError, gist
 from headstart.core.files import refuse_inside_data
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.evaluation.calibration import paired_standard_error
 from headstart.evaluation.conformal import COVERAGE
+from headstart.exporting import FORMATS
 from headstart.exporting.parity import Parity
+from headstart.features.choosing import AUTO, choose
 from headstart.model.loading import load
 from headstart.model.model import Model
 from headstart.model.saving import refuse_if_not_ours
@@ -156,16 +160,16 @@ def compress(
     bench = open_bench(fitted, data, progress=progress)
     source = _source(bench, options, progress)
     read = time.perf_counter()
-    with tempfile.TemporaryDirectory() as place:
-        (folder := Path(place) / BASE).mkdir()
-        plain = [fitted.at(BASE).backbone, written(fitted, folder, precision=BASE)]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+        plain, told = _plain(fitted, Path(place))
         made, notes = _all_made(bench, source, options, Path(place), progress)
         tried = time.perf_counter()
-        measured = speeds([*plain, *(each.model.backbone for each in made)], source.views)
-    table = _table(bench, made, measured, options.contract, names=("eager", "openvino"))
-    timed = time.perf_counter()
-    best = chosen(table)
-    parity = None if best is None else bench.ship(made[best - 1], Path(out), progress=progress)
+        networks = [*plain.values(), *(each.model.backbone for each in made)]
+        measured = speeds([(each, _views(bench, source, each)) for each in networks])
+        table = _table(bench, made, measured, options.contract, names=tuple(plain))
+        timed = time.perf_counter()
+        table, best, parity, failed = _shipped(bench, made, table, Path(out), progress)
+    notes = (*told, *notes, *failed)
     ended = time.perf_counter()
     seconds = {"read": read - began, "try": tried - read, "measure": timed - tried, "ship": ended - timed}
     return Compression(
@@ -183,32 +187,95 @@ def compress(
     )
 
 
+def _plain(model: Model, place: Path) -> tuple[dict[str, Backbone], tuple[str, ...]]:
+    """The model in float32 by engine, and why one is not measured: the fastest of them is what has to be beaten.
+
+    Raises:
+        ExtraMissing: there is none.
+    """
+    exact, notes = model.at(BASE).backbone, []
+    found: dict[str, Backbone] = {choose(exact, AUTO).first: exact} if device().kind == "cpu" else {}
+    for runtime, name in (("openvino", "openvino"), ("onnx", "onnxruntime")):
+        try:
+            for library in FORMATS.get(runtime).libraries:
+                if importlib.util.find_spec(library) is None:
+                    raise ExtraMissing.of(library, "compress", purpose=f"{BASE} through {name}")
+            (folder := place / f"{BASE}-{runtime}").mkdir()
+            found[name] = written(model, folder, precision=BASE, runtime=runtime)
+        except HeadstartError as error:
+            notes.append(f"{BASE} through {name} is not measured: {error}")
+    if not found:
+        raise ExtraMissing.of("openvino", "compress", purpose="compression")
+    return found, tuple(notes)
+
+
+def _views(bench: Bench, source: Source, backbone: Backbone) -> Sequence[np.ndarray]:
+    """The samples that calibrate as a network takes them: a student may have another preparation."""
+    alike = backbone.specs[0].prepare == source.model.backbone.specs[0].prepare
+    return source.views if alike else bench.views(backbone)
+
+
+def _shipped(
+    bench: Bench, made: Sequence[Made], table: tuple[Measured, ...], out: Path, progress: Progress
+) -> tuple[tuple[Measured, ...], int | None, Parity | None, tuple[str, ...]]:
+    """The fastest that keeps the contract and whose program answers as it does, written; the others of the table stay as they are.
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    failed: list[str] = []
+    while (best := chosen(table)) is not None:
+        try:
+            return table, best, bench.ship(made[best - 1], out, progress=progress), tuple(failed)
+        except HeadstartError as error:
+            failed.append(f"{table[best].name} is not kept: {error}")
+            refused = replace(table[best], refused="its program answers otherwise")
+            table = (*table[:best], refused, *table[best + 1 :])
+        except OSError as error:
+            raise ExportError(
+                f"the compressed model could not be written to {out}: {error.strerror or error}"
+            ) from error
+    return table, None, None, tuple(failed)
+
+
 def _source(bench: Bench, options: CompressOptions, progress: Progress) -> Source:
     model, trained = bench.model, bench.trained
     teach = partial(_taught, model, trained, options, progress) if options.student else None
-    return Source(model, bench.views(), partial(_refitted, model, trained, options), teach)
+    return Source(model, bench.views(model.backbone), partial(_refitted, model, trained, options), teach)
 
 
 def _refitted(model: Model, trained: Samples, options: CompressOptions, backbone: Backbone, head: str) -> Model:
     """The same kind of model on another backbone's rows of the samples that it was fitted on, and of no other."""
-    sets = None if model.judge is None else model.judge.conformal
+    sets, shares = None if model.judge is None else model.judge.conformal, model.deployment_prior
     asked = FitOptions(
         backbone=backbone,
         head=head,
         reading=replace(model.reading, task=model.task),
         coverage=COVERAGE if sets is None else sets.coverage,
         optimise=model.rule.name if model.rule.offsets is not None else "",
-        check=False,
+        deployment_prior="" if shares is None else dict(zip(model.labels, shares, strict=True)),
         seed=options.seed,
         with_examples=model.examples is not None,
     )
-    return replace(fit(trained, options=asked), deployment_prior=model.deployment_prior, split=model.split)
+    return _like(model, fit(trained, options=asked))
 
 
 def _taught(model: Model, trained: Samples, options: CompressOptions, progress: Progress) -> Model:
     """A student of the model, taught on the samples that it was fitted on, and on no other."""
     asked = DistilOptions(options.student, budget=options.budget, seed=options.seed)
-    return replace(distil(model, trained, options=asked, progress=progress).model, split=model.split)
+    return _like(model, distil(model, trained, options=asked, progress=progress).model)
+
+
+def _like(model: Model, other: Model) -> Model:
+    """Another model with what costs decide, which hangs on no rows, and with what this one was fitted on.
+
+    Raises:
+        DataError: it has other labels.
+    """
+    if other.labels != model.labels:
+        lost = ", ".join(repr(label) for label in model.labels if label not in other.labels)
+        raise DataError(f"the samples that the model was fitted on are not all there: none is {lost}")
+    return replace(other, split=model.split, rule=other.rule if model.rule.costs is None else model.rule)
 
 
 def _all_made(
@@ -216,21 +283,34 @@ def _all_made(
 ) -> tuple[list[Made], tuple[str, ...]]:
     made: list[Made] = []
     notes: list[str] = []
-    for name in options.tries or METHODS.names():
+    for name in dict.fromkeys(options.tries or METHODS.names()):
         method = METHODS.get(name)
         if reason := method.refusal(source):
             notes.append(f"{name} is not tried: {reason}")
             continue
-        for candidate in method.candidates(source):
-            progress("compress", len(made), len(made) + 1)
-            folder = place / candidate.name.replace(" ", "-")
-            folder.mkdir()
-            try:
-                made.append(bench.make(candidate, folder, refit=source.refit))
-            except ExportError as error:
-                notes.append(f"{candidate.name} is not tried: {error}")
+        try:
+            for candidate in method.candidates(source):
+                progress("compress", len(made), len(made) + 1)
+                (folder := place / str(len(made) + len(notes))).mkdir()
+                one = _made(bench, candidate, folder, source)
+                if isinstance(one, Made):
+                    made.append(one)
+                else:
+                    notes.append(f"{candidate.name} is not tried: {one}")
+        except HeadstartError as error:  # before there was a candidate
+            notes.append(f"{name} is not tried: {error}")
     progress("compress", len(made), len(made))
     return made, tuple(notes)
+
+
+def _made(bench: Bench, candidate: Candidate, folder: Path, source: Source) -> Made | str:
+    """A candidate, or why there is none: one that fails costs no other its chance."""
+    try:
+        return bench.make(candidate, folder, refit=source.refit)
+    except HeadstartError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001  (whatever a runtime raises for a graph that it cannot run)
+        return gist(error)
 
 
 def _table(
@@ -278,6 +358,7 @@ def _row(bench: Bench, outcomes: np.ndarray, *, speed: Speed, base: Speed) -> Me
         bytes=0,
         speedup=speed.throughput / base.throughput,
         coverage=None,
+        scale=bench.scale,
     )
 
 

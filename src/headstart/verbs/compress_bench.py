@@ -10,12 +10,14 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from headstart.backbones.backbone import Backbone
+from headstart.backbones.precision import PRECISIONS
 from headstart.compression.matching import matched
 from headstart.compression.method import Candidate
-from headstart.core.errors import DataError, ExportError
+from headstart.core.errors import DataError
 from headstart.core.files import whole_directory
 from headstart.core.progress import Progress
 from headstart.data.samples import Samples
+from headstart.evaluation.comparison import HIGHER_IS_BETTER
 from headstart.exporting.parity import Parity, prove
 from headstart.features.contents import content_of
 from headstart.features.extraction import embed
@@ -73,9 +75,14 @@ class Bench:
     calibration: Samples
     known: Float[np.ndarray, "m k"]
 
-    def views(self) -> list[np.ndarray]:
-        """Prepared views of the samples that calibrate."""
-        read, preparation = content_of(self.calibration), self.model.backbone.preparation
+    @property
+    def scale(self) -> float | None:
+        """The model's own figure, of which a drop is a part; None for an accuracy, whose drops are points."""
+        return None if self.figure in HIGHER_IS_BETTER else abs(float(self.outcomes.mean()))
+
+    def views(self, backbone: Backbone) -> list[np.ndarray]:
+        """Views of the samples that calibrate, as a backbone's preparation makes them."""
+        read, preparation = content_of(self.calibration), backbone.preparation
         return [view for place in range(len(self.calibration)) for view in preparation.prepare(read(place)).views]
 
     def make(self, candidate: Candidate, folder: Path, *, refit: Callable[[Backbone, str], Model]) -> Made:
@@ -109,28 +116,26 @@ class Bench:
 
     def _refitted(self, again: Model) -> Model:
         """With the same kind of head, fitted on the compressed network's rows: what rounding did to them, it takes into account."""
-        report = replace(self.model.report, head=again.report.head, out_of_fold=again.report.out_of_fold)
+        head, out_of_fold = again.report.head, again.report.out_of_fold
+        report = replace(self.model.report, head=head, out_of_fold=out_of_fold, precision=None)
         taken = {name: getattr(again, name) for name in ("head", "temperature", "rule", "judge", "examples")}
+        if again.fitted_precision in PRECISIONS:  # 8 bits are no precision of rows that a model could be fitted at
+            taken["fitted_precision"] = again.fitted_precision
         return replace(self.model, report=report, **taken)
 
     def ship(self, made: Made, out: Path, *, progress: Progress) -> Parity:
         """Write what was chosen, with its own temperature in the graph, and prove the program that goes with it.
 
         Raises:
-            ExportError: it cannot be written, or its program answers otherwise.
+            ExportError: its program answers otherwise. OSError: it cannot be written.
         """
-        try:
-            with whole_directory(out) as folder:
-                # Written again, as the temperature was known only when the first graph had made its rows.
-                source = replace(made.model, backbone=made.candidate.model.backbone, judge=None)
-                final = _bound(replace(made.model, backbone=made.candidate.write(source, folder)))
-                write(final, folder)
-                parity = prove(folder, final, samples=self.held, progress=progress)
-                parity.check()
-        except OSError as error:
-            raise ExportError(
-                f"the compressed model could not be written to {out}: {error.strerror or error}"
-            ) from error
+        with whole_directory(out) as folder:
+            # Written again, as head and temperature were known only when the first graph had made its rows.
+            source = replace(made.model, backbone=made.candidate.model.backbone)
+            final = _bound(replace(made.model, backbone=made.candidate.write(source, folder)))
+            write(final, folder)
+            parity = prove(folder, final, samples=self.held, progress=progress)
+            parity.check()
         return parity
 
 
@@ -147,7 +152,7 @@ def open_bench(model: Model, data: Any, *, progress: Progress) -> Bench:
     """
     held, _ = model.labelled(data, part=None, target=None)
     held = held.take(np.flatnonzero(~model.split.fitted_on(digest_samples(held).digests)))
-    whole = to_evaluate(data, modality=model.modality, reading=model.reading, target=None)
+    whole = to_evaluate(data, modality=model.modality, reading=model.reading, target=None, grouped=True)
     met = np.flatnonzero(model.split.fitted_on(digest_samples(whole).digests))
     if len(held) < _FEWEST or len(met) < _FEWEST:
         raise DataError(
@@ -181,6 +186,4 @@ def _report(own: Model, targets: Targets, predicted: np.ndarray) -> FitReport:
 
 def _outcomes(model: Model, targets: Targets, predicted: np.ndarray) -> tuple[str, Float[np.ndarray, "n"]]:
     """The task's first figure that is a mean over samples, and what each adds to it; higher is better."""
-    found = TASKS.get(model.task).outcomes(targets, predicted, chosen=model.decisions(predicted))
-    name = next(iter(found))
-    return name, found[name] if model.labels else -found[name]
+    return TASKS.get(model.task).figure(targets, predicted, chosen=model.decisions(predicted))

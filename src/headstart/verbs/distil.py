@@ -19,6 +19,7 @@ from headstart.data.samples import Samples
 from headstart.evaluation.comparison import Difference
 from headstart.model.loading import load
 from headstart.model.model import Model, join
+from headstart.tasks import TASKS
 from headstart.tuning.gate import Gate
 from headstart.verbs.distil_measure import Latency, against_teacher, evaluated, latencies
 from headstart.verbs.distil_options import FROZEN, DistilOptions
@@ -136,12 +137,16 @@ def distil(
         UsageError: the student cannot be trained, an option is out of range, or the run's folder holds another run.
         FitError: training diverges at every rate. CacheError: a checkpoint cannot be written.
     """
+    from headstart.tuning.choice import check_strategy
     from headstart.tuning.tracking import check_tracker
 
     options.check()
     check_tracker(options.track)
     began = time.perf_counter()
     knows = teacher if isinstance(teacher, Model) else load(Path(teacher))
+    options.teaching.check(TASKS.get(knows.task).link)
+    if options.strategy != FROZEN:
+        check_strategy(options.strategy)
     asked = FitOptions(
         backbone=options.student,
         reading=replace(knows.reading, task=knows.task),
@@ -152,7 +157,6 @@ def distil(
     base = fit(data, options=asked, progress=progress)
     _check(knows, base, options)
     ground = read_ground(base, data, asked=asked, new_labels=False, doubted=False, progress=progress)
-    options.teaching.check(ground.task.link)
     read = time.perf_counter()
     with run_folder(options.run) as folder:
         one, notes = _taught(knows, base, ground, options, folder=folder, progress=progress)

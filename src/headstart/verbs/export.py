@@ -100,7 +100,7 @@ def export(
     try:
         with whole_directory(target) as folder:
             opened = lay_out(fitted, to, folder=folder, put=partial(format_.write, traced, folder))
-            difference = difference_of(fitted.at("float32").backbone, opened)
+            difference = difference_of(fitted, opened)
             write(replace(fitted, backbone=opened), folder)
             made = time.perf_counter()
             parity = _proved(folder, fitted, samples, progress)

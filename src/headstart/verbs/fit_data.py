@@ -1,6 +1,6 @@
 """The data of a fit: read, split where that is asked for, and its task settled."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ class FitOptions:
         coverage: the share of truths that the sets of labels, or the intervals of values, are to hold.
         optimise: what decisions are to be good at: `accuracy`, `balanced`, `macro_f1`, `recall>=0.95:LABEL` or `cost=FILE.csv`; empty
             for the most probable label. No probability changes with it.
-        deployment_prior: the class shares where the model will be used, as `a=0.3,b=0.7` or the path of a CSV file; probabilities are
-            then those under these shares. Empty for the shares of the training samples.
+        deployment_prior: the class shares where the model will be used, as `a=0.3,b=0.7`, the path of a CSV file, or by label;
+            probabilities are then those under these shares. Empty for the shares of the training samples.
         layers: `scan`: read the block, or the blocks together, that suit the training samples best; empty: the usual layer, or the one
             that the backbone's request names.
         with_examples: whether the model carries small copies of training samples, to be shown beside its answers.
@@ -64,7 +64,7 @@ class FitOptions:
     coverage: float = COVERAGE
     check: bool = True
     optimise: str = ""
-    deployment_prior: str = ""
+    deployment_prior: str | Mapping[str, float] = ""
     layers: str = ""
     with_examples: bool = False
 

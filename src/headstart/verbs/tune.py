@@ -14,10 +14,12 @@ from headstart.core.errors import UsageError
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.evaluation.comparison import Difference
+from headstart.evaluation.conformal import COVERAGE
 from headstart.model import aim as aims
 from headstart.model.loading import load
 from headstart.model.model import Model
 from headstart.tuning.gate import Gate, decide
+from headstart.verbs.fit import fit
 from headstart.verbs.fit_data import FitOptions
 from headstart.verbs.tune_decisions import check_aim
 from headstart.verbs.tune_ground import Ground, check_length, read_ground, tunable
@@ -26,6 +28,7 @@ from headstart.verbs.tune_ship import Candidate, gated, mirrored, run_folder, sh
 if TYPE_CHECKING:
     from headstart.tuning.ladder import Climbed
     from headstart.tuning.loop import Material
+    from headstart.tuning.losses import LossOptions
     from headstart.tuning.runs import Place
 
 
@@ -39,6 +42,7 @@ class TuneOptions:
         steps: of the long training, in place of what the budget affords; None: the budget decides.
         flip: whether pictures may be mirrored; None: found out.
         smoothing: of labels, as a share of their probability.
+        loss: what is lowered: `cross_entropy`, `class_weights`, `effective_number` or `focal`.
         optimise: what decisions are to be good at, as `fit` takes it; None: what the frozen model's are.
         new_labels: learn labels of the data that the model does not know.
         doubted: let samples count less whose labels the data gate doubts.
@@ -54,6 +58,7 @@ class TuneOptions:
     steps: int | None = None
     flip: bool | None = None
     smoothing: float = 0.0
+    loss: str = "cross_entropy"
     optimise: str | None = None
     new_labels: bool = False
     doubted: bool = False
@@ -70,12 +75,20 @@ class TuneOptions:
         """
         if not 0 <= self.smoothing < 1:
             raise UsageError(f"label smoothing is a share from 0 to below 1, and got {self.smoothing:g}")
+        self.losses.check()
         aims.parse(self.optimise or "")
         check_length(self.budget, self.steps)
 
+    @property
+    def losses(self) -> "LossOptions":
+        """How samples count."""
+        from headstart.tuning.losses import LossOptions
+
+        return LossOptions(self.smoothing, self.loss)
+
     def without_effect(self, link: str) -> tuple[str, ...]:
         """Options that do nothing for a task, a sentence each."""
-        given = {"smoothing": self.smoothing, "doubted": self.doubted}
+        given = {"smoothing": self.smoothing, "loss": self.loss != TuneOptions.loss, "doubted": self.doubted}
         idle = [f"--{name}" for name, value in given.items() if value and link != "softmax"]
         return (f"{' and '.join(idle)} did nothing: it is for samples that have one label of several",) if idle else ()
 
@@ -85,7 +98,7 @@ class Tuning:
     """What a tuning came to.
 
     Attributes:
-        model: the tuned one where it won, else the one that was given.
+        model: the tuned one where it won, else the one that was given, with a new head where it was to learn new labels.
         shipped: whether it is the tuned one.
         sentence: what happened, in one sentence.
         figure: the task's first figure, which the gate compares.
@@ -151,11 +164,13 @@ def tune(
         UsageError: the backbone cannot be tuned, the budget is too short for a step, or the run's folder holds another run.
         FitError: training diverges at every rate. CacheError: a checkpoint cannot be written.
     """
+    from headstart.tuning.choice import check_strategy
     from headstart.tuning.runs import Place
     from headstart.tuning.tracking import check_tracker
 
     options.check()
     check_tracker(options.track)
+    check_strategy(options.strategy)
     began = time.perf_counter()
     opened = model if isinstance(model, Model) else load(Path(model))
     frozen = tunable(opened)
@@ -167,10 +182,11 @@ def tune(
     check_aim(opened, ground, optimise=options.optimise)
     read = time.perf_counter()
     if not ground.winnable:
-        return _untried(opened, ground, seconds={"read": read - began, "tune": 0.0, "gate": 0.0, "total": read - began})
-    flip, notes = mirrored(frozen, ground, flip=options.flip)
+        seconds = {"read": read - began, "tune": 0.0, "gate": 0.0, "total": read - began}
+        return _with_new_labels(_untried(opened, ground, seconds=seconds), ground, asked)
     with run_folder(options.run) as folder:
         place = Place(folder, _identity(opened, ground, options))
+        flip, notes = _flips(frozen, ground, options, place)
         found = _climbed(frozen, ground, options, flip=flip, place=place, began=began, progress=progress)
     tuned = time.perf_counter()
     candidate = _candidate(found, frozen, ground)
@@ -183,7 +199,33 @@ def tune(
     ended = time.perf_counter()
     seconds = {"read": read - began, "tune": tuned - read, "gate": ended - tuned, "total": ended - began}
     notes += options.without_effect(ground.task.link)
-    return _tuning(ground, found, gate, shipped, notes=notes, seconds=seconds)
+    return _with_new_labels(_tuning(ground, found, gate, shipped, notes=notes, seconds=seconds), ground, asked)
+
+
+def _flips(
+    frozen: NetworkBackbone, ground: Ground, options: TuneOptions, place: "Place"
+) -> tuple[bool, tuple[str, ...]]:
+    """Whether pictures are mirrored, as the run has settled it or as is found out now, and a note that says so."""
+    from headstart.tuning import runs
+
+    settled = runs.opened(place)
+    return mirrored(frozen, ground, flip=options.flip) if settled is None else (settled.flip, ())
+
+
+def _with_new_labels(tuning: Tuning, ground: Ground, asked: FitOptions) -> Tuning:
+    """Where the frozen model stays and does not know all labels of the data, its head is fitted anew, as that is what was asked for."""
+    given = tuning.model
+    if tuning.shipped or given.labels == ground.y.labels:
+        return tuning
+    sets = None if given.judge is None else given.judge.conformal
+    coverage = COVERAGE if sets is None else sets.coverage
+    again = replace(asked, backbone=given.backbone, coverage=coverage, with_examples=given.examples is not None)
+    new = ", ".join(repr(label) for label in ground.y.labels if label not in given.labels)
+    return replace(
+        tuning,
+        model=fit(ground.samples, options=again),
+        sentence=f"{tuning.sentence}; its head was fitted anew, and knows {new} as well",
+    )
 
 
 def _candidate(found: "Climbed", frozen: NetworkBackbone, ground: Ground) -> Candidate:
@@ -282,7 +324,6 @@ def _material(
     frozen: NetworkBackbone, ground: Ground, options: TuneOptions, *, flip: bool, progress: Progress
 ) -> "Material":
     from headstart.tuning.augmentation import Augmentation
-    from headstart.tuning.losses import LossOptions
     from headstart.tuning.materials import labelled
     from headstart.tuning.views import Views
 
@@ -290,7 +331,7 @@ def _material(
         Views.of(ground.samples.take(ground.train), frozen.preparation, progress=progress),
         ground.y.take(ground.fit_rows),
         task=ground.task,
-        options=LossOptions(options.smoothing),
+        options=options.losses,
         augmentation=Augmentation(ground.samples.modality, flip=flip),
         weights=ground.weights,
     )

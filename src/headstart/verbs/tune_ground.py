@@ -201,6 +201,7 @@ def read_ground(
     frozen, start = _frozen(x[fit_rows], y.take(fit_rows), of_fit, seed=asked.seed)
     weights, told = _weights(x[fit_rows], y.take(fit_rows), frozen, of_fit, prepared.task, doubted=doubted)
     predicted = prepared.task.predict(frozen.head.scores(x[aside_rows]), frozen.temperature)
+    name, outcomes = prepared.task.figure(y.take(aside_rows), predicted)
     return Ground(
         prepared=prepared,
         samples=samples,
@@ -215,8 +216,8 @@ def read_ground(
         start=start,
         frozen=frozen,
         aside_groups=None if groups is None else groups[aside_rows],
-        name=next(iter(prepared.task.outcomes(y.take(aside_rows), predicted))),
-        frozen_outcomes=figure_of(y.take(aside_rows), predicted, task=prepared.task),
+        name=name,
+        frozen_outcomes=outcomes,
         far=_far(extraction, model),
         weights=weights,
         notes=(*prepared.notes, how, *told),
@@ -363,12 +364,6 @@ def _far(extraction: Extraction, model: Model) -> bool:
     tokens, unknown, single = (int(extraction.facts.get(name, 0)) for name in ("tokens", "unknown", "single"))
     name = model.report.backbone
     return bool(tokens and tokenizer_warning(tokens=tokens, unknown=unknown, single=single, backbone=name))
-
-
-def figure_of(targets: Targets, predicted: np.ndarray, *, task: Task) -> np.ndarray:
-    """What each sample adds to the first figure; higher is better."""
-    name, first = next(iter(task.outcomes(targets, predicted).items()))
-    return np.asarray(first, dtype=np.float64) if name == "accuracy" else -np.asarray(first, dtype=np.float64)
 
 
 def temperature_of(scores: np.ndarray, targets: Targets, *, task: Task) -> float:

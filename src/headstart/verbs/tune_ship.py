@@ -25,7 +25,7 @@ from headstart.model.split_record import SplitRecord
 from headstart.model.tuning_record import TuningRecord
 from headstart.tuning.gate import Gate, decide
 from headstart.verbs.tune_decisions import Deciding, deciding
-from headstart.verbs.tune_ground import ASIDE, Ground, figure_of, temperature_of
+from headstart.verbs.tune_ground import ASIDE, Ground, temperature_of
 
 if TYPE_CHECKING:
     from headstart.tuning.ladder import Climbed
@@ -205,7 +205,7 @@ def gated(ground: Ground, scores: np.ndarray) -> Gate:
     """
     y = ground.y.take(ground.aside_rows)
     temperature = temperature_of(scores[ground.chooses], y.take(ground.chooses), task=ground.task)
-    outcomes = figure_of(y, ground.task.predict(scores, temperature), task=ground.task)
+    _, outcomes = ground.task.figure(y, ground.task.predict(scores, temperature))
     deciding = ~ground.chooses
     return decide(ground.frozen_outcomes[deciding], outcomes[deciding])
 
@@ -233,7 +233,7 @@ def mirrored(frozen: Backbone, ground: Ground, *, flip: bool | None) -> tuple[bo
 
     def outcome(x: np.ndarray) -> np.ndarray:
         predicted = ground.task.predict(ground.frozen.head.scores(x), ground.frozen.temperature)
-        return figure_of(targets.take(np.arange(len(x))), predicted, task=ground.task)
+        return ground.task.figure(targets.take(np.arange(len(x))), predicted)[1]
 
     pictures, plain = ground.samples.take(ground.aside[chooses]), ground.frozen_outcomes[chooses]
     if is_safe(frozen, pictures, plain=plain, outcome=outcome):

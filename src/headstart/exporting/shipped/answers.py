@@ -66,7 +66,10 @@ class Predictor:
         link, labels, sets = self.model["head"]["link"], self.model["labels"], self.model["conformal"]
         if link == "identity":
             value, half = float(found[0]), None if sets is None else sets["quantile"]
-            return {"value": value, "low": half and value - half, "high": half and value + half}
+            return {
+                "value": value,
+                **({"low": None, "high": None} if half is None else {"low": value - half, "high": value + half}),
+            }
         named = dict(zip(labels, map(float, found), strict=True))
         if link == "sigmoid":
             return {"labels": [label for label, p in named.items() if p >= 0.5], "probabilities": named}
@@ -98,7 +101,9 @@ def main() -> int:
     predictor = Predictor(given.model)
     names = list(given.inputs)
     if given.list is not None:
-        names += [json.loads(line) for line in given.list.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names += [json.loads(line) for line in given.list.read_text(encoding="utf-8").split("\n") if line.strip()]
+    if hasattr(sys.stdout, "reconfigure"):  # names and labels are of any script, whatever the terminal's own encoding
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     texts = predictor.model["inputs"][0]["modality"] == "text"
     read: Callable[[str], bytes | str] = str if texts else lambda name: Path(name).read_bytes()
     for name, answer in zip(names, predictor.answers(map(read, names)), strict=True):

@@ -1,6 +1,7 @@
 """Recordings: a file's bytes to samples, with soundfile."""
 
 import math
+import struct
 from io import BytesIO
 from typing import Any
 
@@ -27,8 +28,7 @@ class Preparation:
         """The recording as arrays of samples, with their lengths as weights."""
         if isinstance(content, str):
             raise TypeError("a recording is read from a file's bytes")
-        sound, rate = soundfile.read(BytesIO(content), dtype="float32", always_2d=True)
-        sound = sound.mean(axis=1)
+        sound, rate = decoded(content)
         if not len(sound) or float(sound.max() - sound.min()) / 2 < 1e-4:
             raise ValueError("holds nothing to hear")
         sound = sound / max(1.0, float(np.abs(sound).max()))
@@ -75,3 +75,41 @@ class Preparation:
     def together(self, view: np.ndarray) -> object:
         """Views for which this is the same may share a batch."""
         return self.padded(len(view))
+
+
+FORMATS = ("WAV", "WAVEX", "RF64", "AIFF", "FLAC", "OGG", "MP3")
+# A WAV file that was written to a pipe says this length or more, as nobody knew it.
+UNKNOWN = 0x7FFFF000
+
+
+def decoded(content: bytes) -> tuple[np.ndarray, int]:
+    """The mean of the channels and the rate in Hz; a damaged or truncated file is an error, where the decoder returns what there is."""
+    if missing := missing_bytes(content):
+        raise ValueError(f"is a truncated WAV recording, {missing} bytes short")
+    with soundfile.SoundFile(BytesIO(content)) as file:
+        if file.format not in FORMATS:
+            raise ValueError(f"is no recording of a known format, but {file.format}")
+        if file.frames > 4 * 3600 * file.samplerate:
+            raise ValueError("is longer than 4 hours")
+        sound = file.read(dtype="float32", always_2d=True)
+        rate, kind = int(file.samplerate), file.format
+        if len(sound) < file.frames and kind != "MP3":  # an MP3 file's length is an estimate
+            raise ValueError(f"is a truncated {kind} recording: {len(sound)} of {file.frames} samples could be read")
+    if not np.isfinite(sound).all():
+        raise ValueError("holds values that are not finite numbers")
+    if kind in ("FLAC", "OGG", "MP3") and len(sound) and float(np.abs(sound).max()) > 4.0:
+        raise ValueError("decodes to noise")
+    return sound.mean(axis=1), rate
+
+
+def missing_bytes(content: bytes) -> int:
+    """How many bytes of a WAV file's samples are not there."""
+    if content[:4] != b"RIFF":
+        return 0
+    at = 12
+    while at + 8 <= len(content):
+        name, size = struct.unpack_from("<4sI", content, at)
+        if name == b"data":
+            return 0 if size >= UNKNOWN else max(0, int(size) - (len(content) - at - 8))
+        at += 8 + size + size % 2
+    return 0

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -38,11 +39,11 @@ class Preparation:
         """The picture as one (size, size, 3) array of bytes, with its weight, 1."""
         if isinstance(content, str):
             raise TypeError("a picture is read from a file's bytes")
-        image = Image.open(BytesIO(content))
+        image = Image.open(BytesIO(content), formats=FORMATS)
         width, height = image.size
-        orientation = image.getexif().get(ORIENTATION, 1)
+        orientation = turned(image)
         scaled = self.scaled(width, height)
-        by = self.divisor((width, height), scaled) if image.format == "JPEG" else 1
+        by = self.divisor((width, height), scaled) if image.format in ("JPEG", "MPO") else 1
         if by > 1:
             image.draft(None, (width // by, height // by))
         picture = rgb(image)
@@ -76,6 +77,14 @@ class Preparation:
     def together(self, view: np.ndarray) -> object:
         """Views for which this is the same may share a batch."""
         return view.shape
+
+
+def turned(image: Image.Image) -> int:
+    """EXIF's orientation; EXIF data that cannot be read turn nothing."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # noqa: BLE001  cameras and editors break them in many ways
+        return 1
 
 
 def rgb(image: Image.Image) -> Image.Image:

@@ -1,0 +1,124 @@
+// Several answers: a table that fills, whose rows can be asked why, and that can be downloaded.
+
+import { headline, sure } from "./answer.js";
+import { KINDS, find, make, state, tell, url } from "./parts.js";
+import { predict } from "./server.js";
+
+const AT_ONCE = 16;
+const together = (inputs) => {
+  const form = new FormData();
+  for (const each of inputs) form.append("file", each.content, each.name);
+  return form;
+};
+const COLUMNS = [
+  ["answer", (said) => headline(said)],
+  ["sure", (said) => sure(said)],
+  ["may be", (said) => (said.set ? said.set.join(", ") : "")],
+  ["unlike the training data", (said) => (said.outlier ? (said.outlier.is ? "yes" : "no") : "")],
+];
+const quoted = (text) => {
+  // A cell that begins like a formula would be run by a spreadsheet.
+  const safe = /^[=+\-@\t\r]/.test(text) && !Number.isFinite(Number(text)) ? `'${text}` : text;
+  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+};
+const download = (answers, model) => {
+  const head = ["input", "answer", "probability", "set", "outlier", ...model.labels, "error"];
+  const lines = [head, ...answers.map((said) => [
+    said.input,
+    said.error ? "" : headline(said),
+    said.error ? "" : String(said.probability ?? said.value ?? ""),
+    (said.set || []).join(";"),
+    said.outlier ? String(said.outlier.is) : "",
+    ...model.labels.map((label) => String(said.probabilities?.[label] ?? "")),
+    said.error || "",
+  ])];
+  const link = make("a");
+  link.href = url(new Blob(["\uFEFF", lines.map((line) => line.map(quoted).join(",")).join("\r\n"), "\r\n"], { type: "text/csv" }));
+  link.download = "answers.csv";
+  link.click();
+};
+export const several = async (inputs, model, now, run) => {
+  const made = find("many").content.cloneNode(true), body = made.querySelector("tbody"), title = made.querySelector("h2");
+  const head = make("tr"), button = made.querySelector(".download"), answers = [];
+  for (const words of ["", KINDS[model.modality].what, ...COLUMNS.map(([name]) => name), ""]) {
+    const cell = make(words ? "th" : "td", words);
+    if (words) cell.scope = "col";
+    head.append(cell);
+  }
+  made.querySelector("thead").append(head);
+  button.disabled = true;
+  button.addEventListener("click", () => download(answers, model));
+  const whole = made.firstElementChild;
+  find("results").replaceChildren(made);
+  for (const some of portions(inputs, model)) {
+    title.textContent = `${answers.length} of ${inputs.length} answered`;
+    const found = await portion(some, model);
+    if (now !== state.round) return;
+    some.forEach((input, place) => {
+      const said = { ...found[place], input: input.name };
+      answers.push(said);
+      body.append(line(input, said, model, { whole, run }));
+    });
+  }
+  title.textContent = `${answers.length} ${KINDS[model.modality].many}`;
+  button.disabled = false;
+  tell(`${answers.length} answered`);
+};
+// As many at once as the server takes, in number and in bytes.
+const portions = (inputs, model) => {
+  const found = [], most = Math.min(AT_ONCE, model.limits.items);
+  let bytes = Infinity;
+  for (const each of inputs) {
+    const size = each.content.size + 1000;
+    if (bytes + size > model.limits.body || found.at(-1).length >= most) {
+      found.push([]);
+      bytes = 1000;
+    }
+    found.at(-1).push(each);
+    bytes += size;
+  }
+  return found;
+};
+const portion = async (some, model) => {
+  try {
+    return await predict(together(some), model, 0);
+  } catch (refused) {
+    if (refused.status === 401) throw refused;
+    return some.map(() => ({ error: refused.message })); // what cannot be answered costs no other its answer
+  }
+};
+const line = (input, said, model, { whole, run }) => {
+  const row = make("tr"), sample = make("td"), name = make("th", input.name);
+  name.scope = "row";
+  name.dir = "auto";
+  if (model.modality === "image") {
+    const picture = make("img");
+    picture.alt = "";
+    picture.src = url(input.content);
+    sample.append(picture);
+  }
+  row.append(sample, name);
+  if (said.error) {
+    const cell = make("td", said.error, "wrong");
+    cell.colSpan = COLUMNS.length + 1;
+    row.append(cell);
+    return row;
+  }
+  for (const [, value] of COLUMNS) row.append(make("td", value(said), "num"));
+  const last = make("td"), button = make("button", "Why?", "link");
+  button.type = "button";
+  button.setAttribute("aria-label", `Why: ${input.name}`);
+  button.addEventListener("click", () => {
+    const back = make("button", `Back to all ${KINDS[model.modality].many}`);
+    back.type = "button";
+    back.addEventListener("click", () => {
+      state.round += 1;
+      find("results").replaceChildren(whole);
+      button.focus();
+    });
+    run([input], back);
+  });
+  last.append(button);
+  row.append(last);
+  return row;
+};
