@@ -233,6 +233,8 @@ PROVED = Parity(
     unread=0,
     agreement=1.0,
     difference=0.0,
+    mean=0.0,
+    narrow=False,
     sets=0,
     figure="accuracy",
     fitted=0.9,
@@ -254,6 +256,10 @@ PROVED = Parity(
         (replace(PROVED, agreement=0.998), "other answers"),
         (replace(PROVED, difference=0.01), "other answers"),
         (replace(PROVED, difference=float("nan")), "other answers"),
+        (replace(PROVED, narrow=True, difference=0.2, agreement=0.99, sets=1), ""),
+        (replace(PROVED, narrow=True, mean=0.01), "the mean difference is 0.01"),
+        (replace(PROVED, narrow=True, agreement=0.989), "other answers"),
+        (replace(PROVED, narrow=True, sets=2), "other sets of labels"),
     ],
 )
 def test_what_is_refused(parity: Parity, said: str) -> None:
