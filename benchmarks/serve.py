@@ -2,7 +2,7 @@
 
 `load`: a set's evaluated files are asked for by 64 clients in a process of their own, a file as it is in each request, of a model directory and of its
 OpenVINO export. `answers_per_cpu_second` is counted over the server's process; the peer is `headstart predict` on the same files, whose time to
-start is taken away by the difference of two runs. `memory`: resident bytes after the last of 50,000 requests beside those after the first 5,000.
+start is taken away by the difference of two runs; both in turns, the median of three. `memory`: resident bytes after the last of 50,000 requests beside those after the first 5,000.
 `malformed`: made from the server's own document and by hand. `restart`: from `kill -9` and the same command to the first answer, the median of three.
 """
 
@@ -16,11 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -30,7 +32,7 @@ from _serve_malformed import by_document, by_hand
 from figures import DATA, ROOT, Figure, arguments, present, show
 
 SETS = ("ants_bees", "sst2")
-CLIENTS, REQUESTS = 64, 3000
+CLIENTS, REQUESTS, ROUNDS = 64, 3000, 3
 MANY, FIRST = 50_000, 5_000
 HARMLESS = {200, *range(400, 500)}
 
@@ -81,7 +83,7 @@ def serving(model: Path, *options: str) -> Iterator[tuple[str, "subprocess.Popen
         process.wait()
 
 
-def clients(address: str, files: Path, *, n: int) -> dict[str, object]:
+def clients(address: str, files: Path, *, n: int) -> dict[str, Any]:
     """What the clients met."""
     command = [
         sys.executable,
@@ -93,7 +95,7 @@ def clients(address: str, files: Path, *, n: int) -> dict[str, object]:
         str(files),
     ]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
-    found: dict[str, object] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
@@ -123,29 +125,27 @@ def load(*, quick: bool) -> Iterator[Figure]:
 
 
 def _loaded(title: str, model: Path, files: Path, *, n: int) -> Iterator[Figure]:
-    rounds = max(1, n // len(list(files.iterdir())))
-    few, start = predicting(model, files, n=0)
-    many, whole = predicting(model, files, n=rounds)
-    peer = (many - few) / (whole - start)
+    rounds = max(1, n // ROUNDS // len(list(files.iterdir())))
+    peers, ours, found = [], [], []
     with serving(model) as (address, process):
         clients(address, files, n=200)  # what is compiled for many at once is compiled
-        before = cpu_of(process)
-        found = clients(address, files, n=n)
-        took = cpu_of(process) - before
-    statuses = {int(status): count for status, count in dict(found["statuses"]).items()}  # type: ignore[call-overload]
-    answers = statuses.get(200, 0)
-    yield Figure(f"{title}/answers_per_cpu_second", answers / took, "answers", at_least=0.8 * peer, peer=peer)
-    yield Figure(
-        f"{title}/answers_per_second", answers / float(str(found["seconds"])), "answers, clients on the same cores"
-    )
-    yield Figure(f"{title}/p50", float(str(found["p50"])), f"s, {CLIENTS} clients")
-    yield Figure(f"{title}/p99", float(str(found["p99"])), f"s, {CLIENTS} clients")
-    yield Figure(
-        f"{title}/errors",
-        float(sum(statuses.values()) - answers - statuses.get(429, 0)),
-        "answers but 200 and 429",
-        at_most=0.0,
-    )
+        for _ in range(ROUNDS):
+            few, start = predicting(model, files, n=0)
+            many, whole = predicting(model, files, n=rounds)
+            peers.append((many - few) / (whole - start))
+            before = cpu_of(process)
+            found.append(clients(address, files, n=n // ROUNDS))
+            ours.append(found[-1]["statuses"].get("200", 0) / (cpu_of(process) - before))
+    peer, statuses = statistics.median(peers), Counter[str]()
+    for each in found:
+        statuses.update(each["statuses"])
+    yield Figure(f"{title}/answers_per_cpu_second", statistics.median(ours), "answers", at_least=0.8 * peer, peer=peer)
+    speed = statistics.median(each["statuses"].get("200", 0) / each["seconds"] for each in found)
+    yield Figure(f"{title}/answers_per_second", speed, "answers, clients on the same cores")
+    for name in ("p50", "p99"):
+        yield Figure(f"{title}/{name}", statistics.median(each[name] for each in found), f"s, {CLIENTS} clients")
+    errors = sum(count for status, count in statuses.items() if status not in {"200", "429"})
+    yield Figure(f"{title}/errors", float(errors), "answers but 200 and 429", at_most=0.0)
 
 
 def memory(*, quick: bool) -> Iterator[Figure]:
@@ -159,7 +159,7 @@ def memory(*, quick: bool) -> Iterator[Figure]:
                 before = psutil.Process(process.pid).memory_info().rss
                 found = clients(address, ground.files, n=most - first)
                 after = psutil.Process(process.pid).memory_info().rss
-            answered = sum(dict(found["statuses"]).values())  # type: ignore[call-overload]
+            answered = sum(found["statuses"].values())
             yield Figure(
                 f"memory/after_{most}",
                 after / before,

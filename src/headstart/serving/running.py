@@ -66,6 +66,7 @@ def serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nothing here goes by who asks
             timeout_graceful_shutdown=max(1, round(options.grace)),
             timeout_keep_alive=30,
         )
