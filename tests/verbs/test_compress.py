@@ -267,6 +267,28 @@ def test_groups_stay_on_one_side_when_a_head_is_fitted_anew(tmp_path: Path, monk
 
 
 @pytest.mark.usefixtures("quick")
+def test_smaller_pictures_are_tried_for_networks_of_convolutions(data: Path, model: Model, tmp_path: Path) -> None:
+    weights = save_tiny("test_resnet", tmp_path)
+    request = BackboneRequest("timm", "test_resnet", weights=weights, prepare={"size": 64})
+    larger = hs.fit(data, options=replace(PLAIN, backbone=request))
+    contract = Contract(max_drop=100.0)
+    asked = hs.CompressOptions(tries=("pixels",), contract=contract)
+    found = hs.compress(larger, data, out=tmp_path / "small", options=asked)
+    assert [each.name.split(",")[0] for each in found.table[1:]] == ["48 pixels"], found.notes
+    assert found.parity is not None
+    small = hs.load(tmp_path / "small")
+    assert "size=48" in small.backbone.specs[0].prepare
+    assert small.backbone.preparation.prepare((data / "val" / "red" / "0.png").read_bytes()).views[0].shape == (
+        48,
+        48,
+        3,
+    )
+    assert small.split.digests.tolist() == larger.split.digests.tolist()
+    few = hs.compress(model, data, out=tmp_path / "none", options=asked)  # two convolutions
+    assert few.notes == ("pixels is not tried: the network is not made of convolutions over images",)
+
+
+@pytest.mark.usefixtures("quick")
 def test_one_that_fails_costs_no_other_its_chance(
     model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

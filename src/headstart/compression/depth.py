@@ -42,6 +42,7 @@ class Depth(Method):
                 f"a head on {blocks[kept - 1]}, the blocks after it dropped, in {precision} through OpenVINO",
                 source.refit(backbone, "auto"),
                 partial(written, precision=precision),
+                anew=precision != FLOAT32,
             )
 
 

@@ -40,13 +40,24 @@ class Int8(Method):
             if beside == BFLOAT16 and BFLOAT16 not in device().units:
                 continue
             how = f"weights and activations in 8 bits, calibrated on {len(source.views)} views of training samples, the rest in {beside}, through OpenVINO"
-            yield Candidate(precision, how, source.model, partial(_written, source=source, precision=precision))
+            yield Candidate(precision, how, source.model, partial(written, source=source, precision=precision))
 
 
 PLUGIN = Int8()
 
 
-def _written(model: Model, folder: Path, *, source: Source, precision: str) -> ExportedBackbone:
+def written(model: Model, folder: Path, *, source: Source, precision: str) -> ExportedBackbone:
+    """A model's network with its products in 8 bits.
+
+    Args:
+        model: with the head that goes into the graph.
+        folder: where.
+        source: whose views calibrate, as the network's own preparation makes them.
+        precision: `int8`, or `int8+bfloat16` for what else there is.
+
+    Raises:
+        ExportError: it cannot be quantised.
+    """
     from headstart.exporting.tracing import names_of, trace
 
     quantised = _quantised(converted(trace(model)), source, names_of(model))

@@ -25,12 +25,14 @@ class Source:
         refit: from another backbone and a head's recipe to a model of the same kind, whose head is fitted anew on that backbone's rows of the
             training samples.
         teach: a student that was taught by the model; None where none was named.
+        views_of: the same samples as `views`, as another backbone's preparation makes them.
     """
 
     model: "Model"
     views: Sequence[np.ndarray] = field(repr=False)
     refit: "Callable[[Backbone, str], Model]"
     teach: "Callable[[], Model] | None" = None
+    views_of: "Callable[[Backbone], Sequence[np.ndarray]]" = field(default=lambda _backbone: (), repr=False)
 
     def batches(self) -> "Iterator[Batch]":
         """The views one by one, as batches: lengths are those of what will be asked."""
@@ -47,12 +49,14 @@ class Candidate:
         how: what is done, for a person.
         model: whose network is written: the source's, or one with another backbone and head.
         write: writes that network, with the head and temperature of the model that it is given, into a folder, and opens it.
+        anew: whether the head is fitted once more on the rows of what was written, as that of the source's own network is.
     """
 
     name: str
     how: str
     model: "Model"
     write: "Callable[[Model, Path], ExportedBackbone]"
+    anew: bool = False
 
 
 class Method(ABC):

@@ -241,7 +241,7 @@ def _shipped(
 def _source(bench: Bench, options: CompressOptions, progress: Progress) -> Source:
     model, trained = bench.model, bench.trained
     teach = partial(_taught, model, trained, options, progress) if options.student else None
-    return Source(model, bench.views(model.backbone), partial(_refitted, model, trained, options), teach)
+    return Source(model, bench.views(model.backbone), partial(_refitted, model, trained, options), teach, bench.views)
 
 
 def _refitted(model: Model, trained: Samples, options: CompressOptions, backbone: Backbone, head: str) -> Model:

@@ -94,8 +94,10 @@ class Bench:
             refit: fits a head anew on a backbone's rows.
         """
         backbone, own = candidate.write(candidate.model, folder), candidate.model
-        if own is self.model:  # a head that was fitted anew already is that of its rows
-            own = self._tempered(backbone) if own.report.tuned else self._refitted(refit(backbone, own.report.head))
+        if own is self.model and own.report.tuned:
+            own = self._tempered(backbone)
+        elif own is self.model or candidate.anew:
+            own = self._refitted(refit(backbone, own.report.head))
         own = _bound(replace(own, backbone=backbone))
         rows = join(embed(backbone, self.held).features)
         targets, predicted = _targets(own, self.held), own.predicted(rows)
