@@ -88,8 +88,9 @@ def main() -> int:
         text = page.read_text(encoding="utf-8")
         before, rest = text.split(BEGIN)
         _, after = rest.split(END)
-        lines = [line for file in results for line in file.read_text(encoding="utf-8").splitlines()]
-        wanted = before + BEGIN + drawn(lines) + END + after
+        there = [file for file in results if file.exists()]
+        lines = [line for file in there for line in file.read_text(encoding="utf-8").splitlines()]
+        wanted = before + BEGIN + (drawn(lines) if lines else "") + END + after
         differs += text != wanted
         if "--check" not in sys.argv[1:]:
             page.write_text(wanted, encoding="utf-8", newline="\n")
