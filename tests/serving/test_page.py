@@ -1,7 +1,9 @@
 """The page in a real browser, with a real server behind it: what a person drops is answered and explained, and nothing else is asked for."""
 
 import base64
+import io
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import headstart as hs
 from support.browser import Browser, Visit, browser
@@ -90,6 +93,17 @@ def own(visit: Visit, server: Running) -> None:
     assert [each for each in visit.requests if not each.startswith(server.address)] == []
 
 
+def seen(visit: Visit, width: int, height: int, *, dark: bool) -> None:
+    """What a person sees at a size: not one colour, dark where that is asked for. HEADSTART_SCREENSHOTS names a folder that keeps it."""
+    content = base64.b64decode(visit.picture())
+    if folder := os.environ.get("HEADSTART_SCREENSHOTS"):
+        Path(folder, f"page-{width}-{'dark' if dark else 'light'}.png").write_bytes(content)
+    shown = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    assert shown.shape == (height, width, 3)
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 500, "the answered picture and its map are in sight"
+    assert bool(np.median(shown) < 100) is dark
+
+
 def test_a_picture_is_answered_and_explained(visit: Visit, server: Running, folder: Path) -> None:
     choose(visit, "image")
     picture = folder / "photos" / "val" / "red" / "0.png"
@@ -111,6 +125,7 @@ def test_a_picture_is_answered_and_explained(visit: Visit, server: Running, fold
         for dark in (False, True):
             visit.resize(width, height, dark=dark)
             assert visit.run("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+            seen(visit, width, height, dark=dark)
     own(visit, server)
 
 
