@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from headstart.backbones.network import NetworkBackbone
-from headstart.backbones.precision import BFLOAT16, FLOAT32, device
-from headstart.compression.half import written
-from headstart.compression.method import Candidate, Method, Source
+from headstart.backbones.precision import FLOAT32
+from headstart.compression.half import narrowest, written
+from headstart.compression.method import Candidate, Method, Source, no_network
 
 # Of the blocks, those that are kept.
 _SHARES = (0.85, 0.7, 0.5)
@@ -19,7 +19,7 @@ class Depth(Method):
         """It takes a list of blocks, and a network that reads one layer."""
         model = source.model
         if not isinstance(model.backbone, NetworkBackbone):
-            return f"{model.report.backbone} is no network of torch"
+            return no_network(source)
         if model.report.tuned:
             return "the blocks that were trained are the last ones, and without them the head fits nothing"
         if len(model.backbone.specs) > 1:
@@ -32,7 +32,7 @@ class Depth(Method):
 
         assert isinstance(source.model.backbone, NetworkBackbone)
         blocks = _blocks(source.model.backbone)
-        precision = BFLOAT16 if BFLOAT16 in device().units else FLOAT32
+        precision = narrowest()
         for kept in dict.fromkeys(round(share * len(blocks)) for share in _SHARES):
             if not 0 < kept < len(blocks):
                 continue

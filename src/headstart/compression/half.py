@@ -5,9 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from headstart.backbones.exported import ExportedBackbone
-from headstart.backbones.network import NetworkBackbone
-from headstart.backbones.precision import BFLOAT16, device
-from headstart.compression.method import Candidate, Method, Source
+from headstart.backbones.precision import BFLOAT16, FLOAT32, device
+from headstart.compression.method import Candidate, Method, Source, no_network
 from headstart.exporting import FORMATS
 from headstart.exporting.directory import lay_out
 from headstart.model.model import Model
@@ -20,10 +19,7 @@ class Half(Method):
 
     def refusal(self, source: Source) -> str:
         """Only networks of torch are written, and only some processors have the units."""
-        model = source.model
-        if not isinstance(model.backbone, NetworkBackbone):
-            return f"{model.report.backbone} is no network of torch"
-        return "" if BFLOAT16 in device().units else "this processor has no units for bfloat16"
+        return no_network(source) or ("" if narrowest() == BFLOAT16 else "this processor has no units for bfloat16")
 
     def candidates(self, source: Source) -> Iterator[Candidate]:
         """One."""
@@ -31,6 +27,11 @@ class Half(Method):
 
 
 PLUGIN = Half()
+
+
+def narrowest() -> str:
+    """What candidates of several methods are run in: bfloat16 where the processor has the units for it, else float32."""
+    return BFLOAT16 if BFLOAT16 in device().units else FLOAT32
 
 
 def written(model: Model, folder: Path, *, precision: str = BFLOAT16, runtime: str = RUNTIME) -> ExportedBackbone:

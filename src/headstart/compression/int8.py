@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from headstart.backbones.exported import PROBABILITIES, ROWS, ExportedBackbone, given
-from headstart.backbones.network import NetworkBackbone
 from headstart.backbones.precision import BFLOAT16, device
 from headstart.backbones.runtimes import INT8, INT8_BFLOAT16
 from headstart.compression.half import RUNTIME
-from headstart.compression.method import Candidate, Method, Source
+from headstart.compression.method import Candidate, Method, Source, no_network
 from headstart.core.errors import ExportError, ExtraMissing, gist
 from headstart.exporting.directory import lay_out
 from headstart.exporting.openvino import converted, put_model
@@ -27,9 +26,8 @@ class Int8(Method):
 
     def refusal(self, source: Source) -> str:
         """It needs NNCF, and a network of torch."""
-        model = source.model
-        if not isinstance(model.backbone, NetworkBackbone):
-            return f"{model.report.backbone} is no network of torch"
+        if reason := no_network(source):
+            return reason
         if importlib.util.find_spec("nncf") is None:
             return str(ExtraMissing.of("nncf", "compress", purpose="quantisation"))
         return ""

@@ -1,7 +1,6 @@
 """Eight bits for onnxruntime: weights by channel and activations, calibrated on real samples, by onnxruntime's own quantisation."""
 
 import importlib
-import importlib.util
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -9,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.backbones.exported import PROBABILITIES, ROWS, ExportedBackbone, given
-from headstart.backbones.network import NetworkBackbone
 from headstart.backbones.runtimes import INT8
-from headstart.compression.method import Candidate, Method, Source
+from headstart.compression.method import Candidate, Method, Source, no_network
 from headstart.core.errors import ExportError, ExtraMissing, gist
 from headstart.exporting.directory import lay_out
 from headstart.exporting.onnx import PLUGIN as ONNX
@@ -33,11 +31,13 @@ class Int8Onnx(Method):
 
     def refusal(self, source: Source) -> str:
         """It needs onnxruntime and what writes ONNX, and a network of torch."""
-        model = source.model
-        if not isinstance(model.backbone, NetworkBackbone):
-            return f"{model.report.backbone} is no network of torch"
-        missing = next((name for name in ONNX.libraries if importlib.util.find_spec(name) is None), "")
-        return str(ExtraMissing.of(missing, ONNX.extra, purpose="quantisation")) if missing else ""
+        if reason := no_network(source):
+            return reason
+        try:
+            ONNX.check_installed("quantisation")
+        except ExtraMissing as error:
+            return str(error)
+        return ""
 
     def candidates(self, source: Source) -> Iterator[Candidate]:
         """One."""

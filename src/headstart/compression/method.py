@@ -40,6 +40,14 @@ class Source:
             yield self.model.backbone.preparation.collate([view])
 
 
+def no_network(source: Source) -> str:
+    """Why nothing of a model can be written, as what it has is no network of torch; empty where it is one."""
+    from headstart.backbones.network import NetworkBackbone
+
+    model = source.model
+    return "" if isinstance(model.backbone, NetworkBackbone) else f"{model.report.backbone} is no network of torch"
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One way of compressing a model.

@@ -5,30 +5,29 @@ from dataclasses import replace
 from functools import partial
 
 from headstart.backbones.network import NetworkBackbone
-from headstart.backbones.precision import BFLOAT16, FLOAT32, device
+from headstart.backbones.precision import FLOAT32
 from headstart.backbones.runtimes import INT8
 from headstart.compression import int8
-from headstart.compression.half import written
-from headstart.compression.method import Candidate, Method, Source
+from headstart.compression.half import narrowest, written
+from headstart.compression.method import Candidate, Method, Source, no_network
 from headstart.core import recipes
 from headstart.data.modalities import preparation
 from headstart.data.modalities.image import ImageRecipe
+from headstart.features.engines.channels_last import is_convolutional
 
 # Of a side, and what sides are a multiple of.
 _SHARES, _STEP = (0.86, 0.71), 16
-# A vision transformer has as many positions as it was trained on, and one convolution; a network with this many takes any size.
-_CONVOLUTIONS = 8
 
 
 class Pixels(Method):
     """A network of convolutions takes as long as there are pixels: three quarters of them at 192 a side in place of 224."""
 
     def refusal(self, source: Source) -> str:
-        """It takes a frozen network of convolutions over images."""
+        """It takes a frozen network of convolutions over images: a vision transformer has as many positions as it was trained on."""
         model = source.model
         if not isinstance(model.backbone, NetworkBackbone):
-            return f"{model.report.backbone} is no network of torch"
-        if model.modality != "image" or _convolutions(model.backbone) < _CONVOLUTIONS:
+            return no_network(source)
+        if model.modality != "image" or not is_convolutional(model.backbone):
             return "the network is not made of convolutions over images"
         return "the network was trained at its size" if model.report.tuned else ""
 
@@ -37,7 +36,9 @@ class Pixels(Method):
         backbone = source.model.backbone
         assert isinstance(backbone, NetworkBackbone)
         side = _recipe(backbone).size
-        precision = BFLOAT16 if BFLOAT16 in device().units else INT8 if not int8.PLUGIN.refusal(source) else FLOAT32
+        precision = narrowest()
+        if precision == FLOAT32 and not int8.PLUGIN.refusal(source):
+            precision = INT8
         for size in dict.fromkeys(_STEP * round(share * side / _STEP) for share in _SHARES):
             if not _STEP <= size < side:
                 continue
@@ -65,9 +66,3 @@ def _resized(backbone: NetworkBackbone, size: int) -> NetworkBackbone:
     recipe = recipes.to_string(name, replace(_recipe(backbone), size=size))
     specs = tuple(replace(spec, prepare=recipe) for spec in backbone.specs)
     return replace(backbone, specs=specs, preparation=preparation(recipe, dict(backbone.preparation.assets)))
-
-
-def _convolutions(backbone: NetworkBackbone) -> int:
-    from torch import nn
-
-    return sum(isinstance(each, nn.Conv2d) for each in backbone.module.modules())

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from headstart.backbones.precision import BFLOAT16, FLOAT32, device
-from headstart.compression.half import written
+from headstart.compression.half import narrowest, written
 from headstart.compression.method import Candidate, Method, Source
 
 
@@ -21,7 +20,7 @@ class Student(Method):
         """One: the student, in bfloat16 where the processor has the units."""
         assert source.teach is not None
         model = source.teach()
-        precision = BFLOAT16 if BFLOAT16 in device().units else FLOAT32
+        precision = narrowest()
         yield Candidate(
             f"student {model.report.backbone}",
             f"another network, taught by the model, in {precision} through OpenVINO",

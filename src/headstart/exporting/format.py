@@ -1,9 +1,12 @@
 """What a format of exports is."""
 
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from headstart.core.errors import ExtraMissing
 
 if TYPE_CHECKING:
     from headstart.exporting.tracing import Traced
@@ -23,6 +26,16 @@ class Format(ABC):
     extra: str
     runtime: str
     files: tuple[str, ...]
+
+    def check_installed(self, purpose: str) -> None:
+        """Refuse what cannot be written here.
+
+        Raises:
+            ExtraMissing: a library is not installed.
+        """
+        for library in self.libraries:
+            if importlib.util.find_spec(library) is None:
+                raise ExtraMissing.of(library, self.extra, purpose=purpose)
 
     @abstractmethod
     def write(self, traced: "Traced", folder: Path, *, told: Mapping[str, str]) -> None:

@@ -131,9 +131,8 @@ def write(model: "Model", folder: Path, *, by_reference: bool = False) -> None:
         folder / "probe.safetensors",
     )
     if isinstance(model.backbone, ExportedBackbone):
-        if (
-            model.backbone.folder.resolve() != folder.resolve()
-        ):  # where it was just written, and may be mapped by its runtime
+        # Not over what was just written there: its runtime may have mapped it.
+        if model.backbone.folder.resolve() != folder.resolve():
             for name, content in model.backbone.contents().items():
                 (folder / name).write_bytes(content)
     elif not by_reference:

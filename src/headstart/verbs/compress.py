@@ -1,6 +1,5 @@
 """`compress`: make a model faster under a contract: try what there is, measure all of it here, and keep the fastest that loses no more than allowed."""
 
-import importlib.util
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -197,9 +196,7 @@ def _plain(model: Model, place: Path) -> tuple[dict[str, Backbone], tuple[str, .
     found: dict[str, Backbone] = {choose(exact, AUTO).first: exact} if device().kind == "cpu" else {}
     for runtime, name in (("openvino", "openvino"), ("onnx", "onnxruntime")):
         try:
-            for library in FORMATS.get(runtime).libraries:
-                if importlib.util.find_spec(library) is None:
-                    raise ExtraMissing.of(library, "compress", purpose=f"{BASE} through {name}")
+            FORMATS.get(runtime).check_installed(f"{BASE} through {name}")
             (folder := place / f"{BASE}-{runtime}").mkdir()
             found[name] = written(model, folder, precision=BASE, runtime=runtime)
         except HeadstartError as error:

@@ -1,6 +1,5 @@
 """`export`: write a model as a graph that other runtimes run, with all that comes before and after it, and prove that it answers alike."""
 
-import importlib.util
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import ExportError, ExtraMissing, UsageError
+from headstart.core.errors import ExportError, UsageError
 from headstart.core.files import refuse_inside_data, whole_directory
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
@@ -122,9 +121,7 @@ def _format(to: str) -> Format:
     if to in _NOT_OFFERED:
         raise UsageError(f"an export to {to} is not offered: {_NOT_OFFERED[to]}")
     found = FORMATS.get(to)
-    for library in found.libraries:
-        if importlib.util.find_spec(library) is None:
-            raise ExtraMissing.of(library, found.extra, purpose=f"an export to {to}")
+    found.check_installed(f"an export to {to}")
     return found
 
 

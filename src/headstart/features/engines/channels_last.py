@@ -24,14 +24,14 @@ class ChannelsLast(Engine):
 
     def __init__(self) -> None:
         self._copies: Sessions[NetworkBackbone] = Sessions()
-        self._convolutions: Sessions[int] = Sessions()
+        self._convolutional: Sessions[bool] = Sessions()
 
     def refusal(self, backbone: Backbone) -> str:
         """It runs networks of convolutions on the CPU."""
         if not isinstance(backbone, NetworkBackbone) or device().kind != "cpu":
             return "it runs networks of torch on a CPU"
-        found = self._convolutions.of(backbone, lambda: _convolutions(backbone))
-        return "" if found >= _CONVOLUTIONS else "the network is not made of convolutions over images"
+        found = self._convolutional.of(backbone, lambda: is_convolutional(backbone))
+        return "" if found else "the network is not made of convolutions over images"
 
     def gain(self, backbone: Backbone) -> float:  # noqa: ARG002  (measured on one network)
         """As measured with EfficientNet-Lite0."""
@@ -48,7 +48,8 @@ class ChannelsLast(Engine):
 PLUGIN = ChannelsLast()
 
 
-def _convolutions(backbone: NetworkBackbone) -> int:
+def is_convolutional(backbone: NetworkBackbone) -> bool:
+    """Whether a network lives by its convolutions over images."""
     from torch import nn
 
-    return sum(isinstance(each, nn.Conv2d) for each in backbone.module.modules())
+    return sum(isinstance(each, nn.Conv2d) for each in backbone.module.modules()) >= _CONVOLUTIONS
