@@ -4,12 +4,22 @@ import { find, make, percent, plain, state, tell, url } from "./parts.js";
 import { paint } from "./saliency.js";
 import { ask, bare, explain, predict } from "./server.js";
 
+// A picture of a few pixels, a digit or a cell, is shown as large as one can look at, and its pixels as they are.
+const LEAST = 192;
+const enlarge = (picture) => {
+  const longest = Math.max(picture.naturalWidth, picture.naturalHeight);
+  if (!longest || longest >= LEAST) return;
+  picture.width = Math.round((picture.naturalWidth * LEAST) / longest);
+  picture.classList.add("few");
+};
+
 const shown = (input, kind) => {
   if (kind === "image") {
     const stage = make("div", "", "stage"), picture = make("img");
     picture.alt = "";
     picture.src = url(input.content);
     stage.append(picture);
+    picture.addEventListener("load", () => enlarge(picture));
     picture.addEventListener("error", () => stage.replaceWith(make("p", "Your browser cannot show this picture.", "muted small")));
     return stage;
   }
@@ -82,8 +92,9 @@ const neighbours = async (place, said, model) => {
   const list = make("ol", "", model.modality === "image" ? "near" : "near wide");
   place.append(make("h2", "Nearest training examples"), list);
   for (const each of said.neighbours) {
-    const row = make("li"), label = make("b", each.label), id = make("span", each.id, "id");
+    const row = make("li"), label = make("b", each.label), id = make("span", "", "id");
     id.dir = "auto";
+    for (const step of each.id.split(/(?<=[/\\])/)) id.append(step, make("wbr"));  // a path is broken where a folder ends
     if (each.example !== null) example(row, each, model);
     row.append(label, make("span", ` ${each.similarity.toFixed(2)}`, "num muted"), id);
     list.append(row);
