@@ -114,7 +114,9 @@ def test_a_picture_is_answered_and_explained(visit: Visit, server: Running, fold
     shares = visit.run("[...document.querySelectorAll('.bars .track i')].map((each) => parseFloat(each.style.width))")
     assert shares == pytest.approx(sorted((100 * p for p in expected["probabilities"].values()), reverse=True), abs=0.1)
     assert text_of(visit, ".name") == "0.png"
-    assert visit.run("document.querySelector('.stage img').width") == 192, "48 pixels are shown as large as one can look at"
+    assert visit.run("document.querySelector('.stage img').width") == 192, (
+        "48 pixels are shown as large as one can look at"
+    )
     assert "train/red/1.png" in text_of(visit, ".near"), "an id is broken where a folder ends, and is still what it was"
     assert "Red: hiding it lowers" in text_of(visit, ".legend")
     assert until(visit, "[...document.querySelectorAll('.near img')].every((each) => each.naturalWidth > 0)")

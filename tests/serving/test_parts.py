@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 import pytest
 
@@ -88,7 +89,46 @@ def test_what_takes_long_is_answered_alone_and_what_is_given_up_is_let_go() -> N
     assert waiting.work is None
     gate.set()
     assert [each.result(10) for each in futures] == ["first", "a", "b", "long", "c", "d"]
-    assert batches == [["first"], ["a", "b"], ["long"], ["c", "d"]]
+    assert batches == [["first"], ["a", "b", "c", "d"], ["long"]]
+    worker.stop(seconds=10)
+
+
+def test_the_oldest_is_answered_next_with_those_of_its_size() -> None:
+    gate, batches = threading.Event(), []
+
+    def answer(work: Sequence[int]) -> list[int]:
+        batches.append(list(work))
+        gate.wait(10)
+        return list(work)
+
+    worker: Worker[int, int] = Worker(answer, most=3, name="test", size=float)
+    futures = [worker.submit(0)]
+    while not batches:
+        time.sleep(0.001)
+    futures += [worker.submit(size) for size in (9, 50, 8, 48, 10, 51, 500)]
+    futures[4].cancel()  # 48
+    gate.set()
+    assert [each.result(10) for each in futures if not each.cancelled()] == [0, 9, 50, 8, 10, 51, 500]
+    assert batches == [[0], [9, 8, 10], [50, 51, 500]], "500 is as unlike 50 as can be, and nothing else waits"
+    worker.stop(seconds=10)
+
+
+def test_nothing_is_overtaken_for_ever() -> None:
+    gate, answered = threading.Event(), []
+
+    def answer(work: Sequence[float]) -> list[float]:
+        gate.wait(10)
+        answered.extend(work)
+        if len(answered) < 40:  # as often as there is an answer the next one of the common size comes
+            more.append(worker.submit(1.0 + len(answered) / 1000))
+        return list(work)
+
+    more: list[Future[float]] = []
+    worker: Worker[float, float] = Worker(answer, most=2, name="test", size=lambda size: size)
+    futures = [worker.submit(size) for size in (1.0, 1.0, 1.0, 100.0, 1.0, 1.0, 1.0)]
+    gate.set()
+    assert futures[3].result(10) == 100.0
+    assert answered.index(100.0) < 9, "once it is the oldest it is the next"
     worker.stop(seconds=10)
 
 

@@ -27,8 +27,8 @@ from headstart.serving.worker import Worker
 
 Answer = Mapping[str, Any]
 
-# Inputs that are answered at once, and of a batch: sorted by length, several small batches have less padding than a large one.
-_MOST_TOGETHER, _BATCH = 32, 8
+# Inputs that are answered at once, and of a batch: of what waits the most alike are taken, and small batches have less padding than a large one.
+_MOST_TOGETHER, _BATCH = 16, 8
 # A text of so many characters or bytes has become tokens before another thread would have taken it over.
 _AT_ONCE = 4096
 
@@ -103,7 +103,13 @@ class Served:
             return [next(predicted) if isinstance(each, _Predict) else _map(model, each, chosen) for each in work]
 
         worker = Worker(
-            answer, most=_MOST_TOGETHER, name=f"headstart {name}", alone=lambda work: isinstance(work, _Explain)
+            answer,
+            most=_MOST_TOGETHER,
+            name=f"headstart {name}",
+            alone=lambda work: isinstance(work, _Explain),
+            size=lambda work: (
+                0.0 if isinstance(work, _Explain) else float(max(len(view) for view in work.prepared.views))
+            ),
         )
         made = cls(name, model, chosen, limits, worker)
         made._warm()

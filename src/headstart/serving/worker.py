@@ -1,4 +1,8 @@
-"""One thread a model, which answers together what waits: while it is at work the next inputs gather, and the busier it is the larger its batches are."""
+"""One thread a model, which answers together what waits: while it is at work the next inputs gather, and the busier it is the larger its batches are.
+
+Of what waits the oldest is always answered next, so that nothing waits for ever, together with what is nearest to it in size: texts of one length
+have no padding between them.
+"""
 
 import threading
 from collections import deque
@@ -18,7 +22,7 @@ class _Waiting(Generic[W, A]):
 
 
 class Worker(Generic[W, A]):
-    """Answers work in batches, in the order in which it came."""
+    """Answers work in batches: the oldest piece, and of the others those that are most like it, in the order in which they came."""
 
     def __init__(
         self,
@@ -27,6 +31,7 @@ class Worker(Generic[W, A]):
         most: int,
         name: str,
         alone: Callable[[W], bool] = lambda work: False,  # noqa: ARG005
+        size: Callable[[W], float] = lambda work: 0.0,  # noqa: ARG005
     ) -> None:
         """Start the thread.
 
@@ -35,8 +40,9 @@ class Worker(Generic[W, A]):
             most: pieces that are answered at once.
             name: of the thread.
             alone: which pieces are answered alone: those that take so long that no other ought to wait for them.
+            size: of a piece that is not answered alone; those of one size cost least together.
         """
-        self._answer, self._most, self._alone = answer, most, alone
+        self._answer, self._most, self._alone, self._size = answer, most, alone, size
         self._queue: deque[_Waiting[W, A]] = deque()
         self._changed = threading.Condition()
         self._stopped = False
@@ -84,19 +90,27 @@ class Worker(Generic[W, A]):
             del taken  # or it would keep what was answered until there is more to do
 
     def _taken(self) -> list[_Waiting[W, A]]:
-        """What waits, once there is something; empty at the end."""
+        """What is answered next, once there is something; empty at the end."""
         with self._changed:
-            while not self._queue and not self._stopped:
+            while not (waiting := [(each, work) for each in self._queue if (work := each.work) is not None]):
+                self._queue.clear()  # all of it was given up
+                if self._stopped:
+                    return []
                 self._changed.wait()
-            taken: list[_Waiting[W, A]] = []
-            while self._queue and len(taken) < self._most:
-                if taken and (self._lonely(self._queue[0]) or self._lonely(taken[0])):
-                    break
-                taken.append(self._queue.popleft())
+            taken = self._together(waiting)
+            chosen = set(map(id, taken))
+            self._queue = deque(each for each, _ in waiting if id(each) not in chosen)
             return taken
 
-    def _lonely(self, waiting: _Waiting[W, A]) -> bool:
-        return waiting.work is not None and self._alone(waiting.work)
+    def _together(self, waiting: Sequence[tuple[_Waiting[W, A], W]]) -> list[_Waiting[W, A]]:
+        """The oldest of what waits, and those that are answered with it."""
+        oldest, first = waiting[0]
+        if self._alone(first):
+            return [oldest]
+        size = self._size(first)
+        others = [(abs(self._size(work) - size), each) for each, work in waiting if not self._alone(work)]
+        others.sort(key=lambda found: found[0])  # stable: of those that are equally near the older one comes first
+        return [each for _, each in others[: self._most]]
 
     def _settle(self, taken: Sequence[_Waiting[W, A]]) -> None:
         """Answer some together; where that fails, each alone, so that one of them costs no other its answer."""
