@@ -35,6 +35,7 @@ SOURCES: Registry[Source] = Registry(
             "readout",
             "runtimes",
             "torchvision_schemas",
+            "transformers_kinds",
             "weights",
             "whisper_encoder",
         }

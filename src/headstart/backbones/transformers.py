@@ -14,8 +14,9 @@ from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest
 from headstart.backbones.known import TRANSFORMERS
 from headstart.backbones.network import Network, colour, freeze, need, prepared_by, recipe_of, refreeze, within
 from headstart.backbones.pretrained_folder import SPECTROGRAM, SentenceSettings, kept
+from headstart.backbones.transformers_kinds import IMAGE, PARTS, check_contained, check_kind, modality_of, pooling_of
 from headstart.core import digests, recipes
-from headstart.core.errors import BackboneError, ModelError, WeightsMissing, suggest
+from headstart.core.errors import BackboneError, ModelError, WeightsMissing, gist, suggest
 from headstart.core.spec import BackboneSpec
 from headstart.data.modalities import preparation
 from headstart.data.modalities.audio import AudioRecipe
@@ -29,41 +30,10 @@ if TYPE_CHECKING:
 
 _OWNERS = {repo.partition("/")[2]: repo for repo, *_ in TRANSFORMERS}
 _LICENCES = {repo: licence for repo, _, _, licence in TRANSFORMERS}
-# Networks for images: how many leading tokens stand for the whole image, None where there are no such tokens.
-_IMAGE: dict[str, int | None] = {
-    "vit": 1, "deit": 2, "beit": 1, "data2vec-vision": 1, "vit_msn": 1, "dinov2": 1, "dinov2_with_registers": 1, "dinov3_vit": 1,
-    "clip": 1, "clip_vision_model": 1, "siglip": None, "siglip_vision_model": None, "ijepa": None,
-    "swin": None, "swinv2": None, "convnext": None, "convnextv2": None, "dinov3_convnext": None, "resnet": None, "regnet": None,
-}  # fmt: skip
-_WAVE = {
-    "wav2vec2",
-    "hubert",
-    "wavlm",
-    "unispeech",
-    "unispeech-sat",
-    "data2vec-audio",
-    "wav2vec2-conformer",
-    "sew",
-    "sew-d",
-}
-# Where a row is read from a part of the whole model.
-_PARTS = {
-    "clip": "CLIPVisionModel",
-    "siglip": "SiglipVisionModel",
-    "t5": "T5EncoderModel",
-    "mt5": "MT5EncoderModel",
-    "umt5": "UMT5EncoderModel",
-}
 # E5's cards ask for this prompt where rows serve as features; the folders themselves do not say it.
 _E5 = re.compile(r"(intfloat/)?(multilingual-)?e5-(small|base|large)(-v2|-unsupervised)?")
 # Sentence encoders, whose modules.json says how they pool.
 _SENTENCE = re.compile(rf"{_E5.pattern}|(BAAI/)?bge-(small|base|large|m3)\b.*|sentence-transformers/.*")
-# Text networks in which a token sees only what stands before it: the last one has seen the whole text.
-_CAUSAL = {
-    "gpt2", "gpt_neo", "gpt_neox", "gptj", "gpt_bigcode", "opt", "bloom", "codegen", "falcon", "mpt", "phi", "phi3", "stablelm",
-    "llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2", "granite", "starcoder2",
-    "cohere", "smollm3", "mamba", "mamba2", "rwkv", "xglm", "biogpt", "openai-gpt", "ctrl",
-}  # fmt: skip
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 # Tensors that only training uses; checkpoints may lack them.
 _UNUSED = ("masked_spec_embed", "mask_token")
@@ -92,7 +62,7 @@ class TransformersSource(Source):
                 f"no model {name!r} is known and no folder of that name is here: write OWNER/NAME as the hub does."
                 f"{suggest(name, _OWNERS)}"
             )
-        modality = "" if folder is None else _modality(pretrained_folder.read_json(folder / "config.json"), repo)
+        modality = "" if folder is None else modality_of(pretrained_folder.read_json(folder / "config.json"), repo)
         return hub.known_entries(
             "transformers", [(repo, repo, modality, "A model of the hub that is not in the list", "")]
         )[0]
@@ -115,7 +85,8 @@ class TransformersSource(Source):
         folder, name = _folder(request)
         settings = pretrained_folder.sentence_settings(folder)
         config = pretrained_folder.read_json(settings.encoder / "config.json")
-        modality = _modality(config, name)
+        modality = modality_of(config, name)
+        _checked(kept(config), name)
         if settings.refused and not request.pooling:
             raise BackboneError(
                 f"{name} ends in a module {settings.refused}, which headstart does not run: choose pooling 'mean' to read its encoder"
@@ -127,7 +98,7 @@ class TransformersSource(Source):
             settings.encoder,
             state,
             head=any(part.strip().startswith("model") for part in request.pooling.split(","))
-            or _default_pooling(config) == "model",
+            or pooling_of(config) == "model",
         )
         options["preprocessor"] = kept(pretrained_folder.preprocessor(settings.encoder))
         if settings.pooling:
@@ -155,8 +126,12 @@ class TransformersSource(Source):
         _library(architecture.name)
         try:
             net = _build(architecture.options)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except BackboneError as error:
             raise ModelError(f"transformers cannot build the saved backbone {architecture.name}: {error}") from error
+        except Exception as error:  # whatever transformers raises for a configuration that it cannot use
+            raise ModelError(
+                f"transformers cannot build the saved backbone {architecture.name}: {gist(error)}"
+            ) from error
         return refreeze(
             _network(architecture, net, preparation(specs[0].prepare, dict(assets))), specs, tensors=tensors
         )
@@ -186,27 +161,20 @@ def _folder(request: BackboneRequest) -> tuple[Path, str]:
     return hub.fetch(asked, offline=request.offline, title=f"transformers:{request.name}"), repo
 
 
+def _checked(config: Mapping[str, Any], name: str) -> None:
+    """Refuse a configuration of which transformers would build what it does not have itself.
+
+    Raises:
+        BackboneError: says what.
+    """
+    check_kind(config, name)
+    check_contained(config, name)
+
+
 def _incomplete(name: str, pooling: str) -> str:
     return (
         f"{name} is a sentence encoder, and its folder here lacks modules.json, which says how it pools: its rows are pooled by {pooling},"
         " perhaps not as it was trained; open it once online, or choose the pooling"
-    )
-
-
-def _modality(config: Mapping[str, Any], name: str) -> str:
-    kind = str(config.get("model_type", ""))
-    if not kind:
-        raise BackboneError(
-            f"{name} has no config.json that names a model_type: give a folder that transformers' save_pretrained wrote"
-        )
-    if kind in _IMAGE:
-        return "image"
-    if kind in _WAVE or kind in {"whisper", SPECTROGRAM}:
-        return "audio"
-    if "vocab_size" in config and (kind in _PARTS or not config.get("is_encoder_decoder")):
-        return "text"
-    raise BackboneError(
-        f"{name} is of the kind {kind!r}, of which headstart reads no rows: choose an encoder for images, texts or recordings"
     )
 
 
@@ -230,13 +198,6 @@ def _prepared(
         most = base["window"] if config["model_type"] in {"whisper", SPECTROGRAM} else None
     recipe = within(prepared_by(modality, base, request=request), most=most, title=f"transformers:{name}")
     return preparation(recipes.to_string(modality, recipe), assets)
-
-
-def _default_pooling(config: Mapping[str, Any]) -> str:
-    kind = str(config.get("model_type", ""))
-    if kind in _IMAGE:
-        return "cls+mean" if _IMAGE[kind] is not None else "mean" if kind == "ijepa" else "model"
-    return "last" if kind in _CAUSAL else "mean"
 
 
 def _load(config: Mapping[str, Any], folder: Path, state: Path, *, head: bool) -> tuple["nn.Module", dict[str, Any]]:
@@ -267,7 +228,7 @@ def _load(config: Mapping[str, Any], folder: Path, state: Path, *, head: bool) -
     clean = kept(json.loads(_config_text(net)))
     return net, {
         "config": clean,
-        "part": _PARTS.get(str(config["model_type"]), ""),
+        "part": PARTS.get(str(config["model_type"]), ""),
         "pooler": getattr(net, "pooler", None) is not None,
     }
 
@@ -281,12 +242,12 @@ def _from_pretrained(
     transformers = _library(folder.name)
     try:
         known = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-        if part := _PARTS.get(str(config["model_type"]), ""):
+        if part := PARTS.get(str(config["model_type"]), ""):
             cls = getattr(transformers, part)
             known = getattr(known, "vision_config", known)
         else:
             with torch.device("meta"):
-                cls = type(transformers.AutoModel.from_config(known))
+                cls = type(transformers.AutoModel.from_config(known, trust_remote_code=False))
     except (ValueError, KeyError, OSError) as error:
         raise BackboneError(
             f"transformers {transformers.__version__} has no encoder for {folder.name}: {str(error).strip().partition(chr(10))[0]}"
@@ -313,13 +274,20 @@ def _build(options: Mapping[str, Any]) -> "nn.Module":
         from headstart.backbones.whisper_encoder import WhisperEncoder, WhisperSize
 
         return WhisperEncoder(WhisperSize(**options["whisper"]))
-    transformers = _library(str(options["config"].get("model_type")))
     config = dict(options["config"])
+    if config != kept(config):
+        raise BackboneError("its configuration holds what headstart never keeps of one")
+    _checked(config, str(config.get("model_type")))
+    transformers = _library(str(config.get("model_type")))
     kind, part = config.pop("model_type"), options["part"]
-    if part and part not in _PARTS.values():
+    if part and part not in PARTS.values():
         raise ValueError(f"there is no part {part!r}")
     known = transformers.AutoConfig.for_model(kind, **config)
-    net: nn.Module = getattr(transformers, part)(known) if part else transformers.AutoModel.from_config(known)
+    net: nn.Module = (
+        getattr(transformers, part)(known)
+        if part
+        else transformers.AutoModel.from_config(known, trust_remote_code=False)
+    )
     if not options["pooler"] and hasattr(net, "pooler"):
         net.pooler = None  # type: ignore[assignment]
     return net
@@ -336,7 +304,7 @@ def _network(architecture: Architecture, net: "nn.Module", prepared: Preparation
         architecture=architecture,
         # What speech encoders know of a word lies in their middle blocks, of a speaker in the first: the mean keeps both.
         default_layer="all" if audio else "",
-        default_pooling=options.get("pooling") or _default_pooling(config),
+        default_pooling=options.get("pooling") or pooling_of(config),
     )
 
 
@@ -348,7 +316,7 @@ def _feed(net: "nn.Module", config: Mapping[str, Any], options: Mapping[str, Any
     if isinstance(net, WhisperEncoder):
         return feeds.WhisperFeed(net, bands=net.conv1.in_channels)
     if prepared.modality == "image":
-        prefix = _IMAGE[config["model_type"]]
+        prefix = IMAGE[config["model_type"]]
         registers = int(config.get("num_register_tokens") or 0)
         whole = prefix is not None
         layout = feeds.Layout((prefix or 0) + registers * whole, has_class_token=whole)
