@@ -3,14 +3,18 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import headstart as hs
 from headstart.core.digests import sha256_file
 from headstart.core.errors import ModelError
+from headstart.model.loading import verified
 from support.made import photos
 from support.tunable import network
 
@@ -120,3 +124,124 @@ def test_a_graph_of_another_modality_is_refused(taken: Path) -> None:
     rewrite(taken)
     with pytest.raises(ModelError, match=r"takes ids, and one for image takes"):
         hs.load(taken)
+
+
+def test_a_file_elsewhere_is_found_however_it_is_written(
+    taken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search for the bytes that name it was got round: the runtime then read a file of the working directory into a weight."""
+    import onnx
+    from google.protobuf.internal.encoder import _VarintBytes
+
+    model = onnx.load(taken / "model.onnx")
+    bias = next(
+        each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT and each.ByteSize() < 1000
+    )
+    size = len(bias.raw_data)
+    bias.ClearField("raw_data")
+    place = list(model.graph.initializer).index(bias)
+    del model.graph.initializer[place]
+    inner = _padded_external(bias.SerializeToString(), size)
+    graph = model.graph.SerializeToString() + b"\x2a" + _VarintBytes(len(inner)) + inner
+    model.ClearField("graph")
+    content = model.SerializeToString() + b"\x3a" + _VarintBytes(len(graph)) + graph
+    assert b"\x0a\x08location" not in content
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.bin").write_bytes(b"\0" * size)
+    (taken / "model.onnx").write_bytes(content)
+    rewrite(taken)
+    with pytest.raises(ModelError, match=r"model\.onnx keeps tensors in other files"):
+        hs.load(taken)
+
+
+def _padded_external(tensor: bytes, size: int) -> bytes:
+    """A tensor of another file, the key's length written in two bytes where one would do."""
+    entries = [_entry(b"\x88\x00location", b"secret.bin"), _entry(b"\x06length", str(size).encode())]
+    return tensor + b"".join(b"\x6a" + bytes([len(each)]) + each for each in entries) + b"\x70\x01"
+
+
+def _entry(key: bytes, value: bytes) -> bytes:
+    return b"\x0a" + key + b"\x12" + bytes([len(value)]) + value
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x08", b"\x0a\x7f", b"\x0b" * 9, b"\x3a\x02\x0a\x05", b"\x08" + b"\xff" * 11, b"\0\0\0\0ORTM"]
+)
+def test_bytes_that_are_no_graph_are_one_sentence(content: bytes, taken: Path) -> None:
+    (taken / "model.onnx").write_bytes(content)
+    rewrite(taken)
+    with pytest.raises(ModelError, match=r"cannot be opened by onnx") as error:
+        hs.load(taken)
+    assert "\n" not in str(error.value)
+
+
+def _renamed(model: Any) -> None:
+    """No output is called as rows are."""
+    for node in model.graph.node:
+        for place, name in enumerate(node.output):
+            if name == "rows":
+                node.output[place] = "others"
+    next(each for each in model.graph.output if each.name == "rows").name = "others"
+
+
+def _other_size(model: Any) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 7
+
+
+def _other_type(model: Any) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = 11  # float64
+
+
+def _fewer_numbers(model: Any) -> None:
+    """Rows of one number."""
+    import onnx
+
+    _renamed(model)
+    model.graph.node.append(
+        onnx.helper.make_node("ReduceMean", ["others"], ["rows"], keepdims=1, noop_with_empty_axes=0)
+    )
+    next(each for each in model.graph.output if each.name == "others").name = "rows"
+
+
+@pytest.mark.parametrize("change", [_renamed, _other_size, _other_type, _fewer_numbers])
+def test_a_graph_that_does_not_do_what_its_manifest_says_is_one_sentence(
+    change: Callable[[Any], None], taken: Path, tmp_path: Path
+) -> None:
+    import onnx
+
+    model = onnx.load(taken / "model.onnx")
+    change(model)
+    (taken / "model.onnx").write_bytes(model.SerializeToString())
+    rewrite(taken)
+    picture = photos(tmp_path / "photos", n=2) / "val" / "red" / "0.png"
+    for ask in (lambda: hs.load(taken).predict([picture]), lambda: verified(taken)):
+        with pytest.raises(ModelError, match=r"graph model\.onnx|cannot be opened") as error:
+            ask()
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [["float32"], {"a": 1}, 32, None])
+def test_a_precision_of_another_type_is_refused(value: object, taken: Path) -> None:
+    rewrite(taken, lambda manifest: manifest["backbone"]["graph"].update(precision=value))
+    with pytest.raises(ModelError, match="has to name a runtime, a precision"):
+        hs.load(taken)
+
+
+def test_a_graph_of_narrower_arithmetic_may_differ_as_processors_do(taken: Path) -> None:
+    """Its rows are made in what this processor has units for: they lie further apart than float32's, and still not anywhere."""
+    tensors = load_file(taken / "probe.safetensors")
+    rows = tensors["rows.0"]
+    for precision, apart, fits in (("bfloat16", 0.05, True), ("bfloat16", 0.5, False), ("float32", 0.05, False)):
+        noise = np.random.default_rng(0).normal(size=rows.shape).astype(np.float32)
+        tensors["rows.0"] = rows + noise * np.float32(apart * np.linalg.norm(rows) / np.linalg.norm(noise))
+        save_file(tensors, taken / "probe.safetensors")
+        rewrite(taken, partial(_narrow, precision=precision))
+        if fits:
+            assert 0.04 < verified(taken).drift < 0.06
+            continue
+        with pytest.raises(ModelError, match=f"other rows here .* in {precision}"):
+            verified(taken)
+
+
+def _narrow(manifest: dict[str, Any], *, precision: str) -> None:
+    manifest["backbone"]["graph"]["precision"] = precision

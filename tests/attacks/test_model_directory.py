@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 import headstart as hs
 from headstart.core.errors import ModelError
+from headstart.model.loading import card_of
 from support.made import reviews
 
 Change = Callable[[dict[str, Any]], None]
@@ -116,6 +117,10 @@ def test_a_manifest_that_is_none(model: Path, content: bytes, sentence: str) -> 
         (lambda m: m.pop("temperature"), "lacks the keys"),
         (lambda m: m.update(temperature=0), "temperature has to be above 0"),
         (lambda m: m.update(temperature=-0.5), "temperature has to be above 0"),
+        (lambda m: m.update(temperature=5e-324), "temperature has to be above 0"),
+        (lambda m: m.update(temperature=1e300), "temperature has to be above 0"),
+        (lambda m: m.update(format="1"), "install a newer headstart"),
+        (lambda m: m.update(format=1.0), "install a newer headstart"),
         (lambda m: m.update(temperature=10**400), "too large"),
         (lambda m: m.update(temperature=True), "wrong type for temperature"),
         (lambda m: m.update(temperature=None), "wrong type for temperature"),
@@ -283,7 +288,7 @@ def test_an_unknown_source_is_never_imported(model: Path, tmp_path: Path, monkey
     "name",
     [
         *("head.safetensors", "backbone.safetensors", "split.safetensors", "probe.safetensors", "judge.safetensors"),
-        "README.md",
+        *("README.md", "assets/tokenizer.json"),
     ],
 )
 def test_a_flipped_byte_anywhere(model: Path, name: str) -> None:
@@ -354,6 +359,13 @@ def test_an_extra_file_and_a_folder(model: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="this system makes no links without rights")
+@pytest.mark.parametrize("name", ["evil.py", "assets/sitecustomize.py", "HEAD.safetensors", "graph.onnx"])
+def test_a_listed_file_that_is_no_part_of_a_model(model: Path, name: str) -> None:
+    (model / name).write_bytes(b"")
+    relist(model)
+    refused(model, f"file list names '{name}', which is no part of this model")
+
+
 def test_links(model: Path, tmp_path: Path) -> None:
     shutil.copy(model / "head.safetensors", tmp_path / "elsewhere")
     (model / "head.safetensors").unlink()
@@ -372,6 +384,24 @@ def test_rows_that_drifted(model: Path) -> None:
     with tensors_of(model, "probe.safetensors") as tensors:
         tensors["rows.0"] = tensors["rows.0"] * np.float32(1.5)
     refused(model, "other rows here .* numpy 0.0.1")
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F8_E5M2", "F8_E4M3"])
+def test_a_probe_of_a_type_that_numpy_has_not(model: Path, dtype: str) -> None:
+    """safetensors reads the header, and NumPy cannot hold the numbers."""
+    width = 2 if dtype == "BF16" else 1
+    header = json.dumps({"values": {"dtype": dtype, "shape": [8], "data_offsets": [0, 8 * width]}}).encode()
+    (model / "probe.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(8 * width))
+    relist(model)
+    edit(model, lambda m: m["libraries"].update(numpy="0.0.1"))
+    refused(model, "of a type that no model has|does not hold|is no safetensors file")
+
+
+def test_a_card_that_is_no_text(model: Path) -> None:
+    (model / "README.md").write_bytes(b"\xff\xfe card")
+    relist(model)
+    with pytest.raises(ModelError, match=r"the card of .* cannot be read"):
+        card_of(model)
 
 
 def test_neighbours_that_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

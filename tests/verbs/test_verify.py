@@ -11,7 +11,8 @@ import headstart as hs
 from headstart.cli.main import main
 from headstart.core.digests import sha256_file
 from headstart.core.errors import ModelError
-from support.made import reviews
+from support.made import photos, reviews
+from support.tunable import network
 
 
 @pytest.fixture
@@ -41,6 +42,31 @@ def test_a_whole_model_is_told_so(model: Path, capsys: pytest.CaptureFixture[str
     assert f"{found.files} with their digests" in capsys.readouterr().out
     assert main(["verify", str(model), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["drift"] == pytest.approx(found.drift)
+
+
+def test_an_export_for_torch_is_compared_and_not_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = photos(tmp_path / "photos", n=8)
+    model = hs.fit(data, options=hs.FitOptions(backbone=network(alike=False), check=False))
+    path = hs.export(model, to="torch", out=tmp_path / "export").path
+    assert (hs.verify(path).by, hs.verify(path).drift) == ("graph", None)
+    assert main(["verify", str(path)]) == 0
+    assert "not computed: this export is for torch alone" in capsys.readouterr().out
+    (path / "model.pt2").write_bytes(b"another")
+    assert main(["verify", str(path)]) == 1
+    assert "model.pt2 is not the one that was saved" in capsys.readouterr().err
+
+
+def test_a_card_and_a_name_cannot_steer_the_terminal(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (model / "README.md").write_text("# Card\n\x1b]0;another title\x07 \x1b[31mred\n", encoding="utf-8")
+    relist(model, "README.md")
+    assert main(["card", str(model)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("# Card\n")
+    assert shown.endswith("red\n")
+    assert not {"\x1b", "\x07"} & set(shown)
+    (model / "x\x1b[31mred").write_bytes(b"")
+    assert main(["verify", str(model)]) == 1
+    assert "\x1b" not in capsys.readouterr().err
 
 
 def test_a_flipped_byte_is_seen(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,7 @@ SOURCES: Registry[Source] = Registry(
             "mel",
             "module_identity",
             "network",
+            "onnx_wire",
             "pooling",
             "precision",
             "pretrained_folder",

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from headstart.backbones.backbone import Architecture, Backbone
 from headstart.backbones.runtimes import INT8, INT8_BFLOAT16, Session, open_session
 from headstart.core.digests import of_bytes
-from headstart.core.errors import HeadstartError, ModelError
+from headstart.core.errors import HeadstartError, ModelError, gist, is_out_of_memory
 from headstart.core.spec import BackboneSpec
 from headstart.data.modalities import preparation
 from headstart.data.preparation import Batch, Preparation
@@ -67,10 +67,24 @@ class ExportedBackbone(Backbone):
     warnings: tuple[str, ...] = ()
 
     def embed(self, batch: Batch) -> tuple[Float[np.ndarray, "n d"], ...]:
-        """Rows of a batch, one array per spec."""
-        (rows,) = self.session.run(self.given(batch), [ROWS])
-        ends = np.cumsum([spec.dim for spec in self.specs])[:-1]
-        return tuple(np.split(rows.astype(np.float32, copy=False), ends, axis=1))
+        """Rows of a batch, one array per spec.
+
+        Raises:
+            ModelError: the graph takes no such batch, or makes no such rows.
+        """
+        title = f"the model's graph {self.graph.files[0]}"
+        try:
+            (rows,) = self.session.run(self.given(batch), [ROWS])
+        except Exception as error:  # whatever a runtime raises for a graph that is not what its manifest says
+            if is_out_of_memory(error):
+                raise
+            raise ModelError(f"{title} cannot be run on what the model prepares: {gist(error)}") from error
+        ends = np.cumsum([spec.dim for spec in self.specs])
+        if rows.dtype.kind != "f" or rows.shape != (len(batch), ends[-1]):
+            raise ModelError(
+                f"{title} makes rows {rows.dtype} {rows.shape} of {len(batch)} samples, and the model has rows of {ends[-1]} numbers"
+            )
+        return tuple(np.split(rows.astype(np.float32, copy=False), ends[:-1], axis=1))
 
     def given(self, batch: Batch) -> dict[str, np.ndarray]:
         """A batch as the graph's inputs."""
@@ -128,7 +142,9 @@ def open_exported(
     except HeadstartError:
         raise
     except Exception as error:  # whatever a runtime raises for a graph that it cannot open becomes the one sentence
-        raise ModelError(f"the model's graph {graph.files[0]} cannot be opened by {graph.runtime}: {error}") from error
+        raise ModelError(
+            f"the model's graph {graph.files[0]} cannot be opened by {graph.runtime}: {gist(error)}"
+        ) from error
     known = {VALUES[prepared.modality], LENGTHS, SHARES}
     if not session.names <= known or VALUES[prepared.modality] not in session.names:
         raise ModelError(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.backbones.onnx_wire import keeps_elsewhere
 from headstart.core.errors import ExtraMissing, ModelError
 
 RUNTIMES = ("onnx", "openvino", "torch")
@@ -18,9 +19,6 @@ RUNTIMES = ("onnx", "openvino", "torch")
 
 SAFE = ("onnx", "openvino")
 """Those whose files hold a graph and numbers, and nothing that could run: the others are opened only where headstart has just written them."""
-
-# The key of an entry of ONNX that names another file with a tensor in it, as it lies in the bytes.
-_ELSEWHERE = b"\x0a\x08location"
 
 INT8, INT8_BFLOAT16 = "int8", "int8+bfloat16"
 """Graphs with products in 8 bits, and what else they hold in float32 or in bfloat16."""
@@ -65,8 +63,10 @@ class OnnxSession(Session):
         # Threads that spin while they wait hold up the decoding beside them.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
+        # A format of its own, which is not looked through, would otherwise be told from the file's first bytes.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         content = path.read_bytes()
-        if _ELSEWHERE in content:
+        if keeps_elsewhere(content):
             raise ModelError(f"{path.name} keeps tensors in other files, and a model's graph holds its own")
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.names = frozenset(each.name for each in self._session.get_inputs())

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 _PROGRAM = "saved_model.pb"
 _FILES = re.compile(r"saved_model\.pb|variables/variables\.(index|data-\d{5}-of-\d{5})", re.ASCII)
-# Operations that run Python, load a library, or read and write files and sockets. Those of checkpoints are apart: every SavedModel has them.
+# Operations that run Python, load a library, read and write files, memory of other owners and sockets, wait for another process, or end this one. Those of
+# checkpoints are apart: every SavedModel has them. What TensorFlow itself does not list is refused as well, whatever it is called.
 _UNSAFE = re.compile(
     r"Py|File(?!name|spec)|Reader|Dataset|Iterator|Rpc|Socket|Summary|Print|Dump|Debug|Load|Audio|Record|Custom|Remote"
+    r"|ImmutableConst|Proto|Vocab|FixedUnigram|Abort|Collective|Nccl|Send|Recv|Queue|Barrier|Mutex|[Ss]tage|Session|MemoryCache"
+    r"|TPU|Infeed|Outfeed|Xla|Worker|Distributed|Event|ThreadPool|Statistics|SyncDevice|BoostedTrees"
 )
 _CHECKPOINT = re.compile(r"Save|Restore|MergeV2Checkpoints|Sharded")
 _TRACED = re.compile(r"__inference__traced_(save|restore)_\d+")
@@ -162,6 +165,7 @@ def _check_program(content: bytes, title: str) -> None:
         BackboneError: as said, or the bytes are no program.
     """
     from google.protobuf.message import DecodeError
+    from tensorflow import raw_ops as known
     from tensorflow.core.protobuf import saved_model_pb2
 
     try:
@@ -177,7 +181,7 @@ def _check_program(content: bytes, title: str) -> None:
             for node in nodes:
                 called = [node.op, *(attribute.func.name for attribute in node.attr.values())]
                 strays = not own and (_CHECKPOINT.search(node.op) or any(map(_TRACED.fullmatch, called)))
-                if _UNSAFE.search(node.op) or strays:
+                if _UNSAFE.search(node.op) or not hasattr(known, node.op) or strays:
                     raise BackboneError(
                         f"{title} holds the operation {node.op}, which could run code or touch files, and is not loaded: save the network without it"
                     )

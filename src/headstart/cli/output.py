@@ -48,6 +48,11 @@ def escape(text: str) -> str:
     return escape_markup("".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in text))
 
 
+def plain(text: str) -> str:
+    """A text of several lines as it may stand in the terminal: nothing that moves the cursor elsewhere, or changes colours or titles."""
+    return "".join(mark if mark.isprintable() or mark in "\n\t" else "\N{REPLACEMENT CHARACTER}" for mark in text)
+
+
 def short(text: str) -> str:
     """At most 80 characters in one line. What tells paths apart stands at their end, so the middle goes."""
     one_line = " ".join(text.split())

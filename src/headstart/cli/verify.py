@@ -37,19 +37,24 @@ def _table(found: "Verification") -> None:
         f"[green]whole[/] {escape(str(found.path))}: format {found.format}, {escape(found.task)}, {escape(found.backbone)}"
     )
     console.print(f"  [dim]files[/]    {found.files} with their digests, {size_text(found.bytes)}")
-    console.print(f"  [dim]rows[/]     those of its probe differ here by {found.drift:.1g} (relative)")
+    if found.drift is None:
+        console.print(
+            "  [dim]rows[/]     not computed: this export is for torch alone, as its files may hold code; its predict.py runs it"
+        )
+    else:
+        console.print(f"  [dim]rows[/]     those of its probe differ here by {found.drift:.1g} (relative)")
     for each in found.saved_with:
         console.print(f"  [dim]saved with[/] {escape(each)}")
 
 
 def _card(options: argparse.Namespace) -> int:
     """Print the card: Markdown, or in JSON as `card`."""
-    from headstart.cli.output import print_json
+    from headstart.cli.output import plain, print_json
     from headstart.verbs.verify import card
 
     found = card(options.model)
     if options.json:
         print_json({"card": found})
     else:
-        sys.stdout.write(found)
+        sys.stdout.write(plain(found))
     return 0

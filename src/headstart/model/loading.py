@@ -16,7 +16,7 @@ from headstart.backbones.exported import Graph, open_exported
 from headstart.backbones.precision import PRECISIONS, settle
 from headstart.backbones.runtimes import HINTS, RUNTIMES, SAFE
 from headstart.core.digests import of_tensors
-from headstart.core.errors import ModelError, UsageError, suggest
+from headstart.core.errors import ModelError, UsageError, gist, suggest
 from headstart.core.spec import BackboneSpec
 from headstart.data.preparation import Batch
 from headstart.data.reading import ReadOptions
@@ -87,9 +87,13 @@ def _opened(source: Path, module: "torch.nn.Module | None", *, always: bool) -> 
     try:
         return _load(source, module, always=always)
     except OSError as error:
-        raise ModelError(
-            f"{error.filename or source} cannot be read: {error.strerror or error}; check that this file and its folder may be read"
-        ) from error
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: Path, error: OSError) -> ModelError:
+    return ModelError(
+        f"{error.filename or source} cannot be read: {error.strerror or error}; check that this file and its folder may be read"
+    )
 
 
 def _load(source: Path, module: "torch.nn.Module | None", *, always: bool) -> Opened:
@@ -100,6 +104,7 @@ def _load(source: Path, module: "torch.nn.Module | None", *, always: bool) -> Op
     report = FitReport.from_json(manifest.fit)
     _check_precision(specs, report, labelled=bool(manifest.labels))
     listing.check(source, manifest.files, manifest=NAME)
+    _check_names(manifest)
     _check_task(manifest)
     head = head_of(source, manifest, dim=sum(spec.dim for spec in specs))
     split = split_of(source)
@@ -172,8 +177,8 @@ def _specs(manifest: Manifest) -> tuple[BackboneSpec, ...]:
 
 
 _GRAPH: Mapping[str, json_types.Kind] = {
-    "runtime": lambda value: value in RUNTIMES,
-    "precision": lambda value: value in HINTS,
+    "runtime": lambda value: json_types.is_text(value) and value in RUNTIMES,
+    "precision": lambda value: json_types.is_text(value) and value in HINTS,
     "files": lambda value: bool(value) and json_types.list_of(json_types.is_plain_name)(value),
     "beside": json_types.list_of(json_types.is_plain_name),
 }
@@ -196,6 +201,22 @@ def _check_graph(described: Mapping[str, Any], manifest: Manifest) -> None:
         )
     if not {*graph["files"], *graph["beside"]} <= set(manifest.files):
         raise ModelError("the manifest's graph names files that the model does not hold")
+
+
+# What a directory may hold beside what its preparation and its graph name.
+_FILES = frozenset(
+    {
+        *(f"{name}.safetensors" for name in ("head", "backbone", "judge", "examples", "split", "probe")),
+        "README.md",
+    }
+)
+
+
+def _check_names(manifest: Manifest) -> None:
+    described, graph = manifest.backbone, manifest.backbone["graph"] or {"files": [], "beside": []}
+    named = {*_FILES, *(f"{ASSETS}/{name}" for name in described["assets"]), *graph["files"], *graph["beside"]}
+    if strange := sorted(set(manifest.files) - named):
+        raise ModelError(f"the model's file list names {strange[0]!r}, which is no part of this model; take it out")
 
 
 def _check_precision(specs: tuple[BackboneSpec, ...], report: FitReport, *, labelled: bool) -> None:
@@ -285,11 +306,16 @@ def _backbone(
 
 
 def _by_value(source: Path) -> Mapping[str, np.ndarray]:
-    path = source / "backbone.safetensors"
+    return _arrays(source / "backbone.safetensors")
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         found: dict[str, np.ndarray] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path.name} is missing or is no safetensors file: {error}") from error
+    except _MISFITS as error:  # its header names a type that NumPy has not
+        raise ModelError(f"{path.name} holds tensors of a type that no model has: {gist(error)}") from error
     return found
 
 
@@ -299,10 +325,7 @@ def _probe(source: Path, manifest: Manifest, model: Model, *, always: bool) -> f
         return None
     specs = model.backbone.specs
     path = source / "probe.safetensors"
-    try:
-        found = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path.name} is missing or is no safetensors file: {error}") from error
+    found = _arrays(path)
     names = {"values", "lengths", *(f"rows.{i}" for i in range(len(specs)))}
     if set(found) != names or any(found[f"rows.{i}"].shape != (probe.PROBES, spec.dim) for i, spec in enumerate(specs)):
         raise ModelError(f"{path.name} does not hold {probe.PROBES} inputs and their rows")
@@ -314,15 +337,45 @@ def _probe(source: Path, manifest: Manifest, model: Model, *, always: bool) -> f
         raise ModelError(f"{path.name} does not hold inputs that the backbone takes: {error}") from error
 
 
+def listed(source: Path) -> Manifest:
+    """What a directory says of itself, after all of its files were compared with their digests. Nothing of them is opened.
+
+    Raises:
+        ModelError: the directory is not what its manifest says, or cannot be read.
+    """
+    try:
+        _check_there(source)
+        manifest = Manifest.read(source)
+        listing.check(source, manifest.files, manifest=NAME)
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    return manifest
+
+
+def unopened(source: Path) -> Manifest | None:
+    """What an export says of itself that headstart does not open, a program of torch, after its files were compared; None for any other model.
+
+    Raises:
+        ModelError: the directory is not what its manifest says, or cannot be read.
+    """
+    try:
+        _check_there(source)
+        graph = Manifest.read(source).backbone.get("graph")
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    return listed(source) if isinstance(graph, dict) and graph.get("runtime") == "torch" else None
+
+
 def card_of(source: Path) -> str:
     """The card of a model directory, after the file was compared with its digest.
 
     Raises:
         ModelError: the directory is not what its manifest says.
     """
-    _check_there(source)
-    manifest = Manifest.read(source)
-    listing.check(source, manifest.files, manifest=NAME)
+    manifest = listed(source)
     if "README.md" not in manifest.files:
         raise ModelError(f"{source} holds no card")
-    return (source / "README.md").read_text(encoding="utf-8")
+    try:
+        return (source / "README.md").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the card of {source} cannot be read: {gist(error)}") from error

@@ -12,6 +12,7 @@ from typing import Any
 
 from headstart.core.errors import ModelError
 from headstart.data.modalities import MODALITIES
+from headstart.evaluation.calibration import TEMPERATURES
 from headstart.heads.fitted import ACTIVATIONS, LINKS, MOST_LAYERS
 from headstart.model import json_types as kinds
 from headstart.model import judge_files
@@ -100,8 +101,11 @@ class Manifest:
         _check_prior(manifest)
         _check_deployment(manifest)
         _check_judge(manifest)
-        if not manifest.temperature > 0:
-            raise ModelError(f"the model's temperature has to be above 0, and is {manifest.temperature}")
+        low, high = TEMPERATURES
+        if not low <= manifest.temperature <= high:
+            raise ModelError(
+                f"the model's temperature has to be above 0, from {low:g} to {high:g}, and is {manifest.temperature}"
+            )
         if len(manifest.inputs) != 1 or manifest.inputs[0]["modality"] not in MODALITIES.names():
             known = ", ".join(MODALITIES.names())
             raise ModelError(f"the model has to have one input, of the modality {known}, and has {manifest.inputs}")

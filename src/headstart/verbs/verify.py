@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.model import probe
-from headstart.model.loading import card_of, verified
+from headstart.model.loading import card_of, unopened, verified
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Verification:
         by: `value`, `reference` or `graph`: where its network is.
         files: how many files have the digest that the manifest states.
         bytes: of all of them.
-        drift: the largest relative difference of the probe's rows from those that the model was saved with.
+        drift: the largest relative difference of the probe's rows from those that the model was saved with; None for an export to torch, which
+            headstart does not open.
         saved_with: versions of libraries there that are others here, as `name there, here`.
         seconds: that it took.
     """
@@ -33,7 +34,7 @@ class Verification:
     by: str
     files: int
     bytes: int
-    drift: float
+    drift: float | None
     saved_with: tuple[str, ...]
     seconds: float
 
@@ -45,6 +46,8 @@ class Verification:
 def verify(path: str | Path, *, module: Any = None) -> Verification:
     """Take every step of loading, the probe too: what comes back is what was saved, or the error says at which step it is not.
 
+    Of an export to torch the files are compared with their digests, and none is opened.
+
     Args:
         path: the model directory.
         module: the user's own network, for a model whose backbone is one.
@@ -53,19 +56,21 @@ def verify(path: str | Path, *, module: Any = None) -> Verification:
         ModelError: at the first step that fails: keys, file list, digests, tensors, network, or rows that differ here.
     """
     began, place = time.perf_counter(), Path(path)
-    found = verified(place, module=module)
-    manifest, here = found.manifest, probe.libraries()
+    here, drift = probe.libraries(), None
+    if (manifest := unopened(place)) is None:
+        found = verified(place, module=module)
+        manifest, drift = found.manifest, found.drift or 0.0
     names = sorted({*manifest.libraries, *here})
     others = [(name, manifest.libraries.get(name, "none"), here.get(name, "none")) for name in names]
     return Verification(
         path=place,
         format=manifest.format,
         task=manifest.task,
-        backbone=found.model.report.backbone,
+        backbone=manifest.fit["backbone"],
         by=manifest.backbone["by"],
         files=len(manifest.files),
         bytes=sum((place / name).stat().st_size for name in manifest.files),
-        drift=found.drift or 0.0,
+        drift=drift,
         saved_with=tuple(f"{name} {then}, here {now}" for name, then, now in others if then != now),
         seconds=time.perf_counter() - began,
     )
