@@ -1,6 +1,7 @@
 """Texts: truncation and windows of our own, facts, surrogates, the tokenizer's identity."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,24 @@ def test_another_tokenizer_is_refused() -> None:
     broken = b"{}"
     with pytest.raises(UsageError, match="is no tokenizer that the tokenizers library can read"):
         preparation(f"text(tokenizer='{of_bytes(broken).hex()}')", {"tokenizer.json": broken})
+
+
+def _changed(**changes: object) -> bytes:
+    return json.dumps({**json.loads(TOKENIZER), **changes}).encode("utf-8")
+
+
+def test_a_tokenizer_that_makes_its_library_panic_is_one_sentence() -> None:
+    """A panic of the library's own language is no `Exception`, and would end the process with a stack."""
+    broken = _changed(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"})
+    with pytest.raises(
+        UsageError, match="is no tokenizer that the tokenizers library can read: PanicException"
+    ) as error:
+        prepared(broken)
+    assert "\n" not in str(error.value)
+    parts: list[object] = [{"SpecialToken": {"id": "[NONE]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    later = _changed(post_processor={"type": "TemplateProcessing", "single": parts, "pair": [], "special_tokens": {}})
+    with pytest.raises(SampleError, match="is nothing that the backbone's tokenizer can cut into tokens"):
+        prepared(later).prepare("great film")
 
 
 def test_recipes_that_mean_nothing() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core import digests, recipes
-from headstart.core.errors import SampleError, UsageError
+from headstart.core.errors import SampleError, UsageError, gist
 from headstart.data.decoding import decode_text, looks_like_text, repair, text_of
 from headstart.data.preparation import Batch, Modality, Preparation, Prepared
 
@@ -69,12 +69,12 @@ class TextPreparation(Preparation):
         """Tokenise one text.
 
         Raises:
-            SampleError: the bytes are no text, or the text is empty.
+            SampleError: the bytes are no text, the text is empty, or the tokenizer fails at it.
         """
         text = repair(content) if isinstance(content, str) else decode_text(content)
         if not text.strip():
             raise SampleError("holds no text: it is empty or white space only")
-        first = self.tokenizer.encode(self.options.prefix + text)
+        first = self._tokenised(self.options.prefix + text)
         encodings = [first, *first.overflowing]
         inner = [_content(each) for each in encodings]
         windows = [np.asarray(each.ids, dtype=np.int64) for each in encodings]
@@ -87,6 +87,14 @@ class TextPreparation(Preparation):
         facts["truncated"] = int(kept < len(windows))
         views = tuple(windows[:kept])
         return Prepared(views, tuple(float(max(len(ids), 1)) for ids in inner[:kept]), facts)
+
+    def _tokenised(self, text: str) -> Any:
+        try:
+            return self.tokenizer.encode(text)
+        except BaseException as error:
+            if not _is_librarys(error):
+                raise
+            raise SampleError(f"is nothing that the backbone's tokenizer can cut into tokens: {gist(error)}") from error
 
     def bucket(self, view: np.ndarray) -> Hashable:  # noqa: ARG002  (lengths mask the padding)
         """Any texts may share a batch: padding is masked by the lengths."""
@@ -180,6 +188,11 @@ class TextModality(Modality):
 PLUGIN = TextModality()
 
 
+def _is_librarys(error: BaseException) -> bool:
+    """Whether the tokenizers library raised an error: a panic of its own language is no `Exception`."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 def _opened(recipe: TextRecipe, text: str, content: bytes) -> TextPreparation:
     """The preparation with its tokenizer, whose own truncation and padding are replaced by the recipe's.
 
@@ -196,8 +209,10 @@ def _opened(recipe: TextRecipe, text: str, content: bytes) -> TextPreparation:
     try:
         tokenizer = Tokenizer.from_str(content.decode("utf-8"))
         unknown, single = _vocabulary(content)
-    except Exception as error:  # the library raises bare exceptions; whatever it is, the file is at fault
-        raise UsageError(f"{ASSET} is no tokenizer that the tokenizers library can read: {error}") from error
+    except BaseException as error:  # whatever the library raises, the file is at fault
+        if not _is_librarys(error):
+            raise
+        raise UsageError(f"{ASSET} is no tokenizer that the tokenizers library can read: {gist(error)}") from error
     least = tokenizer.num_special_tokens_to_add(is_pair=False) + 1
     if recipe.max_tokens < least:
         raise UsageError(f"text takes max_tokens of at least {least} with this tokenizer, and got {recipe.max_tokens}")
