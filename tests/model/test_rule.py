@@ -191,6 +191,7 @@ def test_a_fit_decides_by_its_rule_and_leaves_the_probabilities_alone(tmp_path: 
     model.save(tmp_path / "model")
     loaded = hs.load(tmp_path / "model")
     assert loaded.rule == model.rule
+    assert loaded.rule.name == "cost=costs.csv", "a model that is given away does not tell where its maker's files lie"
     texts = ["a splendid , warm and clever film", "dull , cold and grim"]
     before, after = hs.predict(plain, texts), hs.predict(loaded, texts)
     for one, two in zip(before, after, strict=True):

@@ -37,10 +37,10 @@ class Stripes(nn.Module):
         return found
 
 
-def network(*, alike: bool = True) -> NetworkBackbone:
+def network(*, alike: bool = True, layer: str = "") -> NetworkBackbone:
     """The frozen network."""
     asked = BackboneRequest(
-        "torch", "stripes", module=Stripes(alike=alike), prepare={"modality": "image", "size": SIDE}
+        "torch", "stripes", layer=layer, module=Stripes(alike=alike), prepare={"modality": "image", "size": SIDE}
     )
     backbone = open_backbone(asked)
     assert isinstance(backbone, NetworkBackbone)

@@ -67,7 +67,8 @@ def parse(text: str) -> Aim:
     if not text or text in _PLAIN:
         return Aim(text)
     if text.startswith(_COST) and len(text) > len(_COST):
-        return Aim(text, costs=text[len(_COST) :])
+        path = text[len(_COST) :]
+        return Aim(f"{_COST}{Path(path).name}", costs=path)  # the folders above it are nobody else's business
     if text.startswith(_RECALL):
         number, _, label = text[len(_RECALL) :].partition(":")
         try:
