@@ -27,6 +27,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return hs.export(model, to="onnx", out=folder / "model").path
 
 
+@pytest.fixture(scope="module")
+def for_openvino(exported: Path) -> Path:
+    data = exported.parent / "photos"
+    model = hs.fit(data, options=hs.FitOptions(backbone=network(alike=False), check=False, with_examples=True))
+    return hs.export(model, to="openvino", out=exported.parent / "openvino").path
+
+
 @pytest.fixture
 def taken(exported: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(exported, tmp_path / "model"))
@@ -47,6 +54,50 @@ def test_a_flipped_byte_of_the_graph_is_seen(taken: Path) -> None:
     (taken / "model.onnx").write_bytes(content)
     with pytest.raises(ModelError, match=r"model\.onnx is not the one that was saved"):
         hs.load(taken)
+
+
+def test_a_flipped_byte_of_any_file_is_seen(exported: Path, for_openvino: Path, tmp_path: Path) -> None:
+    seen = set()
+    for source in (exported, for_openvino):
+        for number, path in enumerate(sorted(each for each in source.rglob("*") if each.is_file())):
+            if path.name == "manifest.json":
+                continue
+            copy = Path(shutil.copytree(source, tmp_path / f"{source.name}-{number}"))
+            target = copy / path.relative_to(source)
+            content = bytearray(target.read_bytes())
+            content[len(content) // 2] ^= 1
+            target.write_bytes(content)
+            with pytest.raises(ModelError, match=f"{path.name} is not the one that was saved"):
+                hs.load(copy)
+            seen.add(path.name)
+    assert {"model.onnx", "model.xml", "model.bin", "predict.py", "examples.safetensors", "requirements.txt"} <= seen
+
+
+def _cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("model.xml", _cut),
+        ("model.xml", lambda content: content.replace(b'type="Convolution"', b'type="Evil"')),
+        ("model.xml", lambda content: content.replace(b'offset="', b'offset="9')),
+        ("model.bin", _cut),
+        ("model.bin", lambda _: b""),
+    ],
+)
+def test_a_graph_of_openvino_that_lies_is_one_sentence(
+    name: str, change: Callable[[bytes], bytes], for_openvino: Path, tmp_path: Path
+) -> None:
+    taken = Path(shutil.copytree(for_openvino, tmp_path / "model"))
+    before = (taken / name).read_bytes()
+    (taken / name).write_bytes(change(before))
+    assert (taken / name).read_bytes() != before
+    rewrite(taken)
+    with pytest.raises(ModelError) as error:
+        verified(taken)
+    assert "\n" not in str(error.value)
 
 
 def test_a_graph_that_points_to_another_file_is_refused(taken: Path) -> None:
