@@ -386,6 +386,15 @@ def test_rows_that_drifted(model: Path) -> None:
     refused(model, "other rows here .* numpy 0.0.1")
 
 
+def test_rows_that_drifted_on_another_processor(model: Path) -> None:
+    """Its units decide what sums of products in few bits come to."""
+    with tensors_of(model, "probe.safetensors") as tensors:
+        tensors["rows.0"] = tensors["rows.0"] * np.float32(1.5)
+    assert hs.load(model).labels == ("bad", "good"), "on the same machine nothing is computed again"
+    edit(model, lambda m: m.update(machine=m["machine"].replace("CPython", "vnni CPython")))
+    refused(model, "other rows here .* vnni CPython")
+
+
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E5M2", "F8_E4M3"])
 def test_a_probe_of_a_type_that_numpy_has_not(model: Path, dtype: str) -> None:
     """safetensors reads the header, and NumPy cannot hold the numbers."""

@@ -8,10 +8,10 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.errors import UsageError, suggest
+from headstart.core.processor import units
 
 if TYPE_CHECKING:
     import torch
@@ -138,10 +138,4 @@ def _cpu_has_bfloat16() -> bool:
     if ask is not None:
         found: Mapping[str, object] = ask()
         return any(bool(found.get(flag)) for flag in _BFLOAT16_FLAGS)
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return any(
-        not _BFLOAT16_FLAGS.isdisjoint(line.split()) for line in text.splitlines() if line[:5] in {"flags", "Featu"}
-    )
+    return not _BFLOAT16_FLAGS.isdisjoint(units())
