@@ -4,8 +4,11 @@ transformers takes its networks by configuration, and a configuration may name a
 """
 
 import json
+import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +104,20 @@ def test_a_configuration_that_reaches_elsewhere_is_refused(name: str, saved: Pat
     with pytest.raises(ModelError, match=said) as error:
         hs.load(model)
     assert "\n" not in str(error.value)
+
+
+def test_no_kernels_are_fetched_where_nobody_asks_for_them() -> None:
+    """Some networks of transformers fetch kernels as they are built, where the library that does it is installed."""
+    script = (
+        "from headstart.backbones.network import need; need('transformers', 'a test');"
+        " from transformers.integrations import hub_kernels; print(hub_kernels._kernels_enabled)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "USE_HUB_KERNELS"}
+    for own, enabled in ({}, "False"), ({"USE_HUB_KERNELS": "YES"}, "True"):
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment | own, capture_output=True, encoding="utf-8", check=True
+        )
+        assert done.stdout.split() == [enabled]
 
 
 def test_untouched_it_loads(saved: Path) -> None:

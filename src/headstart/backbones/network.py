@@ -281,7 +281,8 @@ def colour(preparation: Preparation) -> tuple[tuple[float, ...], tuple[float, ..
 def need(library: str, purpose: str, *, extra: str = "torch") -> Any:
     """A library of an extra, imported after torchvision was mended; untyped, as not every release of them has types.
 
-    Keras runs on torch where nothing else is asked for. The first import in a process settles that, and TensorFlow imports Keras.
+    Keras runs on torch where nothing else is asked for. The first import in a process settles that, and TensorFlow imports Keras. transformers would
+    fetch kernels, which are code, from the hub for some networks; it does so only where a person's environment asks for it.
 
     Raises:
         ExtraMissing: it is not installed.
@@ -298,6 +299,8 @@ def need(library: str, purpose: str, *, extra: str = "torch") -> Any:
     mend()
     if library in {"keras", "tensorflow"} and "keras" not in sys.modules:
         os.environ.setdefault("KERAS_BACKEND", "torch")
+    if library == "transformers" and library not in sys.modules:
+        os.environ.setdefault("USE_HUB_KERNELS", "NO")
     return importlib.import_module(library)
 
 
