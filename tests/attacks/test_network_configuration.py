@@ -110,14 +110,14 @@ def test_no_kernels_are_fetched_where_nobody_asks_for_them() -> None:
     """Some networks of transformers fetch kernels as they are built, where the library that does it is installed."""
     script = (
         "from headstart.backbones.network import need; need('transformers', 'a test');"
-        " from transformers.integrations import hub_kernels; print(hub_kernels._kernels_enabled)"
+        " from transformers.integrations import hub_kernels; print(hub_kernels._TRANSFORMERS_USE_HUB_KERNELS)"
     )
     environment = {name: value for name, value in os.environ.items() if name != "USE_HUB_KERNELS"}
-    for own, enabled in ({}, "False"), ({"USE_HUB_KERNELS": "YES"}, "True"):
+    for own, told in ({}, "NO"), ({"USE_HUB_KERNELS": "YES"}, "YES"):
         done = subprocess.run(
             [sys.executable, "-c", script], env=environment | own, capture_output=True, encoding="utf-8", check=True
         )
-        assert done.stdout.split() == [enabled]
+        assert done.stdout.split() == [told]
 
 
 def test_untouched_it_loads(saved: Path) -> None:
