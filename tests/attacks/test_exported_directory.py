@@ -177,6 +177,19 @@ def test_a_graph_of_another_modality_is_refused(taken: Path) -> None:
         hs.load(taken)
 
 
+def test_a_graph_that_says_that_it_holds_its_own_tensors_loads(taken: Path) -> None:
+    """onnxruntime's quantiser writes the location even where it is the usual one."""
+    import onnx
+
+    model = onnx.load(taken / "model.onnx")
+    for tensor in model.graph.initializer:
+        tensor.data_location = onnx.TensorProto.DEFAULT
+    (taken / "model.onnx").write_bytes(model.SerializeToString())
+    assert b"\x70\x00" in (taken / "model.onnx").read_bytes()
+    rewrite(taken)
+    assert hs.load(taken).labels == ("blue", "red")
+
+
 def test_a_file_elsewhere_is_found_however_it_is_written(
     taken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,8 +17,8 @@ _FIELDS: Mapping[str, Mapping[int, str]] = {
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
     "Tensor": {},
 }
-# Of a tensor: `external_data` and `data_location`.
-_ELSEWHERE = (13, 14)
+# Of a tensor: `external_data`, whatever it is, and `data_location`, where it is another than 0, the file's own.
+_DATA, _LOCATION = 13, 14
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 # Protocol buffers themselves allow no deeper nesting.
 _DEEPEST = 100
@@ -42,15 +42,15 @@ def _elsewhere(content: memoryview, message: str, depth: int) -> bool:
         raise ValueError("it is nested more deeply than protocol buffers may be")
     known = _FIELDS[message]
     for field, part in _fields(content):
-        if message == "Tensor" and field in _ELSEWHERE:
+        if message == "Tensor" and (field == _DATA or (field == _LOCATION and part != 0)):
             return True
-        if field in known and part is not None and _elsewhere(part, known[field], depth + 1):
+        if field in known and isinstance(part, memoryview) and _elsewhere(part, known[field], depth + 1):
             return True
     return False
 
 
-def _fields(content: memoryview) -> Iterator[tuple[int, memoryview | None]]:
-    """The number of each field, and its bytes where it holds some.
+def _fields(content: memoryview) -> Iterator[tuple[int, memoryview | int | None]]:
+    """The number of each field, and its bytes or its whole number where it holds one.
 
     Raises:
         ValueError: the bytes end within one, or are laid out as none is.
@@ -59,9 +59,9 @@ def _fields(content: memoryview) -> Iterator[tuple[int, memoryview | None]]:
     while place < len(content):
         key, place = _varint(content, place)
         field, kind = key >> 3, key & 7
-        part = None
+        part: memoryview | int | None = None
         if kind == _VARINT:
-            _, place = _varint(content, place)
+            part, place = _varint(content, place)
         elif kind == _BYTES:
             size, place = _varint(content, place)
             part = content[place : place + size]
