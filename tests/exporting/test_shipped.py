@@ -4,8 +4,10 @@ import ast
 import importlib
 import io
 import json
+import subprocess
 import sys
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -214,3 +216,53 @@ def test_a_program_stands_alone(modality: str, runtime: str) -> None:
     names = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     assert len(names) == len(set(names)), "parts do not cover each other's names"
     assert json.dumps(requirements(modality, "onnxruntime>=1.20")).count(r"\n") == 3
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import headstart as hs
+    from support.made import photos
+    from support.tunable import network
+
+    data = photos(tmp_path_factory.mktemp("photos"), n=8)
+    model = hs.fit(data, options=hs.FitOptions(check=False, backbone=network(alike=False)))
+    return hs.export(model, to="onnx", out=data / "export").path
+
+
+def answered(exported: Path, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
+    command = [sys.executable, "-I", str(exported / "predict.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def test_an_input_that_cannot_be_read_costs_no_other_its_answer(exported: Path, tmp_path: Path) -> None:
+    good = str(exported.parent / "val" / "red" / "0.png")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "words.png").write_text("words", encoding="utf-8")
+    bad = [str(tmp_path / name) for name in ("none.png", "empty.png", "words.png")] + [str(tmp_path), "a\0b"]
+    status, found, said = answered(exported, good, *bad[:4], good)
+    assert (status, said) == (3, "")
+    assert [each["input"] for each in found] == [good, *bad[:4], good]
+    assert [set(each) == {"input", "error"} and bool(each["error"]) for each in found[1:5]] == [True] * 4
+    assert found[0]["label"] == found[-1]["label"] == "red"
+    assert "No such file" in found[1]["error"]
+    assert str(tmp_path) not in found[1]["error"], "the name is not said twice"
+    (tmp_path / "list.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (bad[4], good)), encoding="utf-8")
+    status, found, _ = answered(exported, "--list", str(tmp_path / "list.jsonl"))
+    assert status == 3
+    assert [set(each) == {"input", "error"} for each in found] == [True, False]
+    assert answered(exported, good)[0] == 0
+
+
+def test_no_input_at_all_is_an_error_of_usage(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("\n", encoding="utf-8")
+    (tmp_path / "odd.jsonl").write_text("a.png\n", encoding="utf-8")
+    for arguments in ((), ("--list", str(tmp_path / "empty.jsonl"))):
+        status, found, said = answered(exported, *arguments)
+        assert (status, found) == (2, [])
+        assert "name an input" in said
+    for name in ("odd.jsonl", "none.jsonl"):
+        status, _, said = answered(exported, "--list", str(tmp_path / name))
+        assert status == 2
+        assert "is no list of inputs" in said
+        assert "Traceback" not in said

@@ -1,6 +1,7 @@
 """The page in a real browser, with a real server behind it: what a person drops is answered and explained, and nothing else is asked for."""
 
 import base64
+import csv
 import io
 import json
 import os
@@ -83,6 +84,20 @@ def drop(visit: Visit, files: list[Path]) -> None:
     )
 
 
+def downloaded(visit: Visit, files: list[Path]) -> list[str]:
+    """The lines of the table that is saved where some files were dropped and answered."""
+    visit.run(
+        """(() => { window.saved = []; const inner = URL.createObjectURL;
+        URL.createObjectURL = (blob) => { if (blob.type === 'text/csv') blob.text().then((text) => window.saved.push(text)); return inner(blob); };
+        HTMLAnchorElement.prototype.click = () => {}; })()"""
+    )
+    drop(visit, files)
+    until(visit, "document.querySelector('.download') && !document.querySelector('.download').disabled")
+    visit.run("document.querySelector('.download').click()")
+    [table] = until(visit, "window.saved.length ? window.saved : null")
+    return list(table.lstrip("\ufeff").splitlines())
+
+
 def text_of(visit: Visit, place: str) -> str:
     return str(visit.run(f"document.querySelector({place!r}).innerText"))
 
@@ -150,21 +165,14 @@ def test_several_files_become_a_table_to_download(visit: Visit, server: Running,
     bad = tmp_path / "=bad.png"
     bad.write_bytes(b"no picture")
     files = [*sorted((folder / "photos").rglob("*.png"))[:16], bad]  # the last one comes alone
-    visit.run(
-        """(() => { window.saved = []; const inner = URL.createObjectURL;
-        URL.createObjectURL = (blob) => { if (blob.type === 'text/csv') blob.text().then((text) => window.saved.push(text)); return inner(blob); };
-        HTMLAnchorElement.prototype.click = () => {}; })()"""
-    )
-    drop(visit, files)
-    until(visit, "document.querySelector('.download') && !document.querySelector('.download').disabled")
+    lines = downloaded(visit, files)
     assert visit.run("document.querySelectorAll('tbody tr').length") == len(files)
     assert "no JPEG, PNG" in text_of(visit, "tbody tr:last-child")
-    visit.run("document.querySelector('.download').click()")
-    [table] = until(visit, "window.saved.length ? window.saved : null")
-    lines = table.lstrip("\ufeff").splitlines()
-    assert lines[0].split(",")[:3] == ["input", "answer", "probability"]
-    assert len(lines) == 1 + len(files)
-    assert lines[-1].startswith("'=bad.png,"), "a name that looks like a formula is none in a spreadsheet"
+    rows = list(csv.reader(lines))
+    assert rows[0] == ["input", "answer", "probability", "set", "outlier", "blue", "red", "error"]
+    assert len(rows) == 1 + len(files)
+    assert rows[-1][0] == "'=bad.png", "a name that looks like a formula is none in a spreadsheet"
+    assert all(line.startswith('"') and line.endswith('"') for line in lines)
     visit.run("document.querySelector('tbody .link').click()")
     until(visit, "document.querySelector('.answer canvas')")
     visit.run("document.querySelector('#results > button').click()")
@@ -190,6 +198,122 @@ def test_numbers_are_shown_as_they_are(folder: Path, chromium: Browser, tmp_path
         [answer] = found.client.post("/predict", content=b"long long film 2").json()["predictions"]
         shown = float(str(visit.run("document.querySelector('.label').firstChild.textContent")))
         assert shown == pytest.approx(answer["value"], rel=1e-3)
+        until(visit, "document.querySelectorAll('.near li').length === 5")
+        assert visit.run("document.querySelectorAll('.near b').length") == 0, "nothing is told of them but their ids"
+        assert text_of(visit, ".near li .id")
+        files = []
+        for number, words in enumerate(("long long film 2", "film 3", "long film 4")):
+            files.append(tmp_path / f"{number}.txt")
+            files[-1].write_text(words, encoding="utf-8")
+        rows = list(csv.DictReader(downloaded(visit, files)))
+        assert list(rows[0]) == ["input", "value", "low", "high", "outlier", "error"]
+        for key in ("value", "low", "high"):
+            assert float(rows[0][key]) == pytest.approx(answer[key], rel=1e-9)
+
+
+def test_several_labels_are_divided_by_a_sign_that_divides_no_cells(
+    folder: Path, chromium: Browser, tmp_path: Path
+) -> None:
+    tags = ("good|=1+1", "bad;=cmd()", "good|bad;=cmd()")
+    lines = [f"film {'dull' if 'bad' in tags[i % 3] else 'warm'} {i},{tags[i % 3]}" for i in range(60)]
+    (tmp_path / "tags.csv").write_text("text,tags\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    reading = hs.ReadOptions(task="multi_label", target="tags", separator="|")
+    hs.fit(tmp_path / "tags.csv", options=hs.FitOptions(backbone="toy:text", reading=reading)).save(tmp_path / "tags")
+    with running(tmp_path / "tags") as found:
+        visit = chromium.open(f"{found.address}/")
+        until(visit, "!document.getElementById('ask').hidden")
+        visit.run("document.getElementById('text').value = 'film dull 2'")
+        visit.run("document.getElementById('write').requestSubmit()")
+        until(visit, "document.querySelectorAll('.near li').length === 5")
+        assert visit.run("document.querySelectorAll('.near b').length") == 0
+        files = []
+        for number in range(3):
+            files.append(tmp_path / f"a;-{number}.txt")
+            files[-1].write_text(lines[number].split(",")[0], encoding="utf-8")
+        rows = list(csv.reader(downloaded(visit, files)))
+    assert rows[0][1:4] == ["answer", "probability", "set"]
+    assert rows[0][5:] == ["'=1+1", "bad;'=cmd()", "good", "error"]
+    answers = {label for row in rows[1:] for label in row[1].split(" | ")}
+    assert answers <= {"", "'=1+1", "=1+1", "bad;'=cmd()", "good"}
+    assert len(answers - {""}) > 1
+    assert rows[1][0] == "a;'-0.txt", "what follows a semicolon is no formula either"
+
+
+def test_what_is_dropped_beside_the_card_does_not_leave_the_page(visit: Visit, server: Running, folder: Path) -> None:
+    choose(visit, "image")
+    content = base64.b64encode((folder / "photos" / "val" / "red" / "0.png").read_bytes()).decode()
+    left = visit.run(
+        f"""(() => {{
+        const dropped = (place, fill) => {{
+            const moved = new DataTransfer();
+            fill(moved);
+            return ['dragover', 'drop'].map((kind) => place.dispatchEvent(
+                new DragEvent(kind, {{ dataTransfer: moved, bubbles: true, cancelable: true }})));
+        }};
+        const bytes = Uint8Array.from(atob({content!r}), (c) => c.charCodeAt(0));
+        return [
+            dropped(document.querySelector('footer'), (moved) => moved.items.add(new File([bytes], 'beside.png'))),
+            dropped(document.body, (moved) => moved.setData('text/uri-list', 'https://example.org/')),
+            dropped(document.getElementById('token'), (moved) => moved.setData('text/plain', 'words')),
+        ]; }})()"""
+    )
+    assert left == [[False, False], [False, False], [True, True]], "words still fall into a field of text"
+    until(visit, "document.querySelector('.answer')")
+    assert text_of(visit, ".name") == "beside.png"
+    own(visit, server)
+
+
+def test_a_token_that_is_wanted_in_the_midst_costs_no_answer(visit: Visit, folder: Path) -> None:
+    choose(visit, "image")
+    visit.run(
+        """(() => { const inner = window.fetch; window.asked = 0;
+        window.fetch = async (path, options) => {
+            if (String(path).startsWith('predict') && ++window.asked > 1 && !options.headers.Authorization)
+                return new Response('{"error": "this server wants its token"}', { status: 401 });
+            return inner(path, options); }; })()"""
+    )
+    files = sorted((folder / "photos").rglob("*.png"))[:20]
+    drop(visit, files)
+    until(visit, "!document.getElementById('key').hidden")
+    assert visit.run("document.querySelectorAll('tbody tr').length") == 8, "what is answered stays"
+    visit.run("document.getElementById('token').value = 'given'")
+    visit.run("document.getElementById('key').requestSubmit()")
+    until(visit, "document.querySelector('.download') && !document.querySelector('.download').disabled")
+    assert visit.run("document.querySelectorAll('tbody tr').length") == 20
+    assert visit.run("document.querySelectorAll('tbody .wrong').length") == 0
+    assert visit.run("document.getElementById('key').hidden")
+    assert not visit.run("document.getElementById('ask').hidden")
+    visit.run("sessionStorage.clear()")
+
+
+def test_a_busy_server_is_asked_again_when_it_says(visit: Visit, folder: Path) -> None:
+    choose(visit, "image")
+    visit.run(
+        """(() => { const inner = window.fetch; window.times = [];
+        window.fetch = async (path, options) => {
+            if (!String(path).startsWith('predict')) return inner(path, options);
+            window.times.push(performance.now());
+            if (window.times.length > 1) return inner(path, options);
+            return new Response('{"error": "busy"}', { status: 429, headers: { 'Retry-After': '3' } }); }; })()"""
+    )
+    drop(visit, [folder / "photos" / "val" / "red" / "0.png"])
+    until(visit, "document.querySelector('.answer')")
+    first, second = visit.run("window.times")
+    assert 3000 <= second - first < 8000
+
+
+def test_a_recording_ends_before_it_is_too_long(folder: Path, chromium: Browser) -> None:
+    with running(folder / "audio", "--max-body", "150kB") as found:
+        visit = chromium.open(f"{found.address}/")
+        until(visit, "!document.getElementById('ask').hidden")
+        visit.run("document.getElementById('device').click()")
+        until(visit, "document.getElementById('elapsed').innerText.startsWith('Stopped after')")
+        assert "the server takes no longer recording" in text_of(visit, "#elapsed")
+        assert text_of(visit, "#take") == "Ask"
+        visit.run("document.getElementById('take').click()")
+        until(visit, "document.querySelector('.answer') || !document.getElementById('problem').hidden")
+        assert visit.run("document.getElementById('problem').hidden"), text_of(visit, "#problem")
+        assert text_of(visit, ".name") == "recording.wav"
 
 
 def test_a_file_that_cannot_be_read_is_one_sentence(visit: Visit, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_loaded_export_is_saved_with_all_of_its_files(exported: hs.Export, tmp
     assert again.predict(items) == loaded.predict(items)
     with pytest.raises(ModelError, match="an exported model cannot be saved by reference"):
         loaded.save(tmp_path / "reference", by_reference=True)
-    with pytest.raises(UsageError, match="is no network of torch, and only those are exported"):
+    with pytest.raises(UsageError, match="is an exported model already"):
         hs.export(loaded, to="onnx", out=tmp_path / "twice")
 
 
@@ -229,6 +229,7 @@ def test_values_are_proved_with_their_error(tmp_path: Path) -> None:
 
 
 PROVED = Parity(
+    part="",
     n=100,
     unread=0,
     agreement=1.0,
@@ -236,8 +237,11 @@ PROVED = Parity(
     mean=0.0,
     narrow=False,
     sets=0,
+    left_out=0,
+    in_sample=False,
     figure="accuracy",
     fitted=0.9,
+    fitted_in="float32",
     exported=0.9,
     drop=0.0,
     error=0.01,

@@ -61,24 +61,35 @@ def _table(found: "Compression") -> None:
     console = new_console()
     console.print(f"[{'green' if found.chosen else 'yellow'}]{escape(found.sentence)}[/]")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("", found.figure.replace("_", "-"), "a second", "times", "batch", "alone p50", "p95", "size", ""):
+    for name in ("", found.figure.replace("_", "-"), "a second", "times", "batch", "alone ms", "p95 ms", "size", ""):
         table.add_column(name, justify="left" if not name else "right")
     for each, best in zip(found.table, found.best, strict=True):
         kept = "kept" if each.name == found.chosen else each.refused or "slower than what is kept"
         table.add_row(
             escape(each.name) + (" *" if best else ""),
-            f"{abs(each.figure):.4f}",
+            f"{abs(each.figure):.4f}\n{escape(_interval(each.low, each.high))}",
             f"{each.throughput:,.0f}",
             f"{each.speedup:.2f}",
             str(each.batch),
-            f"{1000 * each.p50:.1f} ms",
-            f"{1000 * each.p95:.1f} ms",
+            f"{1000 * each.p50:.1f}",
+            f"{1000 * each.p95:.1f}",
             size_text(each.bytes),
             escape(kept),
         )
     console.print(table)
-    console.print("  [dim]*        nothing else is better in figure, speed and size at once[/]")
+    if (own := found.unseen) is not None:
+        told = f"{abs(own.figure):.4f} {_interval(own.low, own.high)}, the model {abs(own.before):.4f}, on {own.n:,} samples that did not choose"
+        console.print(f"  [dim]{own.part:<8}[/] {escape(told)}")
+    console.print(
+        "  [dim]*        nothing else is better in figure, speed and size at once; in brackets the 95 % interval[/]"
+    )
     for note in found.notes:
         console.print(f"  [dim]note[/]     {escape(note)}")
     if found.path is not None:
         console.print(f"  [dim]model[/]    {escape(str(found.path))}  ({found.seconds['total']:.0f} s)")
+
+
+def _interval(low: float, high: float) -> str:
+    """The 95 % interval of a figure; of errors and losses, which are held as negative numbers, as what they are."""
+    ends = sorted((abs(low), abs(high)))
+    return f"[{ends[0]:.3f}, {ends[1]:.3f}]"

@@ -42,11 +42,12 @@ def _table(found: "Export") -> None:
     where = f"{found.path}  ({found.format}, {size_text(found.bytes)}, {found.seconds['total']:.0f} s)"
     console.print(f"[green]exported[/] {escape(where)}")
     if (each := found.parity) is not None:
-        told = f"{each.agreement:.2%} of {each.n:,} answers from raw files are the model's, largest difference {each.difference:.2g}"
+        part = f" (part {each.part})" if each.part else ""
+        told = f"{each.agreement:.2%} of {each.n:,} answers from raw files{part} are the model's, largest difference {each.difference:.2g}"
         console.print(f"  [dim]proof[/]    {escape(told)}")
-        if each.fitted is not None and each.exported is not None:
-            figure = each.figure.replace("_", "-")
-            console.print(f"  [dim]figure[/]   {figure} {each.exported:.4f} exported, {each.fitted:.4f} as fitted")
+        figure = f"{each.figure.replace('_', '-')} {each.exported:.4f} exported, {each.fitted:.4f} as fitted (in {each.fitted_in})"
+        left = f", {each.left_out:,} samples left out because the model was fitted on them" if each.left_out else ""
+        console.print(f"  [dim]figure[/]   {escape(figure + left)}")
     for note in found.notes:
         console.print(f"  [dim]note[/]     {escape(note)}")
     console.print(f"  [dim]run it[/]   pip install -r {escape(str(found.path / 'requirements.txt'))}")

@@ -7,7 +7,7 @@ import numpy as np
 
 from headstart.backbones.exported import PROBABILITIES, SHARES, ExportedBackbone, Graph, open_exported
 from headstart.backbones.network import recipe_of
-from headstart.core.errors import ExportError
+from headstart.core.errors import ExportError, UsageError
 from headstart.data.modalities.audio import AudioRecipe
 from headstart.exporting import FORMATS
 from headstart.exporting.program import program, requirements
@@ -55,6 +55,20 @@ def lay_out(
     return open_exported(
         folder, graph, architecture=backbone.architecture, specs=backbone.specs, assets=backbone.preparation.assets
     )
+
+
+def refuse_exported(model: Model) -> None:
+    """Refuse a model whose network is a graph already.
+
+    Raises:
+        UsageError: as said.
+    """
+    if isinstance(model.backbone, ExportedBackbone):
+        graph = model.backbone.graph
+        raise UsageError(
+            f"this is an exported model already ({graph.precision}, {graph.runtime}), and neither can be exported nor compressed again:"
+            " name the model that it was made from"
+        )
 
 
 def _told(model: Model, graph: Graph, assets: tuple[str, ...]) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.backbones.runtimes import openvino_library
-from headstart.core.errors import ExportError
+from headstart.core.errors import ExportError, gist
 from headstart.exporting.format import Format
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def converted(traced: "Traced") -> Any:
         try:
             model = openvino_library().Core().read_model(passing)
         except RuntimeError as error:
-            lines = [line.strip() for line in str(error).splitlines() if "failed for" in line] or [str(error)[:200]]
+            lines = [line.strip() for line in str(error).splitlines() if "failed for" in line] or [gist(error)]
             raise ExportError(f"OpenVINO cannot read the network: {lines[0]}") from error
         return model.clone()  # whose weights are not those of the file, which goes
 

@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from headstart.backbones.exported import ExportedBackbone
+from headstart.backbones.precision import FLOAT32
 from headstart.core.errors import ExportError, SampleError
 from headstart.core.progress import Progress, silent
 from headstart.data.decoding import decode_text
 from headstart.data.samples import Samples
 from headstart.evaluation.calibration import paired_standard_error
+from headstart.evaluation.metrics import THRESHOLD
 from headstart.features.contents import content_of
+from headstart.features.hashing import digest_samples
 from headstart.model.model import Model
 from headstart.tasks import TASKS
 
@@ -31,6 +35,8 @@ largest difference is bounded, and not the largest of all."""
 
 # The program answers a few inputs a second at least, and takes this long to start at most.
 _SECONDS, _SECONDS_EACH = 120.0, 2.0
+# Its status where some could not be read.
+_SOME_UNREAD = 3
 # Of a mean: two that are as far apart as their standard error are not further.
 _ROUNDING = 1e-12
 
@@ -40,20 +46,25 @@ class Parity:
     """An export beside its model, over all samples of a part, from the raw files.
 
     Attributes:
+        part: the part of the data that they are of; empty where it has none.
         n: samples that both answered.
         unread: samples that neither could read.
-        agreement: the share of samples with the same label, or the same labels; 1 for values.
+        agreement: the share of samples with the same label, or the same labels but for those within `DIFFERENCE` of one half; 1 for values.
         difference: the largest difference of a probability; of a value, in standard deviations of the model's values.
         mean: the mean over samples of each one's largest difference.
         narrow: whether the export computes in narrower arithmetic than float32.
         sets: samples whose set of labels is another one, by a label that is not within `DIFFERENCE` of the threshold.
+        left_out: of the n, those that the model was fitted on, which the figures leave out.
+        in_sample: whether it was fitted on all of them, so that the figures are of these and no evidence.
         figure: what accuracy is called in this task, such as `accuracy`.
-        fitted: the model's figure as it was fitted, in its own precision; None where the samples have no labels.
+        fitted: the model's figure as it was fitted.
+        fitted_in: the precision in which that was computed: that of the fit, or float32 where the former cannot be run here.
         exported: the export's figure.
         drop: how much worse that is.
         error: the standard error of that paired difference; None where both are of float32, and all of their answers are compared.
     """
 
+    part: str
     n: int
     unread: int
     agreement: float
@@ -61,10 +72,13 @@ class Parity:
     mean: float
     narrow: bool
     sets: int
+    left_out: int
+    in_sample: bool
     figure: str
-    fitted: float | None
-    exported: float | None
-    drop: float | None
+    fitted: float
+    fitted_in: str
+    exported: float
+    drop: float
     error: float | None
 
     def to_json(self) -> dict[str, Any]:
@@ -89,62 +103,88 @@ class Parity:
             raise ExportError(
                 f"the export gives other sets of labels than the model for {self.sets:,} of {self.n:,} samples; it was removed"
             )
-        if self.drop is not None and self.error is not None and self.drop > self.error + _ROUNDING:
+        if self.error is not None and self.drop > self.error + _ROUNDING:
             raise ExportError(
                 f"the export is worse than the model as it was fitted: {self.figure} {self.exported:.4f} against {self.fitted:.4f},"
                 f" more than one standard error of the difference, {self.error:.4f}; it was removed"
             )
 
 
-def prove(folder: Path, model: Model, *, samples: Samples, progress: Progress = silent) -> Parity:
+def prove(folder: Path, model: Model, *, samples: Samples, part: str = "", progress: Progress = silent) -> Parity:
     """Run the program of a folder over raw samples, and compare.
 
     Args:
         folder: of the export, with `predict.py`.
         model: the model as it was fitted; or an exported one, which is compared as it is.
-        samples: with a target, or without.
+        samples: with a target.
+        part: the part that they are.
         progress: stages `extract` and `prove`, in samples.
 
     Raises:
         ExportError: the program fails, or answers what the model cannot read, or the reverse.
     """
-    task = TASKS.get(model.task)
-    own = model.predict(samples, engine="eager", progress=progress)
-    own_only = isinstance(model.backbone, ExportedBackbone) or model.precision == "float32"
-    narrow = isinstance(model.backbone, ExportedBackbone) and model.precision != "float32"
-    exact = own if own_only else model.at("float32").predict(samples, engine="eager", progress=progress)
+    whole = model if isinstance(model.backbone, ExportedBackbone) else model.at(FLOAT32)
+    exact = whole.predict(samples, engine="eager", progress=progress)
+    own, fitted_in = _as_fitted(model, samples, exact, progress)
     progress("prove", 0, len(samples))
     theirs = answers(folder, samples)
     progress("prove", len(samples), len(samples))
-    both = [place for place in range(len(samples)) if "error" not in exact[place] and "error" not in theirs[place]]
-    alone = [place for place in range(len(samples)) if ("error" in exact[place]) != ("error" in theirs[place])]
-    if alone or not both:
-        place = alone[0] if alone else 0
-        reason = theirs[place].get("error", exact[place].get("error", ""))
-        who = (
-            "the model reads and the export does not"
-            if "error" in theirs[place]
-            else "the export reads and the model does not"
-        )
-        raise ExportError(
-            f"{samples.ids[place]} {who if alone else 'cannot be read'}: {reason}; the export was removed"
-        )
+    both = _both(samples, exact, theirs)
     threshold = _threshold(model)
-    values = [np.array([_values(each[place]) for place in both]) for each in (exact, theirs, own)]
+    values = [np.array([_values(each[place]) for place in both]) for each in (exact, theirs)]
     spread = 1.0 if model.labels else float(values[0].std()) or 1.0
-    same = [_decision(exact[place]) == _decision(theirs[place]) for place in both]
     apart = np.abs(values[0] - values[1]).max(axis=1) / spread
+    unseen = both[~model.split.fitted_on(digest_samples(samples.take(both)).digests)]
+    counted = unseen if len(unseen) else both
     return Parity(
+        part=part,
         n=len(both),
         unread=len(samples) - len(both),
-        agreement=float(np.mean(same)),
+        agreement=float(np.mean([alike(exact[place], theirs[place]) for place in both])),
         difference=float(apart.max()),
         mean=float(apart.mean()),
-        narrow=narrow,
+        narrow=whole.precision != FLOAT32,
         sets=sum(_other_set(exact[place], theirs[place], threshold) for place in both),
-        **_figures(
-            task, model, samples.take(both), (values[2], values[1]), (own, theirs), both, judged=narrow or not own_only
-        ),
+        left_out=len(both) - len(counted),
+        in_sample=not len(unseen),
+        fitted_in=fitted_in,
+        **_figures(model, samples.take(counted), counted, (own, theirs), judged=fitted_in != FLOAT32),
+    )
+
+
+def _as_fitted(
+    model: Model, samples: Samples, exact: list[dict[str, Any]], progress: Progress
+) -> tuple[list[dict[str, Any]], str]:
+    """The model's answers in the precision that it was fitted at, whatever it runs at here, and that precision; units for it only make it quick.
+
+    Where torch cannot compute in it here they are the exact ones. An exported model has one precision only.
+    """
+    precision = model.fitted_precision
+    if isinstance(model.backbone, ExportedBackbone):
+        return exact, model.precision
+    if precision == FLOAT32:
+        return exact, FLOAT32
+    try:
+        return model.at(precision).predict(samples, engine="eager", progress=progress), precision
+    except Exception:  # noqa: BLE001  (whatever torch raises for an arithmetic that it has no kernel for: `fitted_in` tells)
+        return exact, FLOAT32
+
+
+def _both(samples: Samples, exact: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) -> Int[np.ndarray, "n"]:
+    """The places of the samples that both could read.
+
+    Raises:
+        ExportError: one could read what the other could not, or there is none.
+    """
+    read = np.array([["error" not in each[place] for each in (exact, theirs)] for place in range(len(samples))])
+    alone, both = np.flatnonzero(read[:, 0] != read[:, 1]), np.flatnonzero(read.all(axis=1))
+    if not len(alone) and len(both):
+        return both
+    place = int(alone[0]) if len(alone) else 0
+    reason = theirs[place].get("error", exact[place].get("error", ""))
+    who = "the export reads and the model does not" if read[place, 1] else "the model reads and the export does not"
+    raise ExportError(
+        f"{samples.ids[place]} {who if len(alone) else 'cannot be read'}: {reason}; the export was removed"
     )
 
 
@@ -164,7 +204,7 @@ def answers(folder: Path, samples: Samples) -> list[dict[str, Any]]:
         except subprocess.TimeoutExpired:
             raise ExportError(f"the export's program took longer than {limit:.0f} s; the export was removed") from None
     lines = done.stdout.split("\n")[:-1]  # a text may hold what else ends a line
-    if done.returncode or len(lines) != len(samples):
+    if done.returncode not in (0, _SOME_UNREAD) or len(lines) != len(samples):
         said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
         raise ExportError(f"the export's program failed: {said}; the export was removed")
     return [json.loads(line) for line in lines]
@@ -224,29 +264,31 @@ def _values(answer: dict[str, Any]) -> list[float]:
     return list(answer["probabilities"].values()) if "probabilities" in answer else [answer["value"]]
 
 
-def _decision(answer: dict[str, Any]) -> Any:
-    return answer.get("label"), answer.get("labels")
+def alike(exact: dict[str, Any], theirs: dict[str, Any]) -> bool:
+    """Whether two answers decide alike. Of several labels one may flip that in both lies as near to one half as probabilities may differ."""
+    ours, others = exact.get("labels"), theirs.get("labels")
+    if ours is None or others is None:
+        return exact.get("label") == theirs.get("label")
+    shares = [each["probabilities"][label] for label in set(ours) ^ set(others) for each in (exact, theirs)]
+    return all(abs(share - THRESHOLD) < DIFFERENCE for share in shares)
 
 
 def _figures(
-    task: Any,
     model: Model,
     samples: Samples,
-    values: tuple[np.ndarray, np.ndarray],
+    places: Int[np.ndarray, "n"],
     said: tuple[Sequence[dict[str, Any]], Sequence[dict[str, Any]]],
-    both: Sequence[int],
     *,
     judged: bool,
 ) -> dict[str, Any]:
-    """The task's first figure of both, where the samples have labels; the error of its drop where that is judged."""
-    if not samples.has_target:
-        return {"figure": task.primary, "fitted": None, "exported": None, "drop": None, "error": None}
+    """The task's first figure of both on the samples at some places; the error of its drop where that is judged."""
+    task, outcomes, name = TASKS.get(model.task), [], ""
     targets = task.encode(samples.table.column("target"), model.labels or None)
-    outcomes = []
-    for found, each in zip(values, said, strict=True):
+    for each in said:
         chosen = None
         if task.link == "softmax":
-            chosen = np.array([model.labels.index(each[place]["label"]) for place in both])
+            chosen = np.array([model.labels.index(each[place]["label"]) for place in places])
+        found = np.array([_values(each[place]) for place in places])
         name, each_adds = task.figure(targets, found, chosen=chosen)
         outcomes.append(each_adds)
     fitted, exported = (float(np.mean(each)) for each in outcomes)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 
+from headstart.backbones.runtimes import INT8, INT8_BFLOAT16
 from headstart.core import recipes
 from headstart.core.spec import BackboneSpec
 from headstart.model.manifest import Manifest
@@ -14,7 +15,8 @@ def told(
     """The metadata, each a text.
 
     `headstart` is the manifest without its list of files: task, labels, prior, decision rule, temperature, what makes sets and finds outliers,
-    and the report of the fit. `preparation` is what `predict.py` goes by, and `labels` is there for whoever reads nothing else.
+    and the report of the fit. `preparation` is what `predict.py` goes by, and `labels` is there for whoever reads nothing else. A network in 8 bits
+    is known by the digest of its files: what hangs on that cannot stand in one of them, and is empty there.
 
     Args:
         manifest: of the exported model.
@@ -27,6 +29,11 @@ def told(
     described = {"options": options, "assets": list(assets), "shares": shares, "precision": precision}
     whole = json.loads(manifest.to_bytes())
     whole["files"] = {}
+    if precision in (INT8, INT8_BFLOAT16):
+        for each in filter(None, (whole["conformal"], whole["outlier"])):
+            each["of"] = ""
+        for each in whole["backbone"]["specs"]:
+            each["weights"] = ""
     return {
         "headstart": json.dumps(whole, ensure_ascii=False),
         "preparation": json.dumps(described, ensure_ascii=False),

@@ -3,10 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from headstart.backbones.runtimes import SAFE
 from headstart.model.judge import Judge
 from headstart.model.manifest import Manifest
 from headstart.model.precision import PrecisionChange
 from headstart.model.rule import Rule
+
+COMPRESSED = "compressed: "
+"""What those notes of a report begin with that tell of a compression."""
+
+# What answers without headstart, where it lies beside a graph.
+_PROGRAM = "predict.py"
+# What a graph's runtime is called.
+_CALLED = {"onnx": "onnxruntime", "openvino": "OpenVINO"}
 
 
 def card(manifest: Manifest, judge: Judge | None, *, examples: bool) -> str:
@@ -27,6 +36,8 @@ def card(manifest: Manifest, judge: Judge | None, *, examples: bool) -> str:
     if judge is not None:
         told = _judge(judge, shifted=manifest.deployment_prior is not None, examples=examples)
         sections += ["## What it says of its own answers", told]
+    if compressed := [note.removeprefix(COMPRESSED) for note in fit["notes"] if note.startswith(COMPRESSED)]:
+        sections += ["## Compressed", "\n".join(f"* {_escape(note)}" for note in compressed)]
     sections += ["## How it was made", _made(manifest)]
     if findings := [each for each in fit.get("findings", []) if each["severity"] != "note"]:
         listed = "\n".join(f"* {_escape(each['sentence'])}" for each in findings)
@@ -117,7 +128,8 @@ def _made(manifest: Manifest) -> str:
             "Training samples per label: "
             + ", ".join(f"{_escape(k)} {v:,}" for k, v in list(fit["classes"].items())[:50]),
         )
-    return "\n".join(f"* {fact}" for fact in [*facts, *map(_escape, fit["notes"])])
+    notes = [note for note in fit["notes"] if not note.startswith(COMPRESSED)]
+    return "\n".join(f"* {fact}" for fact in [*facts, *map(_escape, notes)])
 
 
 def _shares(manifest: Manifest) -> list[str]:
@@ -133,14 +145,22 @@ def _rule(manifest: Manifest) -> str:
 
 def _precision(manifest: Manifest) -> str:
     precision, change = manifest.backbone["specs"][0]["precision"], manifest.fit["precision"]
-    if change is None:
-        return f"Precision: {precision}"
-    return f"Precision: {precision}. In {change['other']} {PrecisionChange(**change).sentence}"
+    told = f"Precision: {precision}"
+    if (graph := manifest.backbone["graph"]) is not None:
+        runtime, files = graph["runtime"], ", ".join(f"`{_escape(name)}`" for name in graph["files"])
+        fitted = f", of a model that was fitted in {precision}" if graph["precision"] != precision else ""
+        told = f"Precision: {graph['precision']}, a graph for {_CALLED.get(runtime, runtime)} ({files}){fitted}"
+    return told if change is None else f"{told}. In {change['other']} {PrecisionChange(**change).sentence}"
 
 
 def _use(manifest: Manifest) -> str:
     example = {"image": "photo.jpg", "audio": "recording.wav"}.get(manifest.inputs[0]["modality"], '"some text"')
-    return f"```text\nheadstart predict THIS_DIRECTORY {example}\n```"
+    graph, lines = manifest.backbone["graph"], []
+    if graph is None or graph["runtime"] in SAFE:  # others are opened by their own library alone
+        lines.append(f"headstart predict THIS_DIRECTORY {example}")
+    if graph is not None and _PROGRAM in graph["beside"]:
+        lines += ["pip install -r THIS_DIRECTORY/requirements.txt", f"python THIS_DIRECTORY/{_PROGRAM} {example}"]
+    return "\n".join(["```text", *lines, "```"])
 
 
 def _licence(manifest: Manifest) -> str:

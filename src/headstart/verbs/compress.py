@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,32 +13,34 @@ import numpy as np
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.precision import device
 from headstart.compression import METHODS
-from headstart.compression.contract import Contract, Measured, chosen, front, verdict
+from headstart.compression.contract import Contract, Measured, chosen, front
 from headstart.compression.half import written
-from headstart.compression.measuring import Speed, speeds
+from headstart.compression.measuring import speeds
 from headstart.compression.method import Candidate, Source
 from headstart.core.errors import DataError, ExportError, ExtraMissing, HeadstartError, UsageError, gist
-from headstart.core.files import refuse_inside_data
+from headstart.core.files import check_apart, refuse_inside_data
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
-from headstart.evaluation.calibration import paired_standard_error
 from headstart.evaluation.conformal import COVERAGE
 from headstart.exporting import FORMATS
+from headstart.exporting.directory import refuse_exported
 from headstart.exporting.parity import Parity
 from headstart.features.choosing import AUTO, choose
 from headstart.model.loading import load
 from headstart.model.model import Model
 from headstart.model.saving import refuse_if_not_ours
-from headstart.verbs.compress_bench import Bench, Made, open_bench
+from headstart.verbs.compress_bench import Bench, Made, Shipped, open_bench
+from headstart.verbs.compress_table import BASE, Unseen, sentence, table_of
 from headstart.verbs.distil import distil
 from headstart.verbs.distil_options import DistilOptions
 from headstart.verbs.fit import fit
 from headstart.verbs.fit_data import FitOptions
 
 TARGETS = ("cpu",)
-BASE = "float32"
-# 95 % of a normal distribution.
-_NORMAL = 1.96
+_ONE_PART = (
+    "the figures are of the samples that chose among the candidates, so that what is kept may look a little better than it is: data with a val"
+    " and a test part would be chosen on the one and measured on the other"
+)
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,12 @@ class Compression:
         chosen: the name of what was kept; empty likewise.
         sentence: what happened.
         figure: the task's first figure.
-        n: samples that the figures are of, none of which was used for anything else.
+        part: the part of the data that chose among the candidates, and that `n`, `before` and the table are of; empty where it has none.
+        n: samples of it that the model was not fitted on.
         before: the model's own figure.
         table: float32 first, then every candidate.
         best: which of the table nothing else is better than in figure, speed and size at once.
+        unseen: what was kept, on a part that chose nothing; None where there is no other part, or nothing was kept.
         parity: the program that is shipped beside the compressed model, over the raw files; None where nothing was written.
         notes: what was not tried, and why.
         seconds: what took how long.
@@ -103,21 +107,24 @@ class Compression:
     chosen: str
     sentence: str
     figure: str
+    part: str
     n: int
     before: float
     table: tuple[Measured, ...]
     best: tuple[bool, ...]
+    unseen: Unseen | None
     parity: Parity | None
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """The object that `headstart compress --json` prints (docs/json.md)."""
-        plain = {name: getattr(self, name) for name in ("chosen", "sentence", "figure", "n", "before")}
+        plain = {name: getattr(self, name) for name in ("chosen", "sentence", "figure", "part", "n", "before")}
         return {
             "path": None if self.path is None else str(self.path),
             **plain,
             "table": [asdict(each) | {"best": best} for each, best in zip(self.table, self.best, strict=True)],
+            "unseen": None if self.unseen is None else asdict(self.unseen),
             "parity": None if self.parity is None else self.parity.to_json(),
             "notes": list(self.notes),
             "seconds": dict(self.seconds),
@@ -141,21 +148,18 @@ def compress(
     Args:
         model: a model, or the directory of one, whose network is one of torch.
         data: the data that it was fitted on, with samples that it was not fitted on: the former calibrate, the latter are evaluated.
-        out: the directory; a model that is there is replaced, anything else is refused.
+        out: the directory; a model that is there is replaced, anything else is refused, and so is a place in or around the model itself.
         options: the contract, and what is tried.
         progress: stages `extract`, `compress`, in candidates, and `prove`, in samples.
 
     Raises:
-        UsageError: an option is out of range, or the model's network is none of torch.
+        UsageError: an option is out of range, the model's network is none of torch, or `out` is, holds or lies in its directory.
         DataError: the data cannot be used, or holds too few samples of one kind.
         ExportError: what was kept cannot be written, or its program answers otherwise. ExtraMissing: OpenVINO is not installed.
     """
     options.check()
     began = time.perf_counter()
-    refuse_if_not_ours(Path(out))
-    if not isinstance(data, Samples):
-        refuse_inside_data(Path(out), data)
-    fitted = model if isinstance(model, Model) else load(Path(model))
+    fitted = _opened(model, data, out=Path(out))
     bench = open_bench(fitted, data, progress=progress)
     source = _source(bench, options, progress)
     read = time.perf_counter()
@@ -165,25 +169,45 @@ def compress(
         tried = time.perf_counter()
         networks = [*plain.values(), *(each.model.backbone for each in made)]
         measured = speeds([(each, _views(bench, source, each)) for each in networks])
-        table = _table(bench, made, measured, options.contract, names=tuple(plain))
+        table = table_of(bench, made, measured=measured, contract=options.contract, names=tuple(plain))
         timed = time.perf_counter()
-        table, best, parity, failed = _shipped(bench, made, table, Path(out), progress)
-    notes = (*told, *notes, *failed)
+        ship = partial(bench.ship, contract=options.contract, out=Path(out), progress=progress)
+        table, best, shipped, failed = _shipped(ship, made, table, Path(out))
+    kept, unseen = (None, None) if best is None else (table[best], None if shipped is None else shipped.unseen)
     ended = time.perf_counter()
     seconds = {"read": read - began, "try": tried - read, "measure": timed - tried, "ship": ended - timed}
     return Compression(
         path=None if best is None else Path(out),
         chosen="" if best is None else table[best].name,
-        sentence=_sentence(table, best, bench),
+        sentence=sentence(bench, kept, unseen=unseen),
         figure=bench.figure,
+        part=bench.part,
         n=len(bench.held),
         before=float(bench.outcomes.mean()),
         table=table,
         best=front(table),
-        parity=parity,
-        notes=notes,
+        unseen=unseen,
+        parity=None if shipped is None else shipped.parity,
+        notes=(*told, *notes, *failed, *((_ONE_PART,) if kept is not None and unseen is None else ())),
         seconds=seconds | {"total": ended - began},
     )
+
+
+def _opened(model: Model | str | Path, data: str | Path | Samples, *, out: Path) -> Model:
+    """The model, where `out` is a place to write to and it can be compressed.
+
+    Raises:
+        UsageError: `out` is, holds or lies in the model's directory or the data, or the model is an exported one.
+        ModelError: something else is at `out`, or there is no such model.
+    """
+    if not isinstance(model, Model):
+        check_apart(out, model)
+    refuse_if_not_ours(out)
+    if not isinstance(data, Samples):
+        refuse_inside_data(out, data)
+    fitted = model if isinstance(model, Model) else load(Path(model))
+    refuse_exported(fitted)
+    return fitted
 
 
 def _plain(model: Model, place: Path) -> tuple[dict[str, Backbone], tuple[str, ...]]:
@@ -213,8 +237,8 @@ def _views(bench: Bench, source: Source, backbone: Backbone) -> Sequence[np.ndar
 
 
 def _shipped(
-    bench: Bench, made: Sequence[Made], table: tuple[Measured, ...], out: Path, progress: Progress
-) -> tuple[tuple[Measured, ...], int | None, Parity | None, tuple[str, ...]]:
+    ship: Callable[[Made, Measured], Shipped], made: Sequence[Made], table: tuple[Measured, ...], out: Path
+) -> tuple[tuple[Measured, ...], int | None, Shipped | None, tuple[str, ...]]:
     """The fastest that keeps the contract and whose program answers as it does, written; the others of the table stay as they are.
 
     Raises:
@@ -223,7 +247,7 @@ def _shipped(
     failed: list[str] = []
     while (best := chosen(table)) is not None:
         try:
-            return table, best, bench.ship(made[best - 1], out, progress=progress), tuple(failed)
+            return table, best, ship(made[best - 1], table[best]), tuple(failed)
         except HeadstartError as error:
             failed.append(f"{table[best].name} is not kept: {error}")
             refused = replace(table[best], refused="its program answers otherwise")
@@ -308,63 +332,3 @@ def _made(bench: Bench, candidate: Candidate, folder: Path, source: Source) -> M
         return str(error)
     except Exception as error:  # noqa: BLE001  (whatever a runtime raises for a graph that it cannot run)
         return gist(error)
-
-
-def _table(
-    bench: Bench, made: Sequence[Made], measured: Sequence[Speed], contract: Contract, *, names: Sequence[str]
-) -> tuple[Measured, ...]:
-    """Float32 at its fastest engine, then the candidates.
-
-    Args:
-        bench: what is held out.
-        made: the candidates.
-        measured: the speeds of float32 at each engine, then of the candidates.
-        contract: what is asked for.
-        names: of those engines.
-    """
-    plain = max(range(len(names)), key=lambda place: measured[place].throughput)
-    base, weights = measured[plain], sum(each.nbytes for each in bench.model.backbone.tensors().values())
-    first = _row(bench, bench.outcomes, speed=base, base=base)
-    how = "the model itself, at its fastest engine"
-    rows = [
-        replace(first, name=f"{BASE}, {names[plain]}", how=how, bytes=weights, refused="it is what has to be beaten")
-    ]
-    for each, speed in zip(made, measured[len(names) :], strict=True):
-        row = _row(bench, each.outcomes, speed=speed, base=base)
-        told = {"name": each.candidate.name, "how": each.candidate.how, "bytes": each.size, "coverage": each.coverage}
-        row = replace(row, **told)  # type: ignore[arg-type]
-        rows.append(replace(row, refused=verdict(row, contract)))
-    return tuple(rows)
-
-
-def _row(bench: Bench, outcomes: np.ndarray, *, speed: Speed, base: Speed) -> Measured:
-    """A row of the table, without what its candidate says of itself."""
-    mean, error = float(outcomes.mean()), float(outcomes.std(ddof=1) / np.sqrt(len(outcomes)))
-    return Measured(
-        name="",
-        how="",
-        figure=mean,
-        low=mean - _NORMAL * error,
-        high=mean + _NORMAL * error,
-        drop=float(bench.outcomes.mean()) - mean,
-        error=paired_standard_error(bench.outcomes, outcomes),
-        throughput=speed.throughput,
-        batch=speed.batch,
-        p50=speed.p50,
-        p95=speed.p95,
-        bytes=0,
-        speedup=speed.throughput / base.throughput,
-        coverage=None,
-        scale=bench.scale,
-    )
-
-
-def _sentence(table: Sequence[Measured], best: int | None, bench: Bench) -> str:
-    name, before = bench.figure.replace("_", "-"), abs(float(bench.outcomes.mean()))
-    if best is None:
-        return f"nothing that was tried keeps the contract, so nothing is written: the model stays as it is, {name} {before:.4f}"
-    one = table[best]
-    return (
-        f"{one.name} is kept: {one.speedup:.2f} times as fast as float32 at its fastest, {name} {abs(one.figure):.4f} where the model has"
-        f" {before:.4f} on {len(bench.held):,} held-out samples"
-    )

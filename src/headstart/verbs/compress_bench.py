@@ -11,9 +11,10 @@ from jaxtyping import Float
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.precision import PRECISIONS
+from headstart.compression.contract import Contract, Measured
 from headstart.compression.matching import matched
 from headstart.compression.method import Candidate
-from headstart.core.errors import DataError
+from headstart.core.errors import DataError, ExportError
 from headstart.core.files import whole_directory
 from headstart.core.progress import Progress
 from headstart.data.samples import Samples
@@ -22,12 +23,14 @@ from headstart.exporting.parity import Parity, prove
 from headstart.features.contents import content_of
 from headstart.features.extraction import embed
 from headstart.features.hashing import digest_samples
+from headstart.model.card import COMPRESSED
 from headstart.model.items import to_evaluate
 from headstart.model.model import Model, join
 from headstart.model.reports import OUT_OF_FOLD, FitReport
 from headstart.model.saving import write
 from headstart.tasks import TASKS
 from headstart.tasks.task import Targets
+from headstart.verbs.compress_table import Unseen, for_the_card
 
 # Training samples that quantisation is calibrated on, and that the temperature is matched on.
 _CALIBRATION = 300
@@ -54,12 +57,27 @@ class Made:
 
 
 @dataclass(frozen=True)
+class Shipped:
+    """What was written.
+
+    Attributes:
+        parity: its program beside it, over the samples that chose.
+        unseen: its figures on samples that did not; None where all did.
+    """
+
+    parity: Parity
+    unseen: Unseen | None
+
+
+@dataclass(frozen=True)
 class Bench:
     """What every candidate is measured on.
 
     Attributes:
         model: the model itself.
-        held: n samples that it was not fitted on.
+        held: n samples that it was not fitted on: they choose among the candidates.
+        part: the part of the data that they are; empty where it has none.
+        unseen: samples of `test` that it was not fitted on either, where those of `val` choose; else None.
         figure: the task's first figure that is a mean over samples.
         outcomes: (n,) what each adds to it under the model itself; higher is better.
         trained: all samples that it was fitted on.
@@ -69,6 +87,8 @@ class Bench:
 
     model: Model
     held: Samples
+    part: str
+    unseen: Samples | None
     figure: str
     outcomes: Float[np.ndarray, "n"]
     trained: Samples
@@ -86,7 +106,7 @@ class Bench:
         return [view for place in range(len(self.calibration)) for view in preparation.prepare(read(place)).views]
 
     def make(self, candidate: Candidate, folder: Path, *, refit: Callable[[Backbone, str], Model]) -> Made:
-        """Write and open a candidate, fit its head or its temperature to its rows, and let it answer what is held out.
+        """Write and open a candidate, fit its head or its temperature to its rows, and let it answer what chooses.
 
         Args:
             candidate: what it is.
@@ -94,26 +114,29 @@ class Bench:
             refit: fits a head anew on a backbone's rows.
         """
         backbone, own = candidate.write(candidate.model, folder), candidate.model
-        if own is self.model and own.report.tuned:
-            own = self._tempered(backbone)
-        elif own is self.model or candidate.anew:
+        if candidate.anew or (own is self.model and not own.report.tuned):
             own = self._refitted(refit(backbone, own.report.head))
+        elif own is self.model or backbone.specs[0].precision != own.precision:
+            own = self._tempered(own, backbone)
         own = _bound(replace(own, backbone=backbone))
         rows = join(embed(backbone, self.held).features)
         targets, predicted = _targets(own, self.held), own.predicted(rows)
         _, outcomes = _outcomes(own, targets, predicted)
-        own = replace(own, report=_report(own, targets, predicted))
+        own = replace(own, report=_report(own, targets, predicted, part=self.part))
         said, coverage = own.verdict(rows, predicted), None
         if said is not None and said.sets is not None:
             coverage = float(said.sets[np.arange(len(rows)), targets.values].mean())
         size = sum((folder / name).stat().st_size for name in backbone.graph.files)
         return Made(candidate, own, outcomes, coverage, size)
 
-    def _tempered(self, backbone: Backbone) -> Model:
+    def _tempered(self, own: Model, backbone: Backbone) -> Model:
         """With another temperature. The head stays: the network was trained on the training samples, whose rows look easier than they are."""
-        own = self.model
+        known = self.known
+        if own is not self.model:  # a student, which is to say what it said itself
+            scores = own.head.scores(join(embed(own.backbone, self.calibration).features))
+            known = TASKS.get(own.task).predict(scores, own.temperature)
         scores = own.head.scores(join(embed(backbone, self.calibration).features))
-        temperature = matched(scores, self.known, temperature=own.temperature, link=own.head.link)
+        temperature = matched(scores, known, temperature=own.temperature, link=own.head.link)
         return replace(own, temperature=temperature)
 
     def _refitted(self, again: Model) -> Model:
@@ -125,20 +148,48 @@ class Bench:
             taken["fitted_precision"] = again.fitted_precision
         return replace(self.model, report=report, **taken)
 
-    def ship(self, made: Made, out: Path, *, progress: Progress) -> Parity:
+    def ship(self, made: Made, row: Measured, *, contract: Contract, out: Path, progress: Progress) -> Shipped:
         """Write what was chosen, with its own temperature in the graph, and prove the program that goes with it.
+
+        Args:
+            made: what was chosen.
+            row: of the table.
+            contract: what was asked for.
+            out: where.
+            progress: stages `extract` and `prove`, in samples.
 
         Raises:
             ExportError: its program answers otherwise. OSError: it cannot be written.
         """
+        own, unseen = (made.model, None) if self.unseen is None else self._measured(made.model, self.unseen)
+        said = tuple(f"{COMPRESSED}{each}" for each in for_the_card(self, row, unseen=unseen, contract=contract))
+        own = replace(own, report=replace(own.report, notes=(*own.report.notes, *said)))
         with whole_directory(out) as folder:
-            # Written again, as head and temperature were known only when the first graph had made its rows.
-            source = replace(made.model, backbone=made.candidate.model.backbone)
-            final = _bound(replace(made.model, backbone=made.candidate.write(source, folder)))
+            # Written again, as head, temperature and figures were known only when the first graph had made its rows.
+            source = replace(own, backbone=made.candidate.model.backbone)
+            final = _bound(replace(own, backbone=made.candidate.write(source, folder)))
             write(final, folder)
-            parity = prove(folder, final, samples=self.held, progress=progress)
+            parity = prove(folder, final, samples=self.held, part=self.part, progress=progress)
             parity.check()
-        return parity
+        return Shipped(parity, unseen)
+
+    def _measured(self, own: Model, samples: Samples) -> tuple[Model, Unseen]:
+        """What was chosen with its figures on samples that chose nothing, beside the model itself.
+
+        Raises:
+            ExportError: it cannot answer one that the model answers.
+        """
+        part = str(samples.table.column("split")[0])
+        ours = embed(self.model.backbone, samples)
+        samples = samples.take(ours.kept)
+        targets, before = _targets(own, samples), self.model.predicted(join(ours.features))
+        theirs = embed(own.backbone, samples)
+        if len(theirs.kept) < len(samples):
+            raise ExportError(f"it gives no row for {len(samples) - len(theirs.kept)} samples of {part}")
+        after = own.predicted(join(theirs.features))
+        outcomes = [_outcomes(each, targets, found)[1] for each, found in ((self.model, before), (own, after))]
+        report = _report(own, targets, after, part=part)
+        return replace(own, report=report), Unseen.of(*outcomes, part=part, figure=self.figure)
 
 
 def _bound(model: Model) -> Model:
@@ -147,14 +198,13 @@ def _bound(model: Model) -> Model:
 
 
 def open_bench(model: Model, data: Any, *, progress: Progress) -> Bench:
-    """What is evaluated and what calibrates: by content, those that the model was not fitted on, and those that it was.
+    """What chooses, what is measured in the end and what calibrates: by content, those that the model was not fitted on, and those that it was.
 
     Raises:
         DataError: there are too few of either.
     """
-    held, _ = model.labelled(data, part=None, target=None)
-    held = held.take(np.flatnonzero(~model.split.fitted_on(digest_samples(held).digests)))
     whole = to_evaluate(data, modality=model.modality, reading=model.reading, target=None, grouped=True)
+    held, part, unseen = _held(model, whole)
     met = np.flatnonzero(model.split.fitted_on(digest_samples(whole).digests))
     if len(held) < _FEWEST or len(met) < _FEWEST:
         raise DataError(
@@ -170,20 +220,43 @@ def open_bench(model: Model, data: Any, *, progress: Progress) -> Bench:
     task = TASKS.get(model.task)
     probabilities = task.predict(model.head.scores(join(known.features)), model.temperature)
     name, outcomes = _outcomes(model, _targets(model, held), model.predicted(join(rows.features)))
-    return Bench(model, held, name, outcomes, trained, calibration, probabilities)
+    return Bench(model, held, part, unseen, name, outcomes, trained, calibration, probabilities)
+
+
+def _held(model: Model, whole: Samples) -> tuple[Samples, str, Samples | None]:
+    """The samples that choose, their part, and those that what is kept is measured on in the end.
+
+    `val` chooses where there is a `test` part as well, and enough of both; else one part does both.
+    """
+    held, part = _unmet(model, whole, part=None)
+    if part != "test" or "val" not in whole.parts:
+        return held, part, None
+    choosing, _ = _unmet(model, whole, part="val")
+    known = {each.tobytes() for each in digest_samples(choosing).digests}
+    others = [each.tobytes() not in known for each in digest_samples(held).digests]
+    unseen = held.take(np.flatnonzero(others))
+    if len(choosing) < _FEWEST or len(unseen) < _FEWEST:
+        return held, part, None
+    return choosing, "val", unseen
+
+
+def _unmet(model: Model, whole: Samples, *, part: str | None) -> tuple[Samples, str]:
+    """The samples of a part that the model was not fitted on, and its name."""
+    found, name = model.labelled(whole, part=part, target=None)
+    return found.take(np.flatnonzero(~model.split.fitted_on(digest_samples(found).digests))), name
 
 
 def _targets(model: Model, samples: Samples) -> Targets:
     return TASKS.get(model.task).encode(samples.table.column("target"), model.labels or None)
 
 
-def _report(own: Model, targets: Targets, predicted: np.ndarray) -> FitReport:
-    """The report with the compressed model's own figures."""
+def _report(own: Model, targets: Targets, predicted: np.ndarray, *, part: str) -> FitReport:
+    """The report with the compressed model's own figures on a part of the data; where that has none they stay those of the same samples."""
     if own.report.evaluated_on == OUT_OF_FOLD:
         return replace(own.report, metrics=own.report.out_of_fold)
     chosen, classes = own.decisions(predicted), own.report.classes
     found = TASKS.get(own.task).metrics(targets, predicted, chosen=chosen, classes=classes)
-    return replace(own.report, metrics=found)
+    return replace(own.report, metrics=found, evaluated_on=part or own.report.evaluated_on)
 
 
 def _outcomes(model: Model, targets: Targets, predicted: np.ndarray) -> tuple[str, Float[np.ndarray, "n"]]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import ExportError, UsageError
-from headstart.core.files import refuse_inside_data, whole_directory
+from headstart.core.files import check_apart, refuse_inside_data, whole_directory
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
 from headstart.exporting import FORMATS
-from headstart.exporting.directory import difference_of, lay_out
+from headstart.exporting.directory import difference_of, lay_out, refuse_exported
 from headstart.exporting.format import Format
 from headstart.exporting.parity import Parity, prove
 from headstart.model.loading import load
@@ -71,13 +71,13 @@ def export(
     Args:
         model: a model, or the directory of one, whose network is one of torch.
         to: the format.
-        out: the directory; a model that is there is replaced, anything else is refused.
+        out: the directory; a model that is there is replaced, anything else is refused, and so is a place in or around the model itself.
         with_data: labelled samples, laid out as for `evaluate`: the program is run over all of the evaluated part, from the raw files, and
-            compared with the model.
+            compared with the model. Figures are of those that the model was not fitted on.
         progress: stages `extract` and `prove`, in samples.
 
     Raises:
-        UsageError: there is no such format, or the model's network is none of torch.
+        UsageError: there is no such format, the model's network is none of torch, or `out` is, holds or lies in its directory.
         ExtraMissing: a library that writes the format is not installed.
         ExportError: the format cannot hold the network, or the export gives other answers; nothing is left then.
         ModelError: something else is at `out`. DataError: the samples cannot be used.
@@ -85,13 +85,16 @@ def export(
     began = time.perf_counter()
     format_ = _format(to)
     target = Path(out)
+    if not isinstance(model, Model):
+        check_apart(target, model)
     refuse_if_not_ours(target)
     fitted = model if isinstance(model, Model) else load(Path(model))
-    samples = None
+    refuse_exported(fitted)
+    samples, part = None, ""
     if with_data is not None:
         if not isinstance(with_data, Samples):
             refuse_inside_data(target, with_data)
-        samples, _ = fitted.labelled(with_data, part=None, target=None)
+        samples, part = fitted.labelled(with_data, part=None, target=None)
     from headstart.exporting.tracing import trace
 
     traced = trace(fitted)
@@ -102,14 +105,15 @@ def export(
             difference = difference_of(fitted, opened)
             write(replace(fitted, backbone=opened), folder)
             made = time.perf_counter()
-            parity = _proved(folder, fitted, samples, progress)
+            parity = None if samples is None else prove(folder, fitted, samples=samples, part=part, progress=progress)
+            _check(parity)
             size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
     except OSError as error:
         raise ExportError(f"the export could not be written to {target}: {error.strerror or error}") from error
     ended = time.perf_counter()
     seconds = {"trace": written - began, "write": made - written, "prove": ended - made, "total": ended - began}
-    checked, notes = ("probes", (_UNPROVEN,)) if parity is None else ("data", ())
-    return Export(target, to, format_.files, size, checked, parity, difference, notes, seconds)
+    checked = "probes" if parity is None else "data"
+    return Export(target, to, format_.files, size, checked, parity, difference, _notes(parity, fitted), seconds)
 
 
 def _format(to: str) -> Format:
@@ -125,16 +129,26 @@ def _format(to: str) -> Format:
     return found
 
 
-def _proved(folder: Path, model: Model, samples: Samples | None, progress: Progress) -> Parity | None:
-    if samples is None:
-        return None
-    parity = prove(folder, model, samples=samples, progress=progress)
-    parity.check()
-    return parity
+def _check(parity: Parity | None) -> None:
+    if parity is not None:
+        parity.check()
+
+
+def _notes(parity: Parity | None, model: Model) -> tuple[str, ...]:
+    if parity is None:
+        return (_UNPROVEN,)
+    found = [_IN_SAMPLE] if parity.in_sample else []
+    if parity.fitted_in != model.fitted_precision:
+        found.append(
+            f"the model was fitted in {model.fitted_precision}, which cannot be run here: its figure is that of {parity.fitted_in}, and"
+            " whether the export is worse than the model was as fitted is not known"
+        )
+    return tuple(found)
 
 
 _APART = "its converter cannot be installed beside headstart, which could then not prove the export; docs/howto/export.md says more"
 _NOT_OFFERED = {"litert": _APART, "saved_model": _APART}
+_IN_SAMPLE = "the model was fitted on every one of these samples: the figures say nothing about new ones"
 _UNPROVEN = (
     "it was compared on synthetic prepared inputs alone, not from raw files: name labelled samples with --with-data to compare all from the"
     " bytes on"

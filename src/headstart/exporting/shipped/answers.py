@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,17 @@ class Predictor:
         assets = {Path(name).name: (folder / name).read_bytes() for name in options["assets"]}
         self.preparation = Preparation(options["options"], assets)
         self.shares = bool(options["shares"])
+        self.texts = self.model["inputs"][0]["modality"] == "text"
 
-    def answers(self, contents: Iterable[bytes | str]) -> Iterator[dict[str, Any]]:
-        """An answer for each file's bytes, or each text, in order; `{"error"}` for one that cannot be read."""
+    def answers(self, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """An answer for each input, a text or the path of a file, in order; `{"error"}` for one that cannot be read."""
         waiting: list[dict[str, Any]] = []
         views: list[np.ndarray] = []
-        for content in contents:
+        for name in names:
             try:
-                found, weights = self.preparation.views(content)
-            except Exception as error:  # noqa: BLE001  whatever a decoder raises, the input is at fault
-                waiting.append({"error": str(error)})
+                found, weights = self.preparation.views(name if self.texts else Path(name).read_bytes())
+            except Exception as error:  # noqa: BLE001  whatever a system or a decoder raises, the input is at fault
+                waiting.append({"error": reason(error)})
                 continue
             alike = not views or self.preparation.together(found[0]) == self.preparation.together(views[0])
             if views and (not alike or len(views) >= BATCH):
@@ -91,24 +92,35 @@ class Predictor:
         return int((np.log(np.maximum(found, 1e-12)) + offsets).argmax())
 
 
+def reason(error: Exception) -> str:
+    """Why an input cannot be read; never empty."""
+    words = error.strerror if isinstance(error, OSError) else None
+    return words or str(error) or type(error).__name__
+
+
 def main() -> int:
-    """Read the inputs that the command line names, and print their answers."""
+    """Read the inputs that the command line names, and print their answers; status 3 where some could not be read."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help="files; for a model of texts, texts")
     parser.add_argument("--list", type=Path, metavar="FILE", help="more inputs: one JSON string on each line")
     parser.add_argument("--model", type=Path, default=Path(__file__).parent, metavar="DIR", help="where the model lies")
     given = parser.parse_args()
-    predictor = Predictor(given.model)
     names = list(given.inputs)
     if given.list is not None:
-        names += [json.loads(line) for line in given.list.read_text(encoding="utf-8").split("\n") if line.strip()]
+        try:
+            lines = given.list.read_text(encoding="utf-8").split("\n")
+            names += [str(json.loads(line)) for line in lines if line.strip()]
+        except (OSError, ValueError) as error:
+            parser.error(f"{given.list} is no list of inputs, one JSON string on each line: {reason(error)}")
+    if not names:
+        parser.error("name an input, or a list of them with --list")
     if hasattr(sys.stdout, "reconfigure"):  # names and labels are of any script, whatever the terminal's own encoding
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    texts = predictor.model["inputs"][0]["modality"] == "text"
-    read: Callable[[str], bytes | str] = str if texts else lambda name: Path(name).read_bytes()
-    for name, answer in zip(names, predictor.answers(map(read, names)), strict=True):
+    status = 0
+    for name, answer in zip(names, Predictor(given.model).answers(names), strict=True):
         print(json.dumps({"input": name, **answer}, ensure_ascii=False))  # noqa: T201
-    return 0
+        status = 3 if "error" in answer else status
+    return status
 
 
 if __name__ == "__main__":

@@ -92,11 +92,12 @@ const neighbours = async (place, said, model) => {
   const list = make("ol", "", model.modality === "image" ? "near" : "near wide");
   place.append(make("h2", "Nearest training examples"), list);
   for (const each of said.neighbours) {
-    const row = make("li"), label = make("b", each.label), id = make("span", "", "id");
+    const row = make("li"), id = make("span", "", "id");
     id.dir = "auto";
     for (const step of each.id.split(/(?<=[/\\])/)) id.append(step, make("wbr"));  // a path is broken where a folder ends
     if (each.example !== null) example(row, each, model);
-    row.append(label, make("span", ` ${each.similarity.toFixed(2)}`, "num muted"), id);
+    if (each.label) row.append(make("b", each.label), " "); // what has several labels, or a value, is told by its id alone
+    row.append(make("span", each.similarity.toFixed(2), "num muted"), id);
     list.append(row);
   }
 };

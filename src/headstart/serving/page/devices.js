@@ -1,6 +1,6 @@
 // The camera and the microphone. What they give is sent when it is taken, and not before.
 
-import { current, find, make, say } from "./parts.js";
+import { current, find, make, say, tell } from "./parts.js";
 
 let stop = () => {}, turn = 0;
 const ended = (stream) => stream.getTracks().forEach((track) => track.stop());
@@ -31,14 +31,28 @@ const camera = () => lent({ video: { facingMode: "environment" } }, async (strea
     }),
   };
 });
+// Bytes of a recording's header, and of one of its samples.
+const HEADER = 44, SAMPLE = 2;
 const microphone = () => lent({ audio: { channelCount: 1 } }, async (stream) => {
   const context = new AudioContext(), blocks = [];
   await context.audioWorklet.addModule("recorder.js");
   const source = context.createMediaStreamSource(stream), recorder = new AudioWorkletNode(context, "recorder");
+  const most = current().limits.body;
+  let count = 0, full = false;
   recorder.port.onmessage = (event) => {
+    if (full) return;
+    full = HEADER + SAMPLE * (count + event.data.length) > most;
+    if (full) { // the server would refuse what is longer
+      ended(stream);
+      find("take").textContent = "Ask";
+      const words = `Stopped after ${(count / context.sampleRate).toFixed(1)} s: the server takes no longer recording.`;
+      find("elapsed").textContent = words;
+      tell(words);
+      return;
+    }
     blocks.push(event.data);
-    const seconds = blocks.length * event.data.length / context.sampleRate;
-    find("elapsed").textContent = `${seconds.toFixed(1)} s`;
+    count += event.data.length;
+    find("elapsed").textContent = `${(count / context.sampleRate).toFixed(1)} s`;
   };
   source.connect(recorder);
   return {
@@ -52,7 +66,7 @@ const microphone = () => lent({ audio: { channelCount: 1 } }, async (stream) => 
   };
 });
 const wav = (blocks, rate) => {
-  const count = blocks.reduce((sum, block) => sum + block.length, 0), bytes = new DataView(new ArrayBuffer(44 + 2 * count));
+  const count = blocks.reduce((sum, block) => sum + block.length, 0), bytes = new DataView(new ArrayBuffer(HEADER + SAMPLE * count));
   const words = (at, text) => [...text].forEach((mark, i) => bytes.setUint8(at + i, mark.charCodeAt(0)));
   words(0, "RIFF");
   bytes.setUint32(4, 36 + 2 * count, true);
@@ -66,11 +80,11 @@ const wav = (blocks, rate) => {
   bytes.setUint16(34, 16, true);
   words(36, "data");
   bytes.setUint32(40, 2 * count, true);
-  let at = 44;
+  let at = HEADER;
   for (const block of blocks) {
     for (const value of block) {
       bytes.setInt16(at, Math.round(32767 * Math.max(-1, Math.min(1, value))), true);
-      at += 2;
+      at += SAMPLE;
     }
   }
   return new Blob([bytes.buffer], { type: "audio/wav" });

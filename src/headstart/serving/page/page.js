@@ -3,7 +3,7 @@
 import { single } from "./answer.js";
 import { close, connect } from "./devices.js";
 import { KINDS, current, find, forget, kept, make, say, state, tell } from "./parts.js";
-import { ask, hasToken, useToken } from "./server.js";
+import { ask, hasToken, onWanted, useToken } from "./server.js";
 import { several } from "./table.js";
 
 const root = document.documentElement;
@@ -28,8 +28,7 @@ const run = async (inputs, back = null) => {
   } catch (refused) {
     if (now !== state.round) return;
     find("results").replaceChildren();
-    if (refused.status === 401) wants();
-    else say(`${inputs.length === 1 ? `${inputs[0].name}: ` : ""}${refused.message}`);
+    say(`${inputs.length === 1 ? `${inputs[0].name}: ` : ""}${refused.message}`);
   }
 };
 
@@ -57,6 +56,15 @@ drop.addEventListener("drop", (event) => {
   if (event.dataTransfer.files.length) given(event.dataTransfer.files);
   else if (words && current().modality === "text") run([{ name: "dropped text", content: new Blob([words]) }]);
 });
+// Beside the card a browser would leave the page for what is dropped: files are taken, and the rest goes nowhere but into a field of text.
+for (const kind of ["dragover", "drop"]) {
+  addEventListener(kind, (event) => {
+    const files = [...event.dataTransfer.types].includes("Files");
+    if (event.defaultPrevented || (!files && event.target.closest?.("input, textarea"))) return;
+    event.preventDefault();
+    if (kind === "drop" && !drop.hidden) given(event.dataTransfer.files);
+  });
+}
 addEventListener("paste", (event) => {
   if (event.clipboardData.files.length) given(event.clipboardData.files);
 });
@@ -73,7 +81,10 @@ const asked = (model, kind) => {
   const words = model.labels.length > 1 ? `${model.labels.slice(0, -1).join(", ")} or ${model.labels.at(-1)}?` : `${model.labels[0]}, or not?`;
   return words.charAt(0).toLocaleUpperCase() + words.slice(1);
 };
+// What goes on when a token has been given.
+let resume = null, pending = null;
 const settle = () => {
+  resume = pending = null;
   const model = current(), kind = KINDS[model.modality];
   close();
   state.round += 1;
@@ -99,6 +110,19 @@ const wants = () => {
   find("lead").textContent = "";
   find("token").focus();
 };
+onWanted(() => {
+  pending ||= new Promise((done) => {
+    const words = find("lead").textContent;
+    wants();
+    resume = () => {
+      pending = resume = null;
+      find("lead").textContent = words;
+      find("ask").hidden = false;
+      done();
+    };
+  });
+  return pending;
+});
 const begin = async () => {
   try {
     state.models = (await (await ask("models")).json()).models;
@@ -109,6 +133,10 @@ const begin = async () => {
     return;
   }
   find("key").hidden = true;
+  if (resume) {
+    resume();
+    return;
+  }
   find("model").replaceChildren(...state.models.map((each) => make("option", each.name)));
   find("choice").hidden = state.models.length < 2;
   settle();

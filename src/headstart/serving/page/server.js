@@ -9,10 +9,15 @@ export const useToken = (given) => {
   kept("headstart-token", token);
 };
 
+// What is done where a token is wanted in the midst of something: it ends when one is given that the server takes.
+let wanted = null;
+export const onWanted = (given) => { wanted = given; };
+
 class Refused extends Error {
-  constructor(status, words) {
+  constructor(status, words, after = 0) {
     super(words);
     this.status = status;
+    this.after = after;
   }
 }
 export const ask = async (path, options = {}) => {
@@ -28,17 +33,22 @@ export const ask = async (path, options = {}) => {
   try {
     words = (await answer.json()).error || words;
   } catch { /* its status alone */ }
-  throw new Refused(answer.status, words);
+  throw new Refused(answer.status, words, Number(answer.headers.get("Retry-After")) || 0);
 };
 const wait = (seconds) => new Promise((done) => { setTimeout(done, 1000 * seconds); });
-// A server that is busy is asked again, a little later each time.
+// A server that is busy is asked again, a little later each time and not before it says; one that wants a token, when it has been given.
 const patiently = async (path, options) => {
-  for (let tries = 0; ; tries += 1) {
+  for (let tries = 0; ;) {
     try {
       return await ask(path, options);
     } catch (refused) {
+      if (refused.status === 401 && wanted) {
+        await wanted();
+        continue;
+      }
       if (refused.status !== 429 || tries > 5) throw refused;
-      await wait(1 + tries);
+      tries += 1;
+      await wait(Math.max(tries, refused.after));
     }
   }
 };

@@ -16,22 +16,34 @@ const COLUMNS = [
   ["may be", (said) => (said.set ? said.set.join(", ") : "")],
   ["unlike the training data", (said) => (said.outlier ? (said.outlier.is ? "yes" : "no") : "")],
 ];
+// A cell that begins like a formula would be run by a spreadsheet, and so would what comes after a sign at which one may divide it.
+const FORMULA = /(^|[;\t\r\n])(?=[=+\-@\t\r\n])/g;
 const quoted = (text) => {
-  // A cell that begins like a formula would be run by a spreadsheet.
-  const safe = /^[=+\-@\t\r]/.test(text) && !Number.isFinite(Number(text)) ? `'${text}` : text;
-  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  const safe = text !== "" && Number.isFinite(Number(text)) ? text : text.replace(FORMULA, "$1'");
+  return `"${safe.replaceAll('"', '""')}"`;
+};
+const listed = (labels) => (labels || []).join(" | ");
+// What a table holds of an answer: the figures as they came, whatever the page rounds.
+const columnsOf = (model) => {
+  const told = (value) => String(value ?? "");
+  const own = model.labels.length
+    ? [
+      ["answer", (said) => (said.labels ? listed(said.labels) : told(said.label))],
+      ["probability", (said) => told(said.probability)],
+      ["set", (said) => listed(said.set)],
+    ]
+    : ["value", "low", "high"].map((name) => [name, (said) => told(said[name])]);
+  return [
+    ["input", (said) => said.input],
+    ...own,
+    ["outlier", (said) => (said.outlier ? told(said.outlier.is) : "")],
+    ...model.labels.map((label) => [label, (said) => told(said.probabilities?.[label])]),
+    ["error", (said) => said.error || ""],
+  ];
 };
 const download = (answers, model) => {
-  const head = ["input", "answer", "probability", "set", "outlier", ...model.labels, "error"];
-  const lines = [head, ...answers.map((said) => [
-    said.input,
-    said.error ? "" : headline(said),
-    said.error ? "" : String(said.probability ?? said.value ?? ""),
-    (said.set || []).join(";"),
-    said.outlier ? String(said.outlier.is) : "",
-    ...model.labels.map((label) => String(said.probabilities?.[label] ?? "")),
-    said.error || "",
-  ])];
+  const columns = columnsOf(model);
+  const lines = [columns.map(([name]) => name), ...answers.map((said) => columns.map(([, value]) => value(said)))];
   const link = make("a");
   link.href = url(new Blob(["\uFEFF", lines.map((line) => line.map(quoted).join(",")).join("\r\n"), "\r\n"], { type: "text/csv" }));
   link.download = "answers.csv";
@@ -83,7 +95,6 @@ const portion = async (some, model) => {
   try {
     return await predict(together(some), model, 0);
   } catch (refused) {
-    if (refused.status === 401) throw refused;
     return some.map(() => ({ error: refused.message })); // what cannot be answered costs no other its answer
   }
 };
