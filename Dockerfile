@@ -16,5 +16,6 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
 STOPSIGNAL SIGTERM
+# Docker kills what has not ended 10 s after it was told to stop.
 # A container is reached from outside it; what may reach the container is for whoever runs it to say.
-CMD ["headstart", "serve", "/model", "--host", "0.0.0.0"]
+CMD ["headstart", "serve", "/model", "--host", "0.0.0.0", "--grace", "8s"]

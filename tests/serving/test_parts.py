@@ -9,9 +9,12 @@ import pytest
 
 from headstart.core.errors import UsageError
 from headstart.serving.admission import Admission, Turns
+from headstart.serving.answering import Answering
 from headstart.serving.options import Limits, ServeOptions
 from headstart.serving.refusals import RefusedError
 from headstart.serving.running import _named
+from headstart.serving.served import Served
+from headstart.serving.threads import Threads
 from headstart.serving.worker import Worker
 
 
@@ -169,9 +172,75 @@ def test_more_than_there_is_room_for_is_told_when_to_come_again() -> None:
         with pytest.raises(RefusedError, match="under way"), admission.hold(50):
             pass
         shrink(10)
-        with admission.hold(50):
+        with admission.hold(50) as grow:
             assert admission.bytes == 60
+            with pytest.raises(RefusedError, match="under way"):
+                grow(91)
+            grow(90)
+            assert admission.bytes == 100
     assert admission.bytes == 0
+    with (
+        pytest.raises(RefusedError, match="becomes 90 bytes, and this server holds 100") as never,
+        admission.hold(90, beside=11),
+    ):
+        pass
+    assert never.value.status == 413
+
+
+def test_explanations_have_places_of_their_own() -> None:
+    admission = Admission(Limits(queue=1, explanations=1))
+    with admission.inputs(1), admission.explanation():
+        with pytest.raises(RefusedError) as refused, admission.explanation():
+            pass
+        assert refused.value.status == 429
+        assert admission.items == 1
+    with admission.explanation():
+        pass
+
+
+def test_a_piece_that_takes_long_lets_others_through() -> None:
+    order: list[str] = []
+
+    def answer(work: Sequence[str]) -> list[str]:
+        order.extend(work)
+        if work[0] == "long":
+            gate.wait(10)
+            worker.between()
+            order.append("end of long")
+        return list(work)
+
+    gate = threading.Event()
+    worker: Worker[str, str] = Worker(answer, most=8, name="test", alone=lambda work: work.startswith("long"))
+    futures = [worker.submit(name) for name in ("long", "a", "long too", "b")]
+    futures[1].add_done_callback(lambda _: order.append("a answered"))
+    gate.set()
+    assert [each.result(10) for each in futures] == ["long", "a", "long too", "b"]
+    assert order[:5] == ["long", "a", "b", "a answered", "end of long"]
+    worker.stop(seconds=10)
+
+
+def test_one_whose_worker_is_gone_is_not_ready() -> None:
+    worker: Worker[str, str] = Worker(list, most=1, name="test")
+    served = Served("a", None, "eager", Limits(), worker, Threads(1, name="test"), Turns())  # type: ignore[arg-type]
+    answering = Answering(["a"], Limits(), stopping=lambda: False)
+    assert not answering.ready, "it is not open"
+    answering.open([served])
+    assert answering.ready
+    served.stop(seconds=10)
+    assert not answering.ready
+
+
+def test_a_thread_that_fails_lives_on_and_what_is_given_up_is_not_done() -> None:
+    threads, gate, done = Threads(1, name="test"), threading.Event(), []
+    futures = [threads.submit(lambda: gate.wait(10)), threads.submit(lambda: done.append(1))]
+    futures[1].cancel()
+    failing = threads.submit(lambda: 1 // 0)
+    last = threads.submit(lambda: 2)
+    gate.set()
+    with pytest.raises(ZeroDivisionError):
+        failing.result(10)
+    assert (last.result(10), done) == (2, [])
+    threads.stop(seconds=10)
 
 
 def test_slow_answers_make_a_client_wait_longer() -> None:

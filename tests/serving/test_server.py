@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from pytest_socket import socket_allow_hosts
 
 import headstart as hs
 from headstart.backbones.backbone import BackboneRequest
@@ -95,6 +96,9 @@ def test_a_file_a_form_and_json_get_what_predict_says(server: Running, folder: P
     assert said(server.client.post(ask, files={"file": ("a.png", content)})) == expected
     assert said(server.client.post(ask, json={"input": base64.b64encode(content).decode()})) == expected
     uri = "data:image/png;base64," + base64.b64encode(content).decode()
+    lines = base64.encodebytes(content).decode()
+    assert lines.count("\n") > 1
+    assert said(server.client.post(ask, json={"input": lines})) == expected
     named = server.client.post(ask, json={"inputs": [{"name": "mine", "base64": uri}]}).json()["predictions"]
     assert named[0]["input"] == "mine"
     assert {"label", "probability", "probabilities", "set", "outlier", "abstain"} <= set(named[0])
@@ -237,7 +241,7 @@ def test_what_is_larger_than_the_limits_is_refused_before_it_is_decoded(server: 
         ({"content-type": "multipart/form-data; boundary=b; charset=undefined"}, b"--b\r\n", 400, "a form is in UTF-8"),
         ({"content-type": "multipart/form-data; boundary=b; charset=punycode"}, b"--b\r\n", 400, "a form is in UTF-8"),
         ({"content-type": "application/json"}, b'{"inputs": [' + b'"",' * 100_000 + b'""]}', 413, "takes 8 at once"),
-        ({"content-type": "application/json"}, b"[[]," * 200_001, 413, "brackets"),
+        ({"content-type": "application/json"}, b"[[]," * 200_001, 413, "values"),
         (
             {"content-type": "application/json"},
             b'{"input": {"name": "' + b"n" * 1001 + b'", "text": "a"}}',
@@ -368,11 +372,13 @@ def test_an_explanation_is_that_of_explain(server: Running, folder: Path) -> Non
 def test_health_metrics_and_the_document(server: Running, folder: Path) -> None:
     assert server.client.get("/healthz").json() == {"alive": True}
     assert server.client.get("/readyz").json() == {"ready": True}
+    server.client.post("/explain?model=recordings", content=b"no recording")
     server.client.post("/predict?model=texts", files={"file": ("very-secret-name.txt", b"warm film")})
     figures = server.client.get("/metrics")
     assert figures.headers["content-type"].startswith("text/plain")
     assert 'headstart_requests_total{route="/predict",status="200"}' in figures.text
     assert 'headstart_inputs_total{model="texts",outcome="answered"}' in figures.text
+    assert 'headstart_inputs_total{model="recordings",outcome="unreadable"}' in figures.text
     assert "secret" not in figures.text
     assert set(server.client.get("/openapi.json").json()["paths"]) >= {"/predict", "/explain", "/models", "/healthz"}
     assert server.client.get("/nowhere").json() == {"error": "Not Found"}
@@ -384,10 +390,54 @@ def test_only_this_machine_by_its_own_name(server: Running) -> None:
         ("localhost", 200),
         ("127.0.0.1:80", 200),
         ("[::1]:80", 200),
+        ("127.3.2.1:80", 200),
+        ("128.0.0.1", 421),
         ("evil.example", 421),
         ("", 421),
     ):
         assert server.client.get("/models", headers={"host": host}).status_code == status, host
+
+
+def test_a_page_of_another_site_is_not_answered(server: Running) -> None:
+    for site, status in (("cross-site", 403), ("same-origin", 200), ("none", 200)):
+        headers = {"sec-fetch-site": site}
+        assert server.client.post("/predict?model=texts", content=b"warm", headers=headers).status_code == status, site
+        assert server.client.get("/healthz", headers=headers).status_code == 200
+
+
+def test_every_address_of_this_machine_is_only_for_it(folder: Path) -> None:
+    try:
+        with socket.socket() as free:
+            free.bind(("127.0.0.2", 0))
+    except OSError:
+        pytest.skip("this system has one address of its own")
+    socket_allow_hosts(["127.0.0.2"])
+    with running(folder / "texts", "--host", "127.0.0.2") as found:
+        assert found.client.get("/models").status_code == 200
+        assert found.client.get("/models", headers={"host": "evil.example"}).status_code == 421
+
+
+def test_the_document_says_where_the_token_is_wanted(folder: Path, server: Running) -> None:
+    def statuses(found: Running) -> dict[str, bool]:
+        paths = found.client.get("/openapi.json").json()["paths"]
+        each = {path: next(iter(paths[path].values())) for path in paths}
+        assert all({"405", "500"} <= set(one["responses"]) for one in each.values())
+        return {path: "401" in one["responses"] and one.get("security") != [] for path, one in each.items()}
+
+    assert not any(statuses(server).values())
+    with running(folder / "pictures", HEADSTART_TOKEN="s3cret") as found:
+        wanted = statuses(found)
+        assert not wanted.pop("/healthz")
+        assert not wanted.pop("/readyz")
+        assert all(wanted.values())
+        example = found.client.get("/openapi.json").json()["paths"]["/models/{name}/examples/{place}"]["get"]
+        assert set(example["responses"]["200"]["content"]) == {"image/jpeg", "text/plain", "audio/flac"}
+
+
+def test_a_model_of_any_name_shows_its_examples(folder: Path) -> None:
+    with running(f"a/b?c={folder / 'pictures'}") as found:
+        assert found.client.get("/models/a%2Fb%3Fc/examples/0").headers["content-type"] == "image/jpeg"
+        assert found.client.get("/models/a%2Fb/examples/0").status_code == 404
 
 
 def test_answers_say_what_a_browser_may_do_with_them(server: Running) -> None:
@@ -516,6 +566,22 @@ def test_an_export_is_served_without_torch(folder: Path, kind: str) -> None:
         assert "libtorch" not in found.libraries
     with running(folder / "network") as found:
         assert "libtorch" in found.libraries, "the check would see it"
+
+
+def test_a_text_model_is_served_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    request = BackboneRequest.parse(f"transformers:{save_tiny('bert', tmp_path)}")
+    model = hs.fit(reviews(tmp_path / "reviews.csv"), options=hs.FitOptions(backbone=request, check=False))
+    hs.export(model, to="onnx", out=tmp_path / "onnx")
+    texts = ["film 3 was warm , clever and lovely", "film 4 was dull"]
+    with running(tmp_path / "onnx") as found:
+        for text in texts:
+            [answer] = said(found.client.post("/predict", json={"inputs": [text]}))
+            [expected] = told(tmp_path, "onnx", [text])
+            assert answer["label"] == expected["label"]
+            assert answer["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
+        assert found.client.post("/explain", content=texts[0].encode()).status_code == 200
+        assert "libtorch" not in found.libraries
 
 
 def test_killed_and_started_again_it_listens_at_the_same_port(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,13 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+def program(prelude: str = "") -> list[str]:
+    """What Python runs: the command line, after some lines of a test's."""
+    if not prelude:
+        return ["-m", "headstart.cli.main"]
+    return ["-c", f"{prelude}\nimport sys\nfrom headstart.cli.main import main\nsys.exit(main(sys.argv[1:]))"]
+
+
 @dataclass(frozen=True)
 class Running:
     """A server that listens.
@@ -73,6 +81,18 @@ class Running:
         """The files that are mapped into its memory."""
         return Path(f"/proc/{self.process.pid}/maps").read_text(encoding="utf-8")
 
+    def connected(self) -> socket.socket:
+        """A connection to it."""
+        host, port = self.address.removeprefix("http://").split(":")
+        return socket.create_connection((host, int(port)), timeout=20)
+
+    def asked(self, path: str, content: bytes) -> socket.socket:
+        """A connection that has asked for something, and waits for the answer."""
+        found = self.connected()
+        found.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n".encode())
+        found.sendall(content)
+        return found
+
     def stop(self) -> tuple[int, str]:
         """Tell it to stop as a system does; returns its status and what it wrote to standard error."""
         self.process.send_signal(signal.SIGTERM)
@@ -81,15 +101,18 @@ class Running:
 
 
 @contextmanager
-def running(*arguments: str | Path, watched: Path | None = None, **environment: str) -> Iterator[Running]:
+def running(
+    *arguments: str | Path, watched: Path | None = None, prelude: str = "", **environment: str
+) -> Iterator[Running]:
     """`headstart serve ARGUMENTS` at a free port; gone at the end.
 
     Args:
         arguments: models and options.
         watched: a file for the names of files that are written once it serves.
+        prelude: Python that runs before it: what it takes to see a fault quickly, or at all.
         environment: more of it.
     """
-    begin = ["-m", "headstart.cli.main"] if watched is None else ["-c", _WATCHED]
+    begin = ["-c", _WATCHED] if watched is not None else program(prelude)
     more = environment | ({} if watched is None else {"WATCHED": str(watched)})
     process = subprocess.Popen(
         [sys.executable, *begin, "serve", *map(str, arguments), "--port", "0", "--json"],

@@ -3,7 +3,9 @@
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +35,22 @@ def add(verbs: Verbs) -> None:  # type: ignore[valid-type]
 
 def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the first process of a container has to ask for it
+    try:
+        _serve(options)
+    except KeyboardInterrupt:  # before the server began to take it
+        sys.stderr.write("headstart: told to stop before the models were open\n")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if any(each.name.startswith("headstart ") for each in threading.enumerate()):
+        # At work for somebody who waits no more, in code that cannot be stopped: the end of the process does not hang on it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> None:
     from headstart.serving.options import Limits, ServeOptions, by_name
     from headstart.serving.running import serve
 
@@ -62,7 +80,6 @@ def run(options: argparse.Namespace) -> int:
     if not chosen.local and not chosen.token:
         sys.stderr.write("headstart: whoever reaches this address may ask: set HEADSTART_TOKEN, or --token-file\n")
     serve(by_name(map(_named, options.models)), options=chosen, listening=_listening(options))
-    return 0
 
 
 def _listening(options: argparse.Namespace) -> Callable[[str], None]:

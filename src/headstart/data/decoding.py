@@ -1,6 +1,7 @@
 """From bytes to text: UTF-8 with or without its mark, UTF-16 with one, and nothing guessed."""
 
 import codecs
+import re
 
 from headstart.core.errors import SampleError
 
@@ -8,6 +9,15 @@ UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 # Control characters that are no part of any text: all of C0 but tab, line feed, vertical tab, form feed, return and escape.
 _CONTROLS = frozenset(range(32)) - {9, 10, 11, 12, 13, 27}
+
+
+# How Python shows an object that has no text of its own, with where it lies in memory.
+_OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
+
+
+def reason_of(error: Exception) -> str:
+    """What a decoder says is wrong, without where its objects lie in memory, or its kind where it says nothing."""
+    return _OBJECT.sub("the file", str(error)).strip().rstrip(".") or type(error).__name__
 
 
 def text_of(content: bytes | str) -> str:

@@ -8,10 +8,13 @@ libjpeg-turbo. A photo of 12 megapixels for a view of 224 pixels is prepared in 
 """
 
 import math
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
+
+from headstart.core.errors import SampleError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -21,7 +24,41 @@ if TYPE_CHECKING:
 TOLERANCE = 1
 # A decoded side is no shorter than this: below, different fractions round up to one size, and a decoder could take either.
 _LEAST_SIDE = 16
+# Scans: cameras and encoders make some ten. Each goes over all pixels, at about a nanosecond each, and a file may repeat them.
+_USUAL_SCANS, _MOST_SCANS, _MOST_SCANNED = 16, 100, 2_000_000_000
+_SCAN, _MARKER = b"\xff\xda", re.compile(rb"\xff+([^\x00\xff\x01\xd0-\xd7])")
 _CHANNELS = {"L": ("GRAY", 1), "RGB": ("RGB", 3)}
+
+
+def check_scans(content: bytes, size: tuple[int, int]) -> None:
+    """Refuse a photo that a decoder would go over again and again.
+
+    Args:
+        content: the file's bytes.
+        size: width and height, pixels.
+
+    Raises:
+        SampleError: it has more scans than a photo has.
+    """
+    if content.count(_SCAN) <= _USUAL_SCANS:  # what holds no more cannot have more of them
+        return
+    most = max(_USUAL_SCANS, min(_MOST_SCANS, _MOST_SCANNED // max(1, size[0] * size[1])))
+    if (scans := _scans(content)) > most:
+        raise SampleError(
+            f"is a JPEG image in {scans:,} scans, where {most} are safe to decode at its size: save it anew"
+        )
+
+
+def _scans(content: bytes) -> int:
+    """The scans before the end of the image; what lies in other segments, such as a thumbnail's, or behind the end is none of it."""
+    scans, at = 0, 2
+    while (found := _MARKER.search(content, at)) is not None:
+        kind, at = found[1], found.end()
+        if kind == b"\xd9":
+            break
+        scans += kind == _SCAN[1:]
+        at += max(2, int.from_bytes(content[at : at + 2], "big"))
+    return scans
 
 
 class _Decode(Protocol):

@@ -5,6 +5,7 @@ Every hidden version is a sample like any other and goes through the same prepar
 works for any model. Source: Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2.
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 _CELLS_A_SIDE = 8
 _LONGEST_SIDE_CELLS = 12
-_SHORT_SIDE = 512
+# Pixels of the short side, and of the whole, which also bounds the long side of a strip.
+_SHORT_SIDE, _MOST_PIXELS = 512, 4 * 512 * 512
+# An image that is larger by less is looked at as it is, so that a reduced one is not reduced again.
+_SAME = 1.01
 _MOST_WORDS = 200
 _MOST_SPANS, _SPAN_SECONDS, _FADE_SECONDS = 32, 0.05, 0.01
 # A hidden span hisses as loud as the quietest one, within these: -70 dB of full scale, which is not refused as silence, and a tenth of
@@ -111,8 +115,18 @@ class _Plan:
     grid: tuple[int, int] | None = None
 
 
+def whenever() -> None:
+    """Every moment is good."""
+
+
 def saliency(
-    model: Model, content: bytes | str, *, label: str = "", engine: str = AUTO, progress: Progress = silent
+    model: Model,
+    content: bytes | str,
+    *,
+    label: str = "",
+    engine: str = AUTO,
+    progress: Progress = silent,
+    due: Callable[[], None] = whenever,
 ) -> Saliency:
     """Hide each part of one sample in turn.
 
@@ -122,6 +136,7 @@ def saliency(
         label: the label to follow; empty for the most probable one.
         engine: what runs the backbone.
         progress: stage `extract`, in hidden versions.
+        due: called before each hidden version is made, from several threads; what it raises ends the explanation.
 
     Raises:
         SampleError: the content cannot be read.
@@ -134,7 +149,12 @@ def saliency(
     n = len(plan.places)
     names = [str(i) for i in range(n + 1)]
     versions = make_samples(names, names, modality=model.modality, inline=True, source="the item with parts hidden")
-    done = embed(model.backbone, versions, content=lambda i: plan.content(i - 1), engine=engine, progress=progress)
+
+    def version(i: int) -> bytes | str:
+        due()
+        return plan.content(i - 1)
+
+    done = embed(model.backbone, versions, content=version, engine=engine, progress=progress)
     if not len(done.kept) or done.kept[0] != 0:
         raise DataError(f"nothing can be predicted for this item: {done.skipped[0].reason}")
     predicted = model.probabilities(done.features)
@@ -152,11 +172,7 @@ def saliency(
 def _patches(content: bytes | str) -> _Plan:
     """A grid of patches. What is painted over reaches half a cell beyond its cell, so that nothing hides on a border."""
     assert isinstance(content, bytes), "an image is a file's bytes"
-    image = picture(content)
-    by = max(1.0, min(image.size) / _SHORT_SIDE)
-    if by > 1:
-        image = image.resize((round(image.width / by), round(image.height / by)))
-    pixels = np.asarray(image)
+    pixels = np.asarray(_looked_at(content))
     height, width = pixels.shape[:2]
     short = max(1, min(_CELLS_A_SIDE, height, width))
     columns, rows = (
@@ -177,6 +193,21 @@ def _patches(content: bytes | str) -> _Plan:
         return _bitmap(painted)
 
     return _Plan("patches", [Part(0.0, box, 0.0, 0.0, "") for box in boxes], hidden, (rows, columns))
+
+
+def reduced(content: bytes) -> bytes:
+    """An image as an explanation looks at it, of about a megapixel at most: it gets the map that the image gets, and costs no more to decode.
+
+    Raises:
+        SampleError: the content cannot be read.
+    """
+    return _bitmap(np.asarray(_looked_at(content)))
+
+
+def _looked_at(content: bytes) -> "Picture":
+    image = picture(content)
+    by = max(1.0, min(image.size) / _SHORT_SIDE, math.sqrt(image.width * image.height / _MOST_PIXELS))
+    return image if by < _SAME else image.resize((max(1, round(image.width / by)), max(1, round(image.height / by))))
 
 
 def _bitmap(pixels: np.ndarray) -> bytes:

@@ -5,43 +5,58 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from headstart.serving.options import Limits
-from headstart.serving.refusals import busy
+from headstart.serving.refusals import busy, too_large
 
 
 class Admission:
-    """Counts inputs and bytes under way. Only the event loop's thread uses it.
+    """Counts inputs, explanations and bytes under way. Only the event loop's thread uses it.
 
     Attributes:
         items: inputs under way.
+        explanations: explanations under way, which are no inputs: they keep no prediction out.
         bytes: of bodies, and of what was decoded of them.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self.items = self.bytes = 0
+        self.items = self.explanations = self.bytes = 0
         self._pace = 0.02  # seconds an input takes, followed slowly
 
     @contextmanager
-    def hold(self, size: int) -> Iterator[Callable[[int], None]]:
-        """Room for so many bytes; what is given takes the number that it turned out to be.
+    def hold(self, size: int = 0, *, beside: int = 0) -> Iterator[Callable[[int], None]]:
+        """Room for so many bytes; what is given takes the number that they turn out to be, also one that is larger.
+
+        Args:
+            size: of what is held.
+            beside: bytes that the same request holds already.
 
         Raises:
-            RefusedError: there is none.
+            RefusedError: there is none now, or never.
         """
-        if self.bytes + size > self._limits.memory:
-            raise busy(self.wait)
-        held = size
-        self.bytes += held
+        if size + beside > self._limits.memory:
+            raise too_large(f"becomes {size:,} bytes, and this server holds {self._limits.memory:,} at once")
+        held = 0
 
-        def shrink(to: int) -> None:
+        def resize(to: int) -> None:
             nonlocal held
-            self.bytes -= held - to
+            self.check(to - held)
+            self.bytes += to - held
             held = to
 
         try:
-            yield shrink
+            resize(size)
+            yield resize
         finally:
             self.bytes -= held
+
+    def check(self, size: int) -> None:
+        """Refuse what there is no room for now.
+
+        Raises:
+            RefusedError: as said.
+        """
+        if size > 0 and self.bytes + size > self._limits.memory:
+            raise busy(self.wait)
 
     @contextmanager
     def inputs(self, n: int) -> Iterator[None]:
@@ -57,6 +72,21 @@ class Admission:
             yield
         finally:
             self.items -= n
+
+    @contextmanager
+    def explanation(self) -> Iterator[None]:
+        """Room for an explanation.
+
+        Raises:
+            RefusedError: there is none.
+        """
+        if self.explanations >= self._limits.explanations:
+            raise busy(self.wait)
+        self.explanations += 1
+        try:
+            yield
+        finally:
+            self.explanations -= 1
 
     def note(self, seconds: float, *, n: int) -> None:
         """So many inputs took so long together."""

@@ -1,14 +1,14 @@
 """From a request to its answer: the steps that a prediction and an explanation go through, and how long each may take."""
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from headstart.core.errors import HeadstartError, SampleError, UsageError
 from headstart.serving.admission import Admission
@@ -20,40 +20,61 @@ from headstart.serving.served import Answer, Asking, Served, check_asked
 
 T = TypeVar("T")
 
-# An explanation is about as much work as so many predictions, and is made of inputs that hold a part of what a prediction's may.
-_EXPLANATION = 64
 # Bytes of a body that is not read at once: JSON and forms of some megabytes take their time.
 _LARGE = 65_536
-# A picture is made smaller first, whatever it holds.
-_EXPLAINED = {"image": 1.0, "text": 0.1, "audio": 0.1}
+_UNUSABLE, _BUSY = 422, 429
+# Seconds after which it is looked whether the models are there.
+_LOOK = 0.05
 
 
 class Answering:
     """The models of a server, and what all requests share.
 
     Attributes:
-        models: by name, in the order in which they were given.
+        names: of the models, in the order in which they were given.
+        models: by name; none before they are opened.
         admission: what is under way.
         metrics: what is counted.
     """
 
-    def __init__(self, models: Sequence[Served], limits: Limits, *, threads: int) -> None:
-        self.models = {each.name: each for each in models}
+    def __init__(self, names: Iterable[str], limits: Limits, *, stopping: Callable[[], bool]) -> None:
+        """Begin without models.
+
+        Args:
+            names: of those to come.
+            limits: how much a request may hold.
+            stopping: whether the server was told to stop.
+        """
+        self.names, self.models = tuple(names), dict[str, Served]()
         self.admission, self.metrics = Admission(limits), Metrics()
-        self._limits = limits
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="headstart prepares")
+        self._limits, self._stopping = limits, stopping
+
+    def open(self, models: Iterable[Served]) -> None:
+        """Answer with these from now on; from any thread."""
+        self.models = {each.name: each for each in models}
 
     @property
     def ready(self) -> bool:
         """Whether requests would be answered."""
-        return all(each.ready for each in self.models.values())
+        return bool(self.models) and all(each.ready for each in self.models.values()) and not self._stopping()
 
     def stop(self, *, seconds: float) -> None:
         """Answer what is under way, and end."""
         end = time.monotonic() + seconds
         for each in self.models.values():
             each.stop(seconds=max(0.0, end - time.monotonic()))
-        self._pool.shutdown(wait=False, cancel_futures=True)  # its threads are at an image or a text, and end with it
+
+    async def opened(self) -> None:
+        """Wait for the models: who asks before they are open is not turned away.
+
+        Raises:
+            RefusedError: it takes too long, or the server is stopping.
+        """
+        end = time.monotonic() + self._limits.wait
+        while not self.models:
+            if self._stopping() or time.monotonic() > end:
+                raise RefusedError(503, "the models are not open", headers={"Retry-After": "1"})
+            await asyncio.sleep(_LOOK)
 
     def model(self, request: Request) -> Served:
         """The one that a request names, or the only one.
@@ -71,21 +92,24 @@ class Answering:
 
     async def predict(self, request: Request) -> Mapping[str, Any]:
         """The answer to `POST /predict`."""
+        await self.opened()
         served = self.model(request)
         asking = _asking(served, request)
         async with self._asked(request, served) as asked:
             with self.admission.inputs(len(asked.inputs)):
                 began = time.perf_counter()
                 async with _in_time(self._limits.wait, 503, "no answer was made"):
-                    one = asked.inputs[0] if asked.single else None
-                    answers = (
-                        [await self._answer(served, one, asking)] if one else await self._all(served, asked, asking)
-                    )
+                    if asked.single:
+                        with self._counted(served):
+                            answers = [await self._answer(served, asking, asked.size, asked.inputs[0])]
+                    else:
+                        answers = await self._all(served, asking, asked)
                 self.admission.note(time.perf_counter() - began, n=self.admission.items)
         return {"model": served.name, "predictions": answers}
 
     async def explain(self, request: Request) -> Mapping[str, Any]:
         """The answer to `POST /explain`."""
+        await self.opened()
         served = self.model(request)
         _check_options(request, "label")
         label = request.query_params.get("label", "")
@@ -94,69 +118,133 @@ class Answering:
         async with self._asked(request, served) as asked:
             if len(asked.inputs) != 1:
                 raise unusable(f"one input is explained at a time, and the request holds {len(asked.inputs)}")
-            content = asked.inputs[0].content
-            with self.admission.inputs(min(_EXPLANATION, self._limits.queue)):
+            with self.admission.explanation():
                 async with _in_time(self._limits.wait, 503, "no explanation was made"):
-                    try:
-                        await self._in_pool(partial(served.prepare, content, share=_EXPLAINED[served.model.modality]))
-                        found = await asyncio.wrap_future(served.explained(content, label=label))
-                    except SampleError as error:
-                        raise unusable(f"the input {error}") from error
-                    except HeadstartError as error:
-                        raise unusable(str(error)) from error
+                    found = await self._explanation(served, asked, label)
         return {"model": served.name, "saliency": found}
+
+    async def _explanation(self, served: Served, asked: Asked, label: str) -> Answer:
+        """What one prediction hangs on.
+
+        Raises:
+            RefusedError: the input cannot be read or explained, or holds too much.
+        """
+        given_up = threading.Event()
+        with self._counted(served):
+            try:
+                content = await _in_thread(served, partial(served.looked_at, asked.inputs[0].content))
+                with self.admission.hold(len(content), beside=asked.size):
+                    return await asyncio.wrap_future(served.explained(content, label=label, given_up=given_up))
+            except HeadstartError as error:
+                said = f"the input {error}" if isinstance(error, SampleError) else str(error)
+                raise unusable(said) from error
+            finally:
+                given_up.set()
 
     @asynccontextmanager
     async def _asked(self, request: Request, served: Served) -> AsyncIterator[Asked]:
+        """What a request asks for, and an end to all of it once nobody waits for the answer."""
         async with (
             _in_time(self._limits.wait, 408, "the body did not arrive") as clock,
             received(request, limits=self._limits, admission=self.admission) as body,
         ):
             clock.reschedule(None)
-            kind, modality = request.headers.get("content-type", ""), served.model.modality
-            content = body.pop()
-            reading = partial(understood, content, kind, modality=modality, limits=self._limits)
-            large = len(content) > _LARGE
-            asked = await self._in_pool(reading) if large else reading()
-            del content, reading  # the inputs alone hold what was sent
-            yield asked
+            async with _while_there(request):
+                kind, modality = request.headers.get("content-type", ""), served.model.modality
+                content = body.pop()
+                reading = partial(understood, content, kind, modality=modality, limits=self._limits)
+                large = len(content) > _LARGE
+                asked = await _in_thread(served, reading) if large else reading()
+                del content, reading  # the inputs alone hold what was sent
+                yield asked
 
-    async def _all(self, served: Served, asked: Asked, asking: Asking) -> list[dict[str, Any]]:
-        """An answer for each input, or the reason why there is none: one that cannot be read costs no other its answer."""
+    async def _all(self, served: Served, asking: Asking, asked: Asked) -> list[dict[str, Any]]:
+        """An answer for each input, or the reason why there is none: one that cannot be read costs no other its answer.
 
-        async def one(given: Input) -> dict[str, Any]:
-            try:
-                return await self._answer(served, given, asking)
-            except RefusedError as refused:
-                return {"input": given.name, "error": refused.sentence}
-
-        return await asyncio.gather(*map(one, asked.inputs))
-
-    async def _answer(self, served: Served, given: Input, asking: Asking) -> dict[str, Any]:
-        """One answer.
+        Where there is no room for all of them beside each other, the rest come one after the other.
 
         Raises:
-            RefusedError: the input cannot be read, or holds too much.
+            RefusedError: there is no room even so.
         """
-        outcome = "failed"
+
+        async def one(given: Input, *, last: bool) -> dict[str, Any] | None:
+            try:
+                with self._counted(served, busy=last):
+                    return await self._answer(served, asking, asked.size, given)
+            except RefusedError as refused:
+                if refused.status != _BUSY:
+                    return {"input": given.name, "error": refused.sentence}
+                if last:
+                    raise
+                return None
+
+        first = await asyncio.gather(*(one(given, last=False) for given in asked.inputs))
+        found = [each or await one(given, last=True) for given, each in zip(asked.inputs, first, strict=True)]
+        return [each for each in found if each is not None]
+
+    async def _answer(self, served: Served, asking: Asking, beside: int, given: Input) -> dict[str, Any]:
+        """One answer, with so many bytes held by its request already.
+
+        Raises:
+            RefusedError: the input cannot be read, holds too much, or there is no room for it now.
+        """
         try:
             preparing = partial(served.prepare, given.content)
-            prepared = preparing() if served.at_once(given.content) else await self._in_pool(preparing)
-            with self.admission.hold(sum(view.nbytes for view in prepared.views)):
+            prepared = preparing() if served.at_once(given.content) else await _in_thread(served, preparing)
+            with self.admission.hold(sum(view.nbytes for view in prepared.views), beside=beside):
                 answer: Answer = await asyncio.wrap_future(served.submit(prepared, asking))
-            outcome = "answered"
         except SampleError as error:
-            outcome = "unreadable"
             raise unusable(f"the input {error}") from error
-        except RefusedError:
-            outcome = "refused"
-            raise
-        finally:
-            self.metrics.predictions.labels(served.name, outcome).inc()
         return {"input": given.name, **answer}
 
-    async def _in_pool(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+    @contextmanager
+    def _counted(self, served: Served, *, busy: bool = True) -> Iterator[None]:
+        """Count an input by what became of it; one that found no room only where that is the last word."""
+        outcome = "failed"
+        try:
+            yield
+            outcome = "answered"
+        except RefusedError as refused:
+            outcome = "unreadable" if refused.status == _UNUSABLE else "refused"
+            if refused.status == _BUSY and not busy:
+                outcome = ""
+            raise
+        finally:
+            if outcome:
+                self.metrics.predictions.labels(served.name, outcome).inc()
+
+
+async def _in_thread(served: Served, work: Callable[[], T]) -> T:
+    return await asyncio.wrap_future(served.threads.submit(work))
+
+
+@asynccontextmanager
+async def _while_there(request: Request) -> AsyncIterator[None]:
+    """What is done for a request whose body is read ends when its client goes.
+
+    Raises:
+        ClientDisconnect: it went.
+    """
+    working, gone = asyncio.current_task(), False
+    assert working is not None, "a request is answered in a task"
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        working.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        working.uncancel()
+        raise ClientDisconnect from None
+    finally:
+        watching.cancel()
 
 
 def _asking(served: Served, request: Request) -> Asking:

@@ -43,7 +43,7 @@ def application(answering: Answering, options: ServeOptions) -> Guard:
         answering: the models, and what requests share.
         options: of the server.
     """
-    told = document(answering, options)
+    told = document(answering.names, options)
 
     async def healthz(request: Request) -> Response:  # noqa: ARG001  (what a route takes)
         return Answer({"alive": True})
@@ -56,6 +56,7 @@ def application(answering: Answering, options: ServeOptions) -> Guard:
         return Response(answering.metrics.text(), media_type=metrics.KIND)
 
     async def models(request: Request) -> Response:  # noqa: ARG001
+        await answering.opened()
         return Answer({"models": [each.to_json() for each in answering.models.values()]})
 
     async def openapi(request: Request) -> Response:  # noqa: ARG001
@@ -68,14 +69,15 @@ def application(answering: Answering, options: ServeOptions) -> Guard:
         return Answer(await answering.explain(request))
 
     async def example(request: Request) -> Response:
+        await answering.opened()
         return _example(answering, request.path_params)
 
     routes = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         Route("/metrics", figures),
-        Route("/models", models),
-        Route("/models/{name}/examples/{place}", _settled(example)),
+        Route("/models", _settled(models)),
+        Route("/models/{name:path}/examples/{place}", _settled(example)),
         Route("/openapi.json", openapi),
         Route("/predict", _settled(predict), methods=["POST"]),
         Route("/explain", _settled(explain), methods=["POST"]),

@@ -3,9 +3,10 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -19,8 +20,11 @@ from headstart.serving.refusals import malformed, too_large, unusable
 
 _FORM, _JSON = "multipart/form-data", "application/json"
 _LONGEST_NAME = 1000
-# Lists and objects in a JSON body: each takes some fifty times as much memory as its two characters.
-_MOST_NODES = 200_000
+# Values in a JSON body, and strings: each takes up to some fifty times as much memory as its characters.
+_MOST_VALUES = 200_000
+_STRING, _ESCAPED = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL), b'\\"'
+# What may stand between the characters of base64.
+_BLANK = dict.fromkeys(map(ord, " \t\n\r\f\v"))
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,17 @@ class Asked:
     Attributes:
         inputs: in order.
         single: whether it was one input that came alone: its fault is the request's.
+        size: of the body, bytes.
     """
 
     inputs: tuple[Input, ...]
     single: bool
+    size: int = 0
 
 
 @asynccontextmanager
 async def received(request: Request, *, limits: Limits, admission: Admission) -> AsyncIterator[list[bytes]]:
-    """The whole body, with room held for it until the end. Whoever takes it out of the list is the only one who has it.
+    """The whole body, with room held for what has come of it until the end. Whoever takes it out of the list is the only one who has it.
 
     Args:
         request: whose.
@@ -73,17 +79,18 @@ async def received(request: Request, *, limits: Limits, admission: Admission) ->
         RefusedError: it is larger than the limit, or there is no room for it now.
     """
     declared = request.headers.get("content-length", "")
-    size = int(declared) if declared.isdecimal() and len(declared) < 19 else limits.body
+    size = int(declared) if declared.isdecimal() and len(declared) < 19 else 0
     if size > limits.body:
         raise too_large(f"the body has {size:,} bytes, and this server takes {limits.body:,}")
-    with admission.hold(size) as shrink:
+    admission.check(size)  # nothing is held for what was only declared, as it may never come
+    with admission.hold() as resize:
         parts, total = [], 0
         async for part in request.stream():
             total += len(part)
             if total > limits.body:
                 raise too_large(f"the body has more than the {limits.body:,} bytes that this server takes")
+            resize(total)
             parts.append(part)
-        shrink(total)  # of a body that did not say its length, as much as there might have been was held
         body = [b"".join(parts)]
         parts.clear()
         yield body
@@ -113,7 +120,7 @@ def understood(body: bytes, content_type: str, *, modality: str, limits: Limits)
         asked = Asked((Input.of("input", body),), single=True)
     if not asked.inputs:
         raise unusable("the request holds no input")
-    return asked
+    return replace(asked, size=len(body))
 
 
 def _form(body: bytes, content_type: str, modality: str, most: int) -> tuple[Input, ...]:
@@ -128,8 +135,8 @@ def _form(body: bytes, content_type: str, modality: str, most: int) -> tuple[Inp
 
 
 def _json(body: bytes, modality: str, most: int) -> Asked:
-    if body.count(b"[") + body.count(b"{") > _MOST_NODES:
-        raise too_large(f"the JSON holds more than {_MOST_NODES:,} brackets")
+    if _holds_too_many(body):
+        raise too_large(f"the JSON holds more than {_MOST_VALUES:,} values")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -143,6 +150,14 @@ def _json(body: bytes, modality: str, most: int) -> Asked:
     if len(found["inputs"]) > most:
         raise too_large(f"the request holds {len(found['inputs']):,} inputs, and this server takes {most:,} at once")
     return Asked(tuple(_input(each, place, modality) for place, each in enumerate(found["inputs"], 1)), single=False)
+
+
+def _holds_too_many(body: bytes) -> bool:
+    """Whether there are more values than any request has, counted before they are made."""
+    if body.count(b'"') - body.count(_ESCAPED) > 2 * _MOST_VALUES:
+        return True
+    rest = _STRING.sub(b"", body)
+    return sum(map(rest.count, (b"[", b"{", b",", b":"))) > _MOST_VALUES
 
 
 def _input(value: Any, place: int, modality: str) -> Input:
@@ -173,8 +188,12 @@ def _input(value: Any, place: int, modality: str) -> Input:
 
 
 def _file(value: str) -> bytes:
-    """The bytes of base64, or of a data URI."""
+    """The bytes of base64, in lines or not, or of a data URI."""
     if not value.startswith("data:"):
-        return base64.b64decode(value, validate=True)
+        return _decoded(value)
     head, _, rest = value.partition(",")
-    return base64.b64decode(rest, validate=True) if head.endswith(";base64") else unquote_to_bytes(rest)
+    return _decoded(rest) if head.endswith(";base64") else unquote_to_bytes(rest)
+
+
+def _decoded(value: str) -> bytes:
+    return base64.b64decode(value.translate(_BLANK), validate=True)

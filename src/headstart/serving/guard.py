@@ -11,12 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headstart.serving import page
 from headstart.serving.metrics import Metrics
-from headstart.serving.options import LOOPBACK, ServeOptions
+from headstart.serving.options import ServeOptions, is_loopback
 
 LOG = logging.getLogger("headstart.serving")
 
-# What may be asked without a token: whether it lives, and the page, which asks for the token itself.
-_OPEN = ("/healthz", "/readyz", "/openapi.json", *page.PATHS)
+OPEN = ("/healthz", "/readyz", "/openapi.json", *page.PATHS)
+"""What may be asked without a token: whether it lives, and the page, which asks for the token itself."""
+
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:;"
     " media-src 'self' blob:; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -74,10 +75,12 @@ class Guard:
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Why a request is not let in; None where it is."""
         headers = Headers(scope=scope)
-        if self._options.local and _host(headers.get("host", "")) not in LOOPBACK:
+        if self._options.local and not is_loopback(_host(headers.get("host", ""))):
             # A page elsewhere could give its own name this address, and so read what is answered here.
             return 421, "this server answers to localhost only: ask it by that name, or start it with --host"
-        if self._token and scope["path"] not in _OPEN:
+        if self._options.local and scope["method"] == "POST" and headers.get("sec-fetch-site", "") == "cross-site":
+            return 403, "this server answers no page of another site: ask it from its own, or start it with --host"
+        if self._token and scope["path"] not in OPEN:
             scheme, _, given = headers.get("authorization", "").partition(" ")
             told = given.strip().encode("latin-1", "replace")
             if scheme.lower() != "bearer" or not hmac.compare_digest(told, self._token):

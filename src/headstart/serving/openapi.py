@@ -1,35 +1,40 @@
 """The OpenAPI document of a server: what it takes and what it answers, with the models that it has."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from headstart.serving.answering import Answering
+from headstart.model.examples import KINDS
+from headstart.serving.guard import OPEN
 from headstart.serving.options import MOST_NEIGHBOURS, ServeOptions
 
 _REASONS = {
     "400": "The body is not what its headers say.",
     "401": "The token is missing or another one.",
+    "403": "A page of another site asked.",
     "404": "There is no such model or example.",
+    "405": "The path is asked by another method.",
     "408": "The body did not arrive in time.",
     "413": "It holds more than the server takes.",
     "421": "The server answers to another host name.",
     "422": "It was understood, and cannot be answered.",
     "429": "Too much is under way: come again after Retry-After.",
+    "500": "The server failed at it; its log says where.",
     "503": "No answer was made in time, or the server is stopping.",
 }
 _REFUSED = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+_ALWAYS, _POSTED = ("405", "421", "500"), ("400", "403", "404", "408", "413", "422", "429", "503")
 _FILE = {"type": "string", "format": "binary", "minLength": 1}
 
 
-def document(answering: Answering, options: ServeOptions) -> dict[str, Any]:
+def document(names: Sequence[str], options: ServeOptions) -> dict[str, Any]:
     """The document, of OpenAPI 3.1.
 
     Args:
-        answering: whose models.
+        names: of the models.
         options: of the server.
     """
-    names = list(answering.models)
+    names = list(names)
     which = {
         "name": "model",
         "in": "query",
@@ -47,23 +52,34 @@ def document(answering: Answering, options: ServeOptions) -> dict[str, Any]:
         "paths": {
             "/predict": {"post": _predict(which, options)},
             "/explain": {"post": _explain(which)},
-            "/models": {"get": _get("The models.", "models")},
+            "/models": {"get": _models()},
             "/models/{name}/examples/{place}": {"get": _example(names)},
             "/healthz": {"get": _get("Whether the process lives.", "alive")},
-            "/readyz": {"get": _get("Whether requests are answered.", "ready", "503")},
+            "/readyz": {"get": _get("Whether requests are answered: not before the models are open.", "ready", "503")},
             "/metrics": {
                 "get": {
                     "summary": "Counts and times, for Prometheus.",
-                    "responses": _responses({"text/plain": {"schema": {"type": "string"}}}, "401", "421"),
+                    "responses": _responses({"text/plain": {"schema": {"type": "string"}}}),
                 }
             },
         },
         "components": {"schemas": {"Refused": _REFUSED, "Prediction": _PREDICTION, "Input": _INPUT}},
     }
     if options.token:
-        found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        found["security"] = [{"token": []}]
+        _behind_token(found)
     return found
+
+
+def _behind_token(found: dict[str, Any]) -> None:
+    """Say which paths want the token, and what is answered without it."""
+    found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    found["security"] = [{"token": []}]
+    for path, operations in found["paths"].items():
+        for operation in operations.values():
+            if path in OPEN:
+                operation["security"] = []
+            else:
+                operation["responses"] |= _refusals("401")
 
 
 _PREDICTION = {
@@ -160,7 +176,7 @@ def _predict(which: Mapping[str, Any], options: ServeOptions) -> dict[str, Any]:
         "requestBody": _BODY,
         "responses": _responses(
             {"application/json": {"schema": answer}},
-            *("400", "401", "404", "408", "413", "421", "422", "429", "503"),
+            *_POSTED,
         ),
     }
 
@@ -176,7 +192,7 @@ def _explain(which: Mapping[str, Any]) -> dict[str, Any]:
         "requestBody": _BODY,
         "responses": _responses(
             {"application/json": {"schema": answer}},
-            *("400", "401", "404", "408", "413", "421", "422", "429", "503"),
+            *_POSTED,
         ),
     }
 
@@ -188,7 +204,7 @@ def _example(names: list[str]) -> dict[str, Any]:
             {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": names}},
             {"name": "place", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 0}},
         ],
-        "responses": _responses({"application/octet-stream": {"schema": _FILE}}, "401", "404", "421"),
+        "responses": _responses({kind.partition(";")[0]: {"schema": _FILE} for kind in KINDS.values()}, "404", "503"),
     }
 
 
@@ -196,17 +212,24 @@ def _parameter(name: str, schema: Mapping[str, Any], description: str) -> dict[s
     return {"name": name, "in": "query", "required": False, "schema": dict(schema), "description": description}
 
 
+def _models() -> dict[str, Any]:
+    schema = {"type": "object", "required": ["models"]}
+    return {"summary": "The models.", "responses": _responses({"application/json": {"schema": schema}}, "503")}
+
+
 def _get(summary: str, key: str, *others: str) -> dict[str, Any]:
-    schema = {"type": "object", "required": [key]}
-    found = _responses({"application/json": {"schema": schema}}, "401", "421")
+    """A path that answers with one key, and so under other statuses too."""
+    content = {"application/json": {"schema": {"type": "object", "required": [key]}}}
+    found = _responses(content)
     for each in others:
-        found[each] = {"description": summary, "content": {"application/json": {"schema": schema}}}
+        found[each] = {"description": summary, "content": content}
     return {"summary": summary, "responses": found}
 
 
 def _responses(content: Mapping[str, Any], *refusals: str) -> dict[str, Any]:
+    return {"200": {"description": "Done.", "content": dict(content)}, **_refusals(*_ALWAYS, *refusals)}
+
+
+def _refusals(*statuses: str) -> dict[str, Any]:
     refused = {"application/json": {"schema": {"$ref": "#/components/schemas/Refused"}}}
-    return {
-        "200": {"description": "Done.", "content": dict(content)},
-        **{status: {"description": _REASONS[status], "content": refused} for status in refusals},
-    }
+    return {status: {"description": _REASONS[status], "content": refused} for status in statuses}

@@ -2,18 +2,24 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TypeVar
 
 from headstart.core.errors import UsageError
 from headstart.features.choosing import AUTO
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-"""Hosts that nobody else on the network reaches."""
-
 MOST_NEIGHBOURS = 32
 """Nearest training examples that a request may ask for."""
 
 T = TypeVar("T")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is a name of this machine that nobody else on the network reaches."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def by_name(named: Iterable[tuple[str, T]]) -> dict[str, T]:
@@ -47,7 +53,8 @@ class Limits:
         tokens: that a text becomes.
         wait: seconds that a request may take: its body to arrive, and its answer to be made, each.
         queue: inputs that may be under way at once; beyond it requests are answered with 429.
-        memory: bytes of bodies that may be under way at once; likewise.
+        memory: bytes of bodies, and of what they are decoded to, that may be under way at once; likewise.
+        explanations: that may be under way at once; likewise. They take no place of a prediction.
     """
 
     body: int = 32_000_000
@@ -59,6 +66,7 @@ class Limits:
     wait: float = 30.0
     queue: int = 256
     memory: int = 256_000_000
+    explanations: int = 8
 
 
 @dataclass(frozen=True)
@@ -106,4 +114,4 @@ class ServeOptions:
     @property
     def local(self) -> bool:
         """Whether only this machine reaches it."""
-        return self.host in LOOPBACK
+        return is_loopback(self.host)

@@ -1,22 +1,24 @@
 """`serve`: open the models, listen, and stop without losing an answer."""
 
 import logging
-import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.core.errors import ExtraMissing
 from headstart.model.loading import load
 from headstart.model.model import Model
 from headstart.serving.options import ServeOptions, by_name
+from headstart.serving.quiet import unheard
 
 if TYPE_CHECKING:
     from headstart.serving.served import Served
+
+LOG = logging.getLogger("headstart.serving")
 
 Source = Model | str | Path
 
@@ -29,13 +31,14 @@ def serve(
 ) -> None:
     """Answer over HTTP until the process is told to stop (SIGINT or SIGTERM), and then end what is under way.
 
-    Nothing of a request reaches the disk: uploads stay in memory, no row is kept, and no log has a name or a content.
+    Nothing of a request reaches the disk: uploads stay in memory, no row is kept, and no log has a name or a content; what else is written
+    to standard error meanwhile is thrown away.
 
     Args:
         models: one model or several, each a model or its directory, by name or under the names of their directories. Exported and
             compressed ones are served without torch.
         options: where it listens, what it lets in, and how much.
-        listening: called with the address once requests are answered.
+        listening: called with the address once requests are answered; from another thread.
 
     Raises:
         UsageError: an option cannot be, or two models have one name.
@@ -44,49 +47,121 @@ def serve(
         OSError: the address cannot be listened at.
     """
     options.check()
-    _check_installed()
+    stop = _Stop()
+    with _told_once(stop.now):
+        _check_installed()
+        named = _named(models)
+        with _bound(options) as bound:  # before the models are opened: who asks meanwhile waits, and is not turned away
+            _run(named, options, stop=stop, bound=bound, listening=listening or (lambda _: None))
+
+
+class _Stop:
+    """Whether the server was told to stop, before it has begun too."""
+
+    def __init__(self) -> None:
+        self._told = threading.Event()
+        self._server: Any = None
+
+    def now(self, *_: Any) -> None:
+        self._told.set()
+        if self._server is not None:
+            self._server.should_exit = True
+
+    def of(self, server: Any) -> None:
+        """Pass it on to the server, which takes the signals over while it runs."""
+        self._server = server
+        if self._told.is_set():
+            server.should_exit = True
+
+    def told(self) -> bool:
+        return self._told.is_set() or bool(self._server is not None and self._server.should_exit)
+
+
+def _run(
+    named: Mapping[str, Source],
+    options: ServeOptions,
+    *,
+    stop: _Stop,
+    bound: socket.socket,
+    listening: Callable[[str], None],
+) -> None:
+    """Serve, while the models are opened in another thread.
+
+    Raises:
+        Exception: whatever opening them raises.
+    """
     import uvicorn
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     from headstart.serving.answering import Answering
     from headstart.serving.app import application
     from headstart.serving.protocol import BoundedProtocol
 
-    # It would write bytes of what was sent into the log.
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
-    named = _named(models)
-    with _bound(options) as bound:  # before the models are opened: who asks meanwhile waits, and is not turned away
-        opened = [_served(name, model, options) for name, model in named.items()]
-        answering = Answering(opened, options.limits, threads=max(2, min(8, os.cpu_count() or 1)))
-        config = uvicorn.Config(
-            application(answering, options),
-            http=BoundedProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # nothing here goes by who asks
-            timeout_graceful_shutdown=max(1, round(options.grace)),
-            timeout_keep_alive=30,
-        )
-        server = uvicorn.Server(config)
-        # Products with a few rows are small, and BLAS' other threads turn for some time after each, waiting for the next.
-        with (
-            threadpool_limits(1, user_api="blas"),
-            _told_once(lambda *_: setattr(server, "should_exit", True)),
-        ):
-            if listening is not None:
+    answering = Answering(named, options.limits, stopping=stop.told)
+    config = uvicorn.Config(
+        application(answering, options),
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # nothing here goes by who asks
+        timeout_graceful_shutdown=max(1, round(options.grace)),
+        timeout_keep_alive=30,
+    )
+    server = uvicorn.Server(config)
+    stop.of(server)
+    failed: list[BaseException] = []
+    with ExitStack() as ending:
+
+        def opening() -> None:
+            try:
+                opened = _opened(named, options)
+                if stop.told():
+                    return
+                ending.enter_context(_one_thread_of_blas())
+                ending.enter_context(unheard())
+                answering.open(opened)
                 listening(_address(bound))
-            server.run(sockets=[bound])
+            except BaseException as error:  # noqa: BLE001  (raised again where the server was begun)
+                failed.append(error)
+                stop.now()
+
+        opener = threading.Thread(target=opening, name="headstart opens", daemon=True)
+        opener.start()
+        server.run(sockets=[bound])
         answering.stop(seconds=1.0)  # nobody waits any more
+    if failed:
+        raise failed[0]
+    if not answering.models:
+        LOG.warning("told to stop before the models were open")
 
 
-def _served(name: str, model: Source, options: ServeOptions) -> "Served":
+def _opened(named: Mapping[str, Source], options: ServeOptions) -> "list[Served]":
+    """The models, ready to answer; they take turns at what is large."""
+    from headstart.serving.admission import Turns
     from headstart.serving.served import Served
 
-    opened = model if isinstance(model, Model) else load(Path(model))
-    return Served.of(opened, name=name, engine=options.engine, limits=options.limits)
+    turns = Turns()
+    return [
+        Served.of(
+            model if isinstance(model, Model) else load(Path(model)),
+            name=name,
+            engine=options.engine,
+            limits=options.limits,
+            turns=turns,
+        )
+        for name, model in named.items()
+    ]
+
+
+@contextmanager
+def _one_thread_of_blas() -> Iterator[None]:
+    """Products with a few rows are small, and BLAS' other threads turn for some time after each, waiting for the next."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @contextmanager

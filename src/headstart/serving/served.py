@@ -1,11 +1,13 @@
 """A model that is served: from the content of one input to its answer, prepared in any thread and answered together with what else waits."""
 
 import dataclasses
+import os
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,16 +21,19 @@ from headstart.features.extraction import embed_prepared
 from headstart.model.judge import Judging
 from headstart.model.model import Model, check_engine
 from headstart.model.nearest import nearest_carried
-from headstart.model.saliency import saliency
+from headstart.model.saliency import reduced, saliency
 from headstart.serving.admission import Turns
 from headstart.serving.options import MOST_NEIGHBOURS, Limits
 from headstart.serving.refusals import too_large, unusable
+from headstart.serving.threads import Threads
 from headstart.serving.worker import Worker
 
 Answer = Mapping[str, Any]
 
 # Inputs that are answered at once, and of a batch: of what waits the most alike are taken, and small batches have less padding than a large one.
 _MOST_TOGETHER, _BATCH = 16, 8
+# A picture is made smaller first, whatever it holds; other explanations are made of inputs that hold a part of what a prediction's may.
+_EXPLAINED = {"image": 1.0, "text": 0.1, "audio": 0.1}
 # A text of so many characters or bytes has become tokens before another thread would have taken it over.
 _AT_ONCE = 4096
 
@@ -57,6 +62,11 @@ class _Explain:
     content: bytes | str
     label: str
     until: float
+    given_up: threading.Event
+
+
+class _Late(Exception):
+    """Nobody waits for it any more."""
 
 
 _Work = _Predict | _Explain
@@ -72,7 +82,8 @@ class Served:
         engine: what runs its backbone; always the same, so that equal inputs get equal answers.
         limits: how much an input may hold.
         worker: answers what was prepared.
-        turns: large inputs are decoded one after the other.
+        threads: prepare.
+        turns: large inputs are decoded one after the other, those of other models too.
     """
 
     name: str
@@ -80,10 +91,11 @@ class Served:
     engine: str
     limits: Limits
     worker: "Worker[_Work, Answer]"
-    turns: Turns = field(default_factory=Turns)
+    threads: Threads
+    turns: Turns
 
     @classmethod
-    def of(cls, model: Model, *, name: str, engine: str, limits: Limits) -> "Served":
+    def of(cls, model: Model, *, name: str, engine: str, limits: Limits, turns: Turns | None = None) -> "Served":
         """Make a model ready: its network is compiled, and has run once.
 
         Args:
@@ -91,6 +103,7 @@ class Served:
             name: what requests call it.
             engine: what runs its backbone; `auto` is the one that is quickest where there is no end of samples.
             limits: how much an input may hold.
+            turns: of all models of a server; its own where there is no other.
 
         Raises:
             UsageError: there is no such engine, or it cannot run the backbone here.
@@ -100,9 +113,12 @@ class Served:
 
         def answer(work: Sequence[_Work]) -> list[Answer]:
             predicted = iter(_answers(model, [each for each in work if isinstance(each, _Predict)], chosen))
-            return [next(predicted) if isinstance(each, _Predict) else _map(model, each, chosen) for each in work]
+            return [
+                next(predicted) if isinstance(each, _Predict) else _map(model, each, chosen, worker.between)
+                for each in work
+            ]
 
-        worker = Worker(
+        worker: Worker[_Work, Answer] = Worker(
             answer,
             most=_MOST_TOGETHER,
             name=f"headstart {name}",
@@ -111,7 +127,8 @@ class Served:
                 0.0 if isinstance(work, _Explain) else float(max(len(view) for view in work.prepared.views))
             ),
         )
-        made = cls(name, model, chosen, limits, worker)
+        threads = Threads(max(2, min(8, os.cpu_count() or 1)), name="headstart prepares")
+        made = cls(name, model, chosen, limits, worker, threads, turns or Turns())
         made._warm()
         return made
 
@@ -122,28 +139,52 @@ class Served:
         for n in (1, len(views)):
             embed_prepared(self.model.backbone, views[:n], engine=self.engine, most=_BATCH)
 
-    def prepare(self, content: bytes | str, *, share: float = 1.0) -> Prepared:
+    def prepare(self, content: bytes | str) -> Prepared:
         """Decode an input, after its header was compared with the limits.
-
-        Args:
-            content: of the input.
-            share: of the limit, that it may hold.
 
         Raises:
             RefusedError: it holds more than the limits allow.
             SampleError: it cannot be read.
+        """
+        with self._turn(content, 1.0):
+            prepared = self.model.backbone.preparation.prepare(content)
+        self._check_tokens(prepared, 1.0)
+        return prepared
+
+    def looked_at(self, content: bytes | str) -> bytes | str:
+        """An input as it is explained: a picture made smaller, anything else as it is, once it was seen that it can be prepared.
+
+        Raises:
+            RefusedError: it holds more than an explanation may.
+            SampleError: it cannot be read.
+        """
+        share = _EXPLAINED[self.model.modality]
+        with self._turn(content, share):
+            if self.model.modality == "image":
+                assert isinstance(content, bytes), "an image is a file's bytes"
+                content = reduced(content)
+            prepared = self.model.backbone.preparation.prepare(content)
+        self._check_tokens(prepared, share)
+        return content
+
+    def _turn(self, content: bytes | str, share: float) -> AbstractContextManager[None]:
+        """The turn of an input that holds no more than a share of the limit.
+
+        Raises:
+            RefusedError: it holds more.
+            SampleError: its header cannot be read.
         """
         modality = MODALITIES.get(self.model.modality)
         most = share * getattr(self.limits, modality.unit)
         extent = modality.extent(content)
         if extent > most:
             raise too_large(f"holds {extent:,.10g} {modality.unit}, and this server takes {most:,.10g}")
-        with nullcontext() if self.at_once(content) else self.turns.of(extent / most):
-            prepared = self.model.backbone.preparation.prepare(content)
+        return nullcontext() if self.at_once(content) else self.turns.of(extent / most)
+
+    def _check_tokens(self, prepared: Prepared, share: float) -> None:
         tokens = float(prepared.facts.get("tokens", 0))
         if tokens > share * self.limits.tokens:
             raise too_large(f"becomes {tokens:,.0f} tokens, and this server takes {share * self.limits.tokens:,.0f}")
-        return prepared
 
     def at_once(self, content: bytes | str) -> bool:
         """Whether an input is prepared sooner than another thread would take it over: then it waits for nothing either."""
@@ -153,12 +194,15 @@ class Served:
         """The answer to come: a prediction as docs/json.md states it."""
         return self.worker.submit(_Predict(prepared, asking))
 
-    def explained(self, content: bytes | str, *, label: str) -> "Future[Answer]":
-        """The map to come of what the prediction hangs on: some hundred answers, which those that come later wait for.
+    def explained(self, content: bytes | str, *, label: str, given_up: threading.Event) -> "Future[Answer]":
+        """The map to come of what the prediction hangs on: some hundred answers, and predictions that come meanwhile are answered between them.
 
-        It is given up when the time of its request is over.
+        Args:
+            content: as `looked_at` gives it.
+            label: to follow; empty for the most probable one.
+            given_up: set where nobody waits for it any more; it also ends when the time of its request is over.
         """
-        return self.worker.submit(_Explain(content, label, time.monotonic() + self.limits.wait))
+        return self.worker.submit(_Explain(content, label, time.monotonic() + self.limits.wait, given_up))
 
     @property
     def ready(self) -> bool:
@@ -167,7 +211,9 @@ class Served:
 
     def stop(self, *, seconds: float) -> None:
         """Answer what waits, and end."""
+        end = time.monotonic() + seconds
         self.worker.stop(seconds=seconds)
+        self.threads.stop(seconds=max(0.0, end - time.monotonic()))
 
     def to_json(self) -> dict[str, Any]:
         """What `GET /models` tells of it."""
@@ -201,13 +247,26 @@ def _views(probes: Any) -> list[tuple[np.ndarray, int]]:
     return list(zip(probes.values, map(int, probes.lengths), strict=True))
 
 
-def _map(model: Model, asked: _Explain, engine: str) -> Answer:
-    def late(stage: str, done: int, total: int) -> None:
-        del stage, done, total
-        if time.monotonic() > asked.until:
-            raise TimeoutError
+def _map(model: Model, asked: _Explain, engine: str, between: Callable[[], None]) -> Answer:
+    """The map of one input; other inputs are answered whenever a batch of it is done.
 
-    return saliency(model, asked.content, label=asked.label, engine=engine, progress=late).to_json()
+    Raises:
+        TimeoutError: nobody waits for it any more.
+    """
+
+    def due() -> None:
+        if asked.given_up.is_set() or time.monotonic() > asked.until:
+            raise _Late
+
+    def others(stage: str, done: int, total: int) -> None:
+        del stage, done, total
+        between()
+
+    try:
+        due()
+        return saliency(model, asked.content, label=asked.label, engine=engine, progress=others, due=due).to_json()
+    except _Late as late:  # a TimeoutError itself would be taken for a file that cannot be read
+        raise TimeoutError from late
 
 
 def _answers(model: Model, work: Sequence[_Predict], engine: str) -> list[Answer]:

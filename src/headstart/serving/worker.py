@@ -74,6 +74,17 @@ class Worker(Generic[W, A]):
             self._changed.notify()
         return waiting.future
 
+    def between(self) -> None:
+        """Answer some of what waits, but for what is answered alone: called while one of those is answered, which takes long."""
+        with self._changed:
+            waiting = [
+                (each, work) for each in self._queue if (work := each.work) is not None and not self._alone(work)
+            ]
+            taken = self._together(waiting) if waiting else []
+            chosen = set(map(id, taken))
+            self._queue = deque(each for each in self._queue if id(each) not in chosen)
+        self._settle([each for each in taken if each.future.set_running_or_notify_cancel()])
+
     def stop(self, *, seconds: float) -> None:
         """Answer what waits, and end; what is left after so many seconds is given up."""
         with self._changed:

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 
 from headstart.core import recipes
 from headstart.core.errors import SampleError, UsageError
-from headstart.data.decoding import bytes_of
+from headstart.data.decoding import bytes_of, reason_of
 from headstart.data.preparation import Batch, Modality, Preparation, Prepared
 
 # Half the distance between the extremes below which a recording is called silent: -80 dB of full scale, the height of dithered
@@ -27,6 +27,8 @@ _BLOCK = 1 << 20
 _USUAL_RATE = 48_000
 # One batch holds up to this many seconds, padding included.
 _SECONDS_A_BATCH = 64.0
+# What libsndfile calls a length that a file leaves open, as programs do that write FLAC to a pipe; and up to where such a file is counted.
+_UNKNOWN_FRAMES, _COUNTED_SECONDS = 0x7FFFFFFFFFFFFFFF, 3600
 # Sizes at and above this in a WAV header say "unknown": programs that write to a pipe leave them.
 _UNKNOWN_SIZE = 0x7FFFF000
 
@@ -147,11 +149,15 @@ class AudioModality(Modality):
     def extent(self, content: bytes | str) -> float:
         """Its length, of an MP3 file an estimate; samples that come oftener than 48,000 times a second, or in more than two channels, count for more.
 
+        A file that leaves its length open is decoded, and counted up to an hour.
+
         Raises:
             SampleError: the content is no recording, or its header is damaged.
         """
         with _opened(bytes_of(content, "a recording")) as (file, _):
-            return float(file.frames / min(file.samplerate, _USUAL_RATE) * max(1.0, file.channels / 2))
+            a_second = min(file.samplerate, _USUAL_RATE) / max(1.0, file.channels / 2)
+            frames = _counted(file, _COUNTED_SECONDS * a_second) if _is_open_ended(file) else file.frames
+            return float(frames / a_second)
 
     def preparation(self, recipe: str, assets: Mapping[str, bytes]) -> Preparation:  # noqa: ARG002  (audio needs no asset)
         """The preparation for `audio(rate=16000, ...)`.
@@ -236,6 +242,38 @@ def _is_mpeg_frame(head: bytes) -> bool:
     return version != 1 and layer in {1, 2} and head[2] >> 4 != 15 and head[2] >> 2 & 3 != 3
 
 
+class _Held(BytesIO):
+    """A file's bytes. Damaged files make libsndfile seek before the first, and what Python raises there is written to standard error."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a place, or to the beginning instead of before it."""
+        return super().seek(max(0, offset) if whence == 0 else offset, whence)
+
+
+def _is_open_ended(file: Any) -> bool:
+    return bool(file.frames >= _UNKNOWN_FRAMES)
+
+
+def _blocks(file: Any) -> Iterator[Float32[np.ndarray, "s c"]]:
+    """The samples of a recording, some at a time, to its end."""
+    if not _is_open_ended(file):
+        yield from file.blocks(_BLOCK, dtype="float32", always_2d=True)
+        return
+    file.seekable = lambda: False  # after each block it would go to where it is, which such a file cannot
+    while len(block := file.read(_BLOCK // file.channels, dtype="float32", always_2d=True)):
+        yield block
+
+
+def _counted(file: Any, most: float) -> int:
+    """How many samples there are, a channel, or some number above the most."""
+    found = 0
+    for block in _blocks(file):
+        found += len(block)
+        if found > most:
+            break
+    return found
+
+
 @contextmanager
 def _opened(content: bytes) -> Iterator[tuple[Any, str]]:
     """The recording with its header read, and its format's name; what a decoder raises meanwhile becomes one sentence.
@@ -253,13 +291,13 @@ def _opened(content: bytes) -> Iterator[tuple[Any, str]]:
     if missing := _missing_wav_bytes(content):
         raise SampleError(f"is a truncated WAV recording, {missing} bytes short: replace it by an intact copy")
     try:
-        with soundfile.SoundFile(BytesIO(content)) as file:
+        with soundfile.SoundFile(_Held(content)) as file:
             yield file, name
     except SampleError:
         raise
     except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
         raise SampleError(
-            f"is a damaged {name} recording ({str(error).rstrip('.')}): replace it by an intact copy"
+            f"is a damaged {name} recording ({reason_of(error)}): replace it by an intact copy"
         ) from error
 
 
@@ -270,9 +308,13 @@ def _decoded(content: bytes) -> tuple[Float32[np.ndarray, "s"], int, int]:
         SampleError: the recording cannot be decoded to its end.
     """
     with _opened(content) as (file, name):
-        rate, channels, frames = file.samplerate, file.channels, file.frames
+        rate, channels, frames = file.samplerate, file.channels, 0 if _is_open_ended(file) else file.frames
         _check_length(frames, rate)
-        blocks = [_mixed(block, name) for block in file.blocks(_BLOCK, dtype="float32", always_2d=True)]
+        blocks, read = [], 0
+        for block in _blocks(file):
+            read += len(block)
+            _check_length(read, rate)
+            blocks.append(_mixed(block, name))
     sound = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if len(sound) < frames and name != "MP3":  # an MP3 file's length is an estimate
         raise SampleError(f"is a truncated {name} recording: {len(sound)} of {frames} samples could be read")

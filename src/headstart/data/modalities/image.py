@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, TypeVar
@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from headstart.core import recipes
 from headstart.core.errors import SampleError, UsageError, suggest
 from headstart.data import framing, jpeg
-from headstart.data.decoding import bytes_of
+from headstart.data.decoding import bytes_of, reason_of
 from headstart.data.preparation import Batch, Modality, Preparation, Prepared
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 _ORIENTATION_TAG = 0x0112
 _RESIZES = ("shortest", "squash")
+# Pixels of a strip.
+_STRIP_PIXELS = 1 << 20
 # Pixels of all views of one batch.
 _BATCH_PIXELS = 4 * 224 * 224
 
@@ -240,8 +242,9 @@ def _intact(content: bytes, read: Callable[[str, bytes], _T]) -> _T:
     except (
         Exception
     ) as error:  # damaged files make decoders raise nearly anything; whatever it is, the file is at fault
-        reason = str(error).strip().rstrip(".") or type(error).__name__
-        raise SampleError(f"is a damaged or truncated {name} image ({reason}): replace it by an intact copy") from error
+        raise SampleError(
+            f"is a damaged or truncated {name} image ({reason_of(error)}): replace it by an intact copy"
+        ) from error
 
 
 def _loaded(content: bytes, name: str, recipe: ImageRecipe) -> _Photo:
@@ -259,6 +262,7 @@ def _loaded(content: bytes, name: str, recipe: ImageRecipe) -> _Photo:
             f"is an image of {image.width} x {image.height} pixels, more than the {limit:,} that are safe to decode: make it smaller"
         )
     if name == "JPEG":
+        jpeg.check_scans(content, image.size)
         size, orientation = image.size, _orientation(image)
         by = jpeg.divisor(size, framing.resized(size, _scale(recipe), squash=_squash(recipe)), shrink=recipe.shrink)
         return _Photo(_rgb(jpeg.decoded(content, image, by=by)), size, by, orientation)
@@ -293,15 +297,29 @@ def _orientation(image: "Picture") -> int:
 
 
 def _rgb(image: "Picture") -> "Picture":
-    """The image as 8-bit RGB or grey: palettes looked up, alpha put on white, deep grey values scaled."""
+    """The image as 8-bit RGB or grey: palettes looked up, alpha put on white, deep grey values scaled.
+
+    What goes through wider values goes strip by strip, so that there is never a second image of them.
+    """
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_eight_bits(np.asarray(image)))
     if image.mode in {"La", "RGBa"} or image.has_transparency_data:
-        coloured = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured).convert("RGB")
+        made = Image.new("RGB", image.size)
+        for rows in _strips(image.size):
+            coloured = image.crop((0, rows.start, image.width, rows.stop)).convert("RGBA")
+            white = Image.new("RGBA", coloured.size, "white")
+            made.paste(Image.alpha_composite(white, coloured).convert("RGB"), (0, rows.start))
+        return made
     return image if image.mode in {"RGB", "L"} else image.convert("RGB")
+
+
+def _strips(size: tuple[int, int]) -> Iterator[slice]:
+    """The rows of an image of some width and height, in order, some at a time."""
+    width, height = size
+    rows = max(1, _STRIP_PIXELS // width)
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 def _eight_bits(values: np.ndarray) -> UInt8[np.ndarray, "h w"]:
@@ -313,15 +331,19 @@ def _eight_bits(values: np.ndarray) -> UInt8[np.ndarray, "h w"]:
     Raises:
         SampleError: a value is not finite.
     """
-    grey = values.astype(np.float64)
-    if not np.isfinite(grey).all():
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high)):  # one that is no number is both
         raise SampleError("is an image with values that are not finite numbers")
-    low, high = float(grey.min()), float(grey.max())
     ranges = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (65535.0,)
     full = next((limit for limit in ranges if high <= limit), None)
-    if low < 0 or full is None:
-        grey, full = grey - low, max(high - low, 1e-12)
-    return np.rint(grey * (255.0 / full)).astype(np.uint8)
+    if low >= 0 and full is not None:
+        low = 0.0
+    else:
+        full = max(high - low, 1e-12)
+    made = np.empty(values.shape, np.uint8)
+    for rows in _strips(values.shape[::-1]):
+        made[rows] = np.rint((values[rows].astype(np.float64) - low) * (255.0 / full))
+    return made
 
 
 def _scale(recipe: ImageRecipe) -> int:

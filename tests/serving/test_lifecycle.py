@@ -1,0 +1,165 @@
+"""A server's beginning and its end: who asks before there are models, and what is under way when it is told to stop."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+import headstart as hs
+from support.made import reviews
+from support.serving import PATIENCE, program, running
+
+# A model is not open before there is a file.
+_WAITING = """
+import os, time
+from headstart.serving import running
+inner = running.load
+def waiting(path):
+    while not os.path.exists(os.environ["GO"]):
+        time.sleep(0.02)
+    return inner(path)
+running.load = waiting
+"""
+# An input is prepared for a minute, as a decoder may take it: nothing can interrupt it.
+_SLOW = """
+import time
+from headstart.serving.served import Served
+inner = Served.prepare
+def slow(self, content):
+    if content.startswith(b"slow"):
+        time.sleep(60)
+    return inner(self, content)
+Served.prepare = slow
+"""
+SLOW = b"slow " * 2000
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models of one modality."""
+    place = tmp_path_factory.mktemp("served")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(place / "cache"))
+        hs.fit(reviews(place / "reviews.csv"), backbone="toy:text").save(place / "texts")
+        hs.fit(reviews(place / "others.csv", seed=5), backbone="toy:text").save(place / "others")
+    return place
+
+
+@contextmanager
+def waiting(models: Path, go: Path, *options: str) -> Iterator[tuple["subprocess.Popen[str]", httpx.Client]]:
+    """A server whose models are not open before there is a file."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        *program(_WAITING),
+        "serve",
+        str(models / "texts"),
+        "--json",
+        "--port",
+        str(port),
+        *options,
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=os.environ | {"GO": str(go)}
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, trust_env=False) as client:
+            end = time.monotonic() + PATIENCE
+            while time.monotonic() < end:
+                with suppress(httpx.TransportError):
+                    client.get("/healthz", timeout=2)
+                    break
+                time.sleep(0.05)
+            yield process, client
+    finally:
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+
+
+def test_before_its_models_are_open_it_lives_and_is_not_ready(models: Path, tmp_path: Path) -> None:
+    with waiting(models, tmp_path / "go") as (process, client):
+        assert client.get("/healthz", timeout=5).json() == {"alive": True}
+        early = client.get("/readyz", timeout=5)
+        assert (early.status_code, early.json()) == (503, {"ready": False})
+        assert client.get("/openapi.json", timeout=5).status_code == 200
+        found: list[int] = []
+        asking = threading.Thread(target=lambda: found.append(client.post("/predict", content=b"warm").status_code))
+        asking.start()
+        time.sleep(0.3)
+        assert not found
+        (tmp_path / "go").touch()
+        asking.join(PATIENCE)
+        assert found == [200], "who asks meanwhile waits"
+        assert client.get("/readyz").json() == {"ready": True}
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["address"].startswith("http://127.0.0.1:")
+
+
+def test_it_waits_no_longer_than_a_request_may_take(models: Path, tmp_path: Path) -> None:
+    with waiting(models, tmp_path / "go", "--max-wait", "0.5s") as (_, client):
+        answer = client.post("/predict", content=b"warm")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert client.get("/models").status_code == 503
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_before_its_models_are_open_it_ends_at_once(models: Path, tmp_path: Path, how: int) -> None:
+    with waiting(models, tmp_path / "go") as (process, client):
+        found: list[int] = []
+        asking = threading.Thread(target=lambda: found.append(client.post("/predict", content=b"warm").status_code))
+        asking.start()
+        time.sleep(0.3)
+        began = time.monotonic()
+        process.send_signal(how)
+        _, said = process.communicate(timeout=PATIENCE)
+        assert time.monotonic() - began < 8
+        asking.join(PATIENCE)
+        assert found == [503]
+        assert (process.returncode, said) == (0, "headstart: told to stop before the models were open\n")
+
+
+def test_what_takes_longer_than_the_grace_is_given_up_and_the_process_ends(models: Path) -> None:
+    with running(models / "texts", "--grace", "1s", prelude=_SLOW) as found:
+        statuses: list[int] = []
+        asking = threading.Thread(
+            target=lambda: statuses.append(found.client.post("/predict", content=SLOW).status_code)
+        )
+        asking.start()
+        time.sleep(0.5)
+        began = time.monotonic()
+        status, said = found.stop()
+        assert time.monotonic() - began < 12, "whatever its threads are at"
+        asking.join(PATIENCE)
+        assert (status, statuses) == (0, [503])
+        assert said.startswith("headstart: Cancel 1 running task")
+        assert said.count("\n") == 1
+
+
+def test_an_input_of_one_model_keeps_no_other_from_its_own(models: Path) -> None:
+    with running(models / "texts", models / "others", prelude=_SLOW) as found, ExitStack() as stack:
+        for _ in range(9):
+            stack.enter_context(found.asked("/predict?model=texts", SLOW))
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert found.client.post("/predict?model=others", content=b"warm " * 1500).status_code == 200
+        assert time.monotonic() - began < 10
+
+
+def test_two_models_of_one_modality_answer_for_themselves(models: Path) -> None:
+    text = "film 3 was warm , clever and grim"
+    with running(models / "texts", models / "others") as found:
+        for name in ("texts", "others"):
+            [answer] = found.client.post(f"/predict?model={name}", json={"inputs": [text]}).json()["predictions"]
+            [expected] = hs.predict(models / name, [text])
+            assert answer["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-6)
