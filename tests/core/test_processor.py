@@ -16,7 +16,10 @@ def test_units_are_those_that_the_system_tells() -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("processor : 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n\nprocessor : 1\nflags : bf16\n", ("avx2", "avx512f", "avx512_vnni")),
+        (
+            "processor : 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n\nprocessor : 1\nflags : bf16\n",
+            ("avx2", "avx512f", "avx512_vnni"),
+        ),
         ("Features\t: fp asimd asimddp\n", ("asimd", "asimddp")),
         ("model name : avx2\n", ()),
         ("", ()),

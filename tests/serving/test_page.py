@@ -302,8 +302,9 @@ def test_a_busy_server_is_asked_again_when_it_says(visit: Visit, folder: Path) -
     assert 3000 <= second - first < 8000
 
 
-def test_a_recording_ends_before_it_is_too_long(folder: Path, chromium: Browser) -> None:
-    with running(folder / "audio", "--max-body", "150kB") as found:
+@pytest.mark.parametrize("limit", [("--max-body", "150kB"), ("--max-seconds", "2s")])
+def test_a_recording_ends_before_it_is_too_long(limit: tuple[str, str], folder: Path, chromium: Browser) -> None:
+    with running(folder / "audio", *limit) as found:
         visit = chromium.open(f"{found.address}/")
         until(visit, "!document.getElementById('ask').hidden")
         visit.run("document.getElementById('device').click()")

@@ -80,6 +80,24 @@ def test_the_command_says_so(saved: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "have to be apart" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["tune", "distil"])
+@pytest.mark.parametrize("which", ["it", "within", "a link"])
+def test_training_leaves_the_model_that_it_starts_from(
+    verb: str, which: str, saved: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, student = files_of(saved), ["--student", "timm:test_resnet"] * (verb == "distil")
+    assert main([verb, str(saved), str(data), "--out", str(outs(saved)[which]), *student]) == 2
+    assert "have to be apart" in capsys.readouterr().err
+    assert (
+        main(
+            [verb, str(saved), str(data), "--out", str(saved.parent / "new"), "--run", str(saved / "run"), *student]
+        )
+        == 2
+    )
+    assert "have to be apart" in capsys.readouterr().err
+    assert files_of(saved) == before
+
+
 def test_an_export_is_no_model_to_export_or_compress(model: Model, data: Path, tmp_path: Path) -> None:
     made = hs.export(model, to="onnx", out=tmp_path / "onnx").path
     for call in (

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     from headstart.verbs.distil import distil
     from headstart.verbs.distil_options import DistilOptions
 
-    out, folder = places(options)
+    out, folder = places(options, source=options.teacher)
     asked = BackboneRequest.parse(options.student)
     student = replace(asked, layer=options.layer, prepare=dict(map(assignment, options.prepare)))
     chosen = DistilOptions(

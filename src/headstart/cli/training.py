@@ -23,8 +23,12 @@ class Found(Protocol):
 F = TypeVar("F", bound=Found)
 
 
-def places(options: argparse.Namespace) -> tuple[Path, Path]:
-    """The model's directory and the run's folder.
+def places(options: argparse.Namespace, *, source: str) -> tuple[Path, Path]:
+    """The directory of the model to come and the run's folder.
+
+    Args:
+        options: of the command line.
+        source: the directory of the model that it is made of, which stays as it is.
 
     Raises:
         UsageError: one of them holds something else, or lies where it must not.
@@ -34,11 +38,12 @@ def places(options: argparse.Namespace) -> tuple[Path, Path]:
     from headstart.tuning.runs import check_folder
 
     out = Path(options.out)
+    check_apart(out, source)
     refuse_if_not_ours(out)
     refuse_inside_data(out, options.data)
     folder = Path(options.folder) if options.folder else out.with_name(f"{out.name}.tuning")
     check_folder(folder)
-    check_apart(folder, out, options.data)
+    check_apart(folder, out, options.data, source)
     return out, folder
 
 

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from headstart.cli.watch import Watch
     from headstart.verbs.tune import TuneOptions, tune
 
-    out, folder = places(options)
+    out, folder = places(options, source=options.model)
     chosen = TuneOptions(
         strategy=options.strategy,
         budget=options.budget,

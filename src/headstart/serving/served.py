@@ -217,7 +217,7 @@ class Served:
 
     def to_json(self) -> dict[str, Any]:
         """What `GET /models` tells of it."""
-        model = self.model
+        model, unit = self.model, MODALITIES.get(self.model.modality).unit
         return {
             "name": self.name,
             "task": model.task,
@@ -233,7 +233,11 @@ class Served:
             "examples": model.examples is not None,
             "neighbours": model.judge is not None and model.judge.neighbours is not None,
             "warnings": list(model.warnings),
-            "limits": {"body": self.limits.body, "items": min(self.limits.items, self.limits.queue)},
+            "limits": {
+                "body": self.limits.body,
+                "items": min(self.limits.items, self.limits.queue),
+                unit: getattr(self.limits, unit),
+            },
             "metrics": {name: dataclasses.asdict(each) for name, each in _first(model).items()},
         }
 

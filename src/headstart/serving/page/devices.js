@@ -37,7 +37,7 @@ const microphone = () => lent({ audio: { channelCount: 1 } }, async (stream) => 
   const context = new AudioContext(), blocks = [];
   await context.audioWorklet.addModule("recorder.js");
   const source = context.createMediaStreamSource(stream), recorder = new AudioWorkletNode(context, "recorder");
-  const most = current().limits.body;
+  const { body, seconds } = current().limits, most = Math.min(body, HEADER + SAMPLE * context.sampleRate * seconds);
   let count = 0, full = false;
   recorder.port.onmessage = (event) => {
     if (full) return;
