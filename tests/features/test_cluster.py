@@ -257,7 +257,7 @@ def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
     for last in (False, False, True):
         process.send_signal(signal.SIGINT)
         try:
-            return process.communicate(timeout=30)
+            return process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             if last:
                 raise
@@ -270,7 +270,8 @@ def check_interrupt(process: subprocess.Popen[str]) -> None:
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
     out, errors = interrupted(process)
-    assert out.split() == ["ended", "False", "False"], errors
+    # On a busy machine Ray tells of workers that did not start in time: that is its own affair.
+    assert [line for line in out.splitlines() if "(raylet)" not in line] == ["ended False False"], errors
     assert process.returncode == 0, errors
     assert [line for line in errors.splitlines() if "RAY_BACKEND_LOG_LEVEL" not in line] == []
     assert psutil.wait_procs(children, timeout=60)[1] == []
