@@ -89,9 +89,7 @@ def test_training_leaves_the_model_that_it_starts_from(
     assert main([verb, str(saved), str(data), "--out", str(outs(saved)[which]), *student]) == 2
     assert "have to be apart" in capsys.readouterr().err
     assert (
-        main(
-            [verb, str(saved), str(data), "--out", str(saved.parent / "new"), "--run", str(saved / "run"), *student]
-        )
+        main([verb, str(saved), str(data), "--out", str(saved.parent / "new"), "--run", str(saved / "run"), *student])
         == 2
     )
     assert "have to be apart" in capsys.readouterr().err
