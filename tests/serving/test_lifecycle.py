@@ -17,7 +17,7 @@ import pytest
 
 import headstart as hs
 from support.made import reviews
-from support.serving import PATIENCE, program, running
+from support.serving import PATIENCE, program, running, slowly
 
 # A model is not open before there is a file.
 _WAITING = """
@@ -29,17 +29,6 @@ def waiting(path):
         time.sleep(0.02)
     return inner(path)
 running.load = waiting
-"""
-# An input is prepared for a minute, as a decoder may take it: nothing can interrupt it.
-_SLOW = """
-import time
-from headstart.serving.served import Served
-inner = Served.prepare
-def slow(self, content):
-    if content.startswith(b"slow"):
-        time.sleep(60)
-    return inner(self, content)
-Served.prepare = slow
 """
 SLOW = b"slow " * 2000
 
@@ -130,7 +119,7 @@ def test_told_to_stop_before_its_models_are_open_it_ends_at_once(models: Path, t
 
 
 def test_what_takes_longer_than_the_grace_is_given_up_and_the_process_ends(models: Path) -> None:
-    with running(models / "texts", "--grace", "1s", prelude=_SLOW) as found:
+    with running(models / "texts", "--grace", "1s", prelude=slowly(60)) as found:
         statuses: list[int] = []
         asking = threading.Thread(
             target=lambda: statuses.append(found.client.post("/predict", content=SLOW).status_code)
@@ -147,7 +136,7 @@ def test_what_takes_longer_than_the_grace_is_given_up_and_the_process_ends(model
 
 
 def test_an_input_of_one_model_keeps_no_other_from_its_own(models: Path) -> None:
-    with running(models / "texts", models / "others", prelude=_SLOW) as found, ExitStack() as stack:
+    with running(models / "texts", models / "others", prelude=slowly(60)) as found, ExitStack() as stack:
         for _ in range(9):
             stack.enter_context(found.asked("/predict?model=texts", SLOW))
         time.sleep(0.5)

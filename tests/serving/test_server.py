@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import wave
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -28,7 +27,7 @@ import headstart as hs
 from headstart.backbones.backbone import BackboneRequest
 from headstart.serving.options import Limits
 from headstart.serving.served import Served
-from support.made import photos, reviews, sounds
+from support.made import noise, photos, reviews, sounds
 from support.networks import save_tiny
 from support.serving import Running, running
 
@@ -185,16 +184,6 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-def long_recording(seconds: float) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as made:
-        made.setnchannels(1)
-        made.setsampwidth(1)
-        made.setframerate(8000)
-        made.writeframes(np.random.default_rng(0).integers(0, 256, int(8000 * seconds), np.uint8).tobytes())
-    return file.getvalue()
-
-
 def test_what_is_larger_than_the_limits_is_refused_before_it_is_decoded(server: Running, folder: Path) -> None:
     def refused(model: str, content: bytes) -> tuple[int, str]:
         answer = server.client.post(f"/predict?model={model}", content=content)
@@ -206,7 +195,7 @@ def test_what_is_larger_than_the_limits_is_refused_before_it_is_decoded(server: 
     )
     assert refused("pictures", bomb(1001, 1000))[0] == 413
     assert refused("pictures", bomb(1000, 1000))[0] == 200
-    assert refused("recordings", long_recording(10.5))[1] == "holds 10.5 seconds, and this server takes 10"
+    assert refused("recordings", noise(10.5))[1] == "holds 10.5 seconds, and this server takes 10"
     assert refused("texts", b"word " * 60000)[0] == 413
     assert refused("pictures", bytes(2_000_001)) == (
         413,

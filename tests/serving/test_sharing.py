@@ -2,12 +2,10 @@
 
 import io
 import time
-import wave
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,8 +15,8 @@ from headstart.serving.bodies import understood
 from headstart.serving.options import Limits
 from headstart.serving.refusals import RefusedError
 from support import media
-from support.made import photos, reviews, sounds
-from support.serving import Running, running
+from support.made import noise, photos, reviews, sounds
+from support.serving import Running, running, slowly
 
 # An explanation takes two seconds, and looks around as often as one of a large network.
 _LONG = """
@@ -34,17 +32,6 @@ def long(model, content, *, progress, **named):
         time.sleep(0.1)
     return inner(model, content, progress=progress, **named)
 served.saliency = long
-"""
-# An input is prepared for ten seconds.
-_SLOW = """
-import time
-from headstart.serving.served import Served
-inner = Served.prepare
-def slow(self, content):
-    if content.startswith(b"slow"):
-        time.sleep(10)
-    return inner(self, content)
-Served.prepare = slow
 """
 # There is room for three megabytes.
 _SMALL = """
@@ -136,7 +123,7 @@ def test_a_picture_is_explained_at_a_megapixel_at_most(size: tuple[int, int]) ->
 
 
 def test_what_is_abandoned_leaves_its_place(models: Path) -> None:
-    with running(models / "texts", "--queue", "4", prelude=_SLOW) as found:
+    with running(models / "texts", "--queue", "4", prelude=slowly(10)) as found:
         with ExitStack() as stack:
             for _ in range(4):
                 stack.enter_context(found.asked("/predict", b"slow " * 2000))
@@ -146,24 +133,14 @@ def test_what_is_abandoned_leaves_its_place(models: Path) -> None:
         assert found.client.post("/predict", content=b"warm").status_code == 200
 
 
-def recording(seconds: float) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as made:
-        made.setnchannels(1)
-        made.setsampwidth(1)
-        made.setframerate(8000)
-        made.writeframes(np.random.default_rng(0).integers(0, 256, int(8000 * seconds), np.uint8).tobytes())
-    return file.getvalue()
-
-
 def test_what_never_fits_is_too_large_and_what_does_not_fit_now_comes_again(models: Path) -> None:
     with running(models / "recordings", prelude=_SMALL) as found:
-        never = found.client.post("/predict", content=recording(100))
+        never = found.client.post("/predict", content=noise(100))
         assert (never.status_code, never.json()["error"]) == (
             413,
             "becomes 3,200,000 bytes, and this server holds 3,000,000 at once",
         )
-        files = [("f", (f"{number}.wav", recording(30))) for number in range(3)]
+        files = [("f", (f"{number}.wav", noise(30))) for number in range(3)]
         several = found.client.post("/predict", files=files)
         assert several.status_code == 200, "they come one after the other"
         assert all("label" in each for each in several.json()["predictions"])

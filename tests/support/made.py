@@ -1,6 +1,7 @@
 """Small real inputs that the tests make themselves: photos, texts and recordings of two or three kinds."""
 
 import csv
+import io
 import wave
 from pathlib import Path
 
@@ -40,6 +41,17 @@ def reviews(path: Path, *, n: int = 30, seed: int = 0) -> Path:
             words = rng.choice(WORDS[label], 3)
             writer.writerow([f"film {i} was {words[0]} , {words[1]} and {words[2]}", label])
     return path
+
+
+def noise(seconds: float) -> bytes:
+    """A WAV file of noise, 8,000 samples of 8 bits a second."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as made:
+        made.setnchannels(1)
+        made.setsampwidth(1)
+        made.setframerate(8000)
+        made.writeframes(np.random.default_rng(0).integers(0, 256, int(8000 * seconds), np.uint8).tobytes())
+    return file.getvalue()
 
 
 def sounds(folder: Path, *, n: int = 8, rate: int = 8000, seconds: float = 0.4) -> Path:

@@ -15,6 +15,21 @@ import httpx
 
 PATIENCE = 60.0
 
+
+def slowly(seconds: float) -> str:
+    """A prelude of the server: an input that begins with `slow` is prepared so long, as a decoder may take it, and nothing can interrupt it."""
+    return f"""
+import time
+from headstart.serving.served import Served
+inner = Served.prepare
+def slow(self, content):
+    if content.startswith(b"slow"):
+        time.sleep({seconds})
+    return inner(self, content)
+Served.prepare = slow
+"""
+
+
 # Runs the command line and writes the name of every file that is opened to be written from the first request on. With PLANT it spools uploads.
 _WATCHED = """
 import os, sys

@@ -3,11 +3,9 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +19,7 @@ from headstart.backbones.precision import BFLOAT16, device
 from headstart.cli.main import main
 from headstart.compression import int8, int8_onnx
 from headstart.compression.contract import Contract
-from headstart.compression.measuring import Speed, speeds
+from headstart.compression.measuring import speeds
 from headstart.compression.method import Source
 from headstart.core.errors import DataError, UsageError
 from headstart.core.progress import silent
@@ -37,7 +35,7 @@ from headstart.verbs import compress as verb
 from headstart.verbs.compress_bench import open_bench
 from support.made import photos, reviews
 from support.networks import save_tiny
-from support.tunable import Stripes, network
+from support.tunable import Stripes, network, rising
 
 PLAIN = hs.FitOptions(check=False)
 
@@ -58,10 +56,7 @@ def model(data: Path) -> Model:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Speeds that are told, each candidate faster than the one before: a network of two small convolutions is as fast in any arithmetic."""
 
-    def told(networks: Sequence[Any]) -> list[Speed]:
-        return [Speed(100.0 * (1 + place), 4, 0.01, 0.02) for place in range(len(networks))]
-
-    monkeypatch.setattr(verb, "speeds", told)
+    monkeypatch.setattr(verb, "speeds", rising)
 
 
 @pytest.mark.usefixtures("quick")

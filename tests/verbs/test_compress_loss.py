@@ -1,8 +1,6 @@
 """`compress` where 8 bits really lose what a network knows: what is quantised is measured as it was written, and refused."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,9 +9,9 @@ from torch import nn
 import headstart as hs
 from headstart.backbones.backbone import BackboneRequest
 from headstart.backbones.choice import open_backbone
-from headstart.compression.measuring import Speed
 from headstart.verbs import compress as verb
 from support.made import photos
+from support.tunable import rising
 
 pytest.importorskip("nncf")
 
@@ -46,10 +44,7 @@ class Fragile(nn.Module):
 def test_eight_bits_that_lose_what_a_network_knows_are_refused(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def told(networks: Sequence[Any]) -> list[Speed]:
-        return [Speed(100.0 * (1 + place), 4, 0.01, 0.02) for place in range(len(networks))]
-
-    monkeypatch.setattr(verb, "speeds", told)  # a network of two products is as fast in any arithmetic
+    monkeypatch.setattr(verb, "speeds", rising)  # a network of two products is as fast in any arithmetic
     data = photos(tmp_path / "photos", n=30)
     request = BackboneRequest("torch", "fragile", module=Fragile(), prepare={"modality": "image", "size": 12})
     model = hs.fit(data, options=hs.FitOptions(backbone=open_backbone(request), check=False))

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +16,6 @@ from headstart.backbones.choice import open_backbone
 from headstart.backbones.exported import ExportedBackbone
 from headstart.cli.main import main
 from headstart.compression.contract import Contract
-from headstart.compression.measuring import Speed
 from headstart.core.progress import silent
 from headstart.data.samples import Samples
 from headstart.evaluation.intervals import share
@@ -29,7 +27,7 @@ from headstart.verbs.compress_bench import open_bench
 from support.made import photos, reviews
 from support.networks import save_tiny
 from support.told import told_by
-from support.tunable import network
+from support.tunable import network, rising
 
 PLAIN = hs.FitOptions(check=False)
 ONNX = hs.CompressOptions(tries=("int8_onnx",))
@@ -56,10 +54,7 @@ def model(data: Path) -> Model:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Speeds that are told, each candidate faster than the one before."""
 
-    def told(networks: Sequence[Any]) -> list[Speed]:
-        return [Speed(100.0 * (1 + place), 4, 0.01, 0.02) for place in range(len(networks))]
-
-    monkeypatch.setattr(verb, "speeds", told)
+    monkeypatch.setattr(verb, "speeds", rising)
 
 
 def test_what_chooses_is_not_what_the_figures_are_of(

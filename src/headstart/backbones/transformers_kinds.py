@@ -93,8 +93,8 @@ def check_kind(config: Mapping[str, Any], name: str) -> None:
     Raises:
         BackboneError: it is of such a kind, or holds one.
     """
+    known = {*IMAGE, *_WAVE, *_OTHER_HALVES, "whisper", SPECTROGRAM, *_text_kinds()}
     for kind in _kinds(config):
-        known = {*IMAGE, *_WAVE, *_OTHER_HALVES, "whisper", SPECTROGRAM, *_text_kinds()}
         if not isinstance(kind, str) or kind not in known:
             raise BackboneError(
                 f"{name} holds a network of the kind {kind!r}, of which headstart reads no rows: choose an encoder for images, texts or"

@@ -240,9 +240,9 @@ def _add_cache(verbs: Verbs) -> None:  # type: ignore[valid-type]
 
 
 def _say(sentence: str, status: int) -> int:
-    # It may hold names of files and texts of a stranger's model, which could move the cursor or change what the terminal shows.
-    shown = "".join(mark if mark.isprintable() or mark == "\n" else "\N{REPLACEMENT CHARACTER}" for mark in sentence)
-    print(f"headstart: {shown}", file=sys.stderr)  # noqa: T201
+    from headstart.cli.output import plain
+
+    print("headstart:", plain(sentence, kept="\n"), file=sys.stderr)  # noqa: T201
     return status
 
 

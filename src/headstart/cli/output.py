@@ -45,12 +45,12 @@ def new_console() -> Console:
 
 def escape(text: str) -> str:
     """A text of the data as it may stand in the terminal: no markup, and nothing that moves the cursor or changes colours."""
-    return escape_markup("".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in text))
+    return escape_markup(plain(text, kept=""))
 
 
-def plain(text: str) -> str:
-    """A text of several lines as it may stand in the terminal: nothing that moves the cursor elsewhere, or changes colours or titles."""
-    return "".join(mark if mark.isprintable() or mark in "\n\t" else "\N{REPLACEMENT CHARACTER}" for mark in text)
+def plain(text: str, *, kept: str) -> str:
+    """A text as it may stand in the terminal: nothing that moves the cursor elsewhere, or changes colours or titles, but for the marks that are kept."""
+    return "".join(mark if mark.isprintable() or mark in kept else "\N{REPLACEMENT CHARACTER}" for mark in text)
 
 
 def short(text: str) -> str:

@@ -56,5 +56,5 @@ def _card(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"card": found})
     else:
-        sys.stdout.write(plain(found))
+        sys.stdout.write(plain(found, kept="\n\t"))
     return 0

@@ -1,7 +1,8 @@
 """Loading: read a model directory. docs/format.md is normative; every step of the load order has its test."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,16 +85,23 @@ def verified(source: Path, *, module: "torch.nn.Module | None" = None) -> Opened
 
 
 def _opened(source: Path, module: "torch.nn.Module | None", *, always: bool) -> Opened:
-    try:
+    with _readable(source):
         return _load(source, module, always=always)
+
+
+@contextmanager
+def _readable(source: Path) -> Iterator[None]:
+    """What the system refuses of a directory, as one sentence.
+
+    Raises:
+        ModelError: as said.
+    """
+    try:
+        yield
     except OSError as error:
-        raise _unreadable(source, error) from error
-
-
-def _unreadable(source: Path, error: OSError) -> ModelError:
-    return ModelError(
-        f"{error.filename or source} cannot be read: {error.strerror or error}; check that this file and its folder may be read"
-    )
+        raise ModelError(
+            f"{error.filename or source} cannot be read: {error.strerror or error}; check that this file and its folder may be read"
+        ) from error
 
 
 def _load(source: Path, module: "torch.nn.Module | None", *, always: bool) -> Opened:
@@ -343,13 +351,11 @@ def listed(source: Path) -> Manifest:
     Raises:
         ModelError: the directory is not what its manifest says, or cannot be read.
     """
-    try:
+    with _readable(source):
         _check_there(source)
         manifest = Manifest.read(source)
         listing.check(source, manifest.files, manifest=NAME)
-    except OSError as error:
-        raise _unreadable(source, error) from error
-    return manifest
+        return manifest
 
 
 def unopened(source: Path) -> Manifest | None:
@@ -358,11 +364,9 @@ def unopened(source: Path) -> Manifest | None:
     Raises:
         ModelError: the directory is not what its manifest says, or cannot be read.
     """
-    try:
+    with _readable(source):
         _check_there(source)
         graph = Manifest.read(source).backbone.get("graph")
-    except OSError as error:
-        raise _unreadable(source, error) from error
     return listed(source) if isinstance(graph, dict) and graph.get("runtime") == "torch" else None
 
 
