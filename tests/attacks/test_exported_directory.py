@@ -218,6 +218,80 @@ def test_a_file_elsewhere_is_found_however_it_is_written(
         hs.load(taken)
 
 
+@pytest.mark.parametrize("wide", ["external", "graph", "initialiser"])
+def test_a_tag_of_more_than_32_bits_is_no_graph(
+    wide: str, taken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runtime's reader drops what a tag has beyond 32 bits, and then finds the field that was hidden."""
+    import onnx
+    from google.protobuf.internal.encoder import _VarintBytes
+
+    def tag(field: int, kind: int, name: str) -> bytes:
+        return _VarintBytes((field << 3 | kind) + (2**32 if name == wide else 0))
+
+    model = onnx.load(taken / "model.onnx")
+    bias = next(
+        each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT and each.ByteSize() < 1000
+    )
+    size = len(bias.raw_data)
+    bias.ClearField("raw_data")
+    model.graph.initializer.remove(bias)
+    entries = [_entry(b"\x08location", b"secret.bin"), _entry(b"\x06length", str(size).encode())]
+    inner = bias.SerializeToString() + b"".join(tag(13, 2, "external") + bytes([len(each)]) + each for each in entries)
+    inner += tag(14, 0, "external") + b"\x01"
+    graph = model.graph.SerializeToString() + tag(5, 2, "initialiser") + _VarintBytes(len(inner)) + inner
+    model.ClearField("graph")
+    content = model.SerializeToString() + tag(7, 2, "graph") + _VarintBytes(len(graph)) + graph
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.bin").write_bytes(b"\0" * size)
+    (taken / "model.onnx").write_bytes(content)
+    rewrite(taken)
+    with pytest.raises(ModelError, match="cannot be opened by onnx: ValueError: it holds a tag of more than 32 bits"):
+        hs.load(taken)
+
+
+@pytest.mark.parametrize("start", [b"", b"<!DOCTYPE net [<!ENTITY a 'b'>]>", b"<?xml version='1.0'?><nets/>"])
+def test_a_graph_of_openvino_is_its_own_document(
+    start: bytes, exported: Path, for_openvino: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO tells a format by what a file holds, and one in ONNX may name any file: its own alone is opened."""
+    import onnx
+
+    taken = Path(shutil.copytree(for_openvino, tmp_path / "model"))
+    monkeypatch.chdir(tmp_path)
+    if start:
+        (taken / "model.xml").write_bytes(start + (taken / "model.xml").read_bytes())
+    else:
+        model = onnx.load(exported / "model.onnx")
+        onnx.save(model, tmp_path / "far", save_as_external_data=True, location="secret.bin", size_threshold=0)
+        shutil.copy(tmp_path / "far", taken / "model.xml")
+    rewrite(taken)
+    with pytest.raises(ModelError, match=r"model\.xml is no document of OpenVINO"):
+        hs.load(taken)
+
+
+def _first(graph: dict[str, Any]) -> None:
+    graph["files"] = graph["files"][::-1]
+
+
+def _alone(graph: dict[str, Any]) -> None:
+    graph["beside"] = [*graph["beside"], graph["files"].pop()]
+
+
+def _more(graph: dict[str, Any]) -> None:
+    graph["files"].append(graph["beside"].pop())
+
+
+@pytest.mark.parametrize("change", [_first, _alone, _more])
+def test_a_graph_of_openvino_has_its_two_files(
+    change: Callable[[dict[str, Any]], None], for_openvino: Path, tmp_path: Path
+) -> None:
+    taken = Path(shutil.copytree(for_openvino, tmp_path / "model"))
+    rewrite(taken, lambda manifest: change(manifest["backbone"]["graph"]))
+    with pytest.raises(ModelError, match=r"a graph of openvino is model\.xml and model\.bin"):
+        hs.load(taken)
+
+
 def _padded_external(tensor: bytes, size: int) -> bytes:
     """A tensor of another file, the key's length written in two bytes where one would do."""
     entries = [_entry(b"\x88\x00location", b"secret.bin"), _entry(b"\x06length", str(size).encode())]

@@ -7,6 +7,7 @@ import shutil
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,10 @@ def relist(model: Path) -> None:
 def _spec(manifest: dict[str, Any], **changes: str) -> dict[str, Any]:
     """The first spec, changed."""
     return {**manifest["backbone"]["specs"][0], **changes}
+
+
+def _prepared(manifest: dict[str, Any], *, prepare: str) -> None:
+    manifest["backbone"].update(specs=[_spec(manifest, prepare=prepare)])
 
 
 def _change(**changes: Any) -> dict[str, Any]:
@@ -195,6 +200,17 @@ def test_a_manifest_that_is_none(model: Path, content: bytes, sentence: str) -> 
             "several backbones",
         ),
         (lambda m: m["backbone"].update(specs=[_spec(m, prepare="text(")]), "cannot be built as the manifest"),
+        *(
+            (partial(_prepared, prepare=prepare), "cannot be built as the man")
+            for prepare in (
+                f"text(max_tokens={'-' * 7000}1)",
+                f"text(max_tokens={10**400})",
+                f"text(max_tokens=0x{'f' * 5000})",
+                f"text(max_tokens={2**70})",
+                f"text(max_tokens={'+'.join('1' * 9000)})",
+                f"text(max_tokens={'(' * 150}{'[' * 20_000})",
+            )
+        ),
         (
             lambda m: m["backbone"].update(specs=[_spec(m, prepare="text(max_tokens='x')")]),
             "cannot be built as the man",

@@ -110,6 +110,19 @@ def test_a_copy_has_weights_of_its_own(tmp_path: Path) -> None:
         {"module": "keras.layers", "class_name": "Dense", "config": {}, "registered_name": "Mine>Dense"},
         {"module": "keras.src.utils.file_utils", "class_name": "function", "config": "get_file"},
         {"module": "keras.layers", "class_name": "TorchModuleWrapper", "config": {}, "registered_name": None},
+        {"module": "keras", "class_name": "layers.Lambda", "config": {}, "registered_name": None},
+        {
+            "module": "keras",
+            "class_name": "layers.StringLookup",
+            "config": {},
+            "registered_name": "layers.StringLookup",
+        },
+        {"module": "keras", "class_name": "function", "config": "visualization.plot_image_gallery"},
+        {"module": "keras.layers", "class_name": "function", "config": "deserialize", "registered_name": None},
+        {"module": "keras.layers", "class_name": "deserialize", "config": {}, "registered_name": None},
+        {"module": "keras", "class_name": "Operation", "config": {}, "registered_name": None},
+        {"module": "keras.src.models.functional", "class_name": "Functional", "registered_name": "Mine>Functional"},
+        {"module": ["keras"], "class_name": ["Dense"], "config": {}, "registered_name": {}},
     ],
 )
 def test_a_malicious_file_is_refused(tmp_path: Path, planted: dict[str, Any]) -> None:
@@ -127,6 +140,28 @@ def test_a_malicious_file_is_refused(tmp_path: Path, planted: dict[str, Any]) ->
         archive.writestr("assets/more.pkl", b"")
     with pytest.raises(BackboneError, match="and nothing else"):
         open_backbone(BackboneRequest("keras", str(path)))
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    _, path = tiny(tmp_path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "[" * 200_000)
+    with pytest.raises(BackboneError, match=r"model\.keras is no whole \.keras file \(RecursionError"):
+        open_backbone(BackboneRequest("keras", str(path)))
+
+
+def test_activations_and_models_within_load(tmp_path: Path) -> None:
+    """As Keras writes them: functions by name, layers and models as objects, how it was trained beside them."""
+    layers = keras.layers
+    inner = keras.Sequential([
+        keras.Input((8, 8, 3)), layers.Conv2D(4, 3, activation=keras.activations.gelu, kernel_regularizer="l2",
+                                              kernel_constraint=keras.constraints.MaxNorm())])  # fmt: skip
+    pixels = keras.Input((8, 8, 3))
+    maps = layers.Conv2D(5, 1, activation=layers.LeakyReLU())(layers.Activation(keras.activations.relu)(inner(pixels)))
+    model = keras.Model(pixels, layers.GlobalAveragePooling2D()(maps))
+    model.compile(keras.optimizers.Adam(), keras.losses.MeanSquaredError())
+    model.save(tmp_path / "model.keras")
+    assert open_backbone(BackboneRequest("keras", str(tmp_path / "model.keras"))).specs[0].dim == 5
 
 
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import headstart as hs
 from headstart.backbones.backbone import BackboneRequest
-from headstart.backbones.choice import open_backbone
+from headstart.backbones.choice import open_backbone, rebuild_backbone
+from headstart.backbones.onnx import OnnxGraph
 from headstart.core.errors import BackboneError, ModelError, UsageError, WeightsMissing
 from headstart.data.preparation import Batch
 from headstart.testing import check_backbone
@@ -144,6 +145,51 @@ def test_tensors_in_other_files_are_refused(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "far.onnx", save_as_external_data=True, location="secret", size_threshold=0)
     with pytest.raises(BackboneError, match="keeps tensors in other files"):
         open_backbone(BackboneRequest("onnx", str(tmp_path / "far.onnx")))
+
+
+def stubborn(folder: Path, *, text: bool = False) -> Path:
+    """A graph that onnxruntime takes, and whose output cannot be made of two samples, or is words."""
+    if text:
+        nodes = [helper.make_node("Cast", ["pixels"], ["rows"], to=TensorProto.STRING)]
+    else:
+        nodes = [helper.make_node("Reshape", ["pixels", "shape"], ["rows"])]
+    inputs = [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, 32, 32])]
+    kind = TensorProto.STRING if text else TensorProto.FLOAT
+    outputs = [helper.make_tensor_value_info("rows", kind, ["a", "b", "c", "d"][: 4 if text else 2])]
+    return save(folder, nodes, inputs, outputs, {} if text else {"shape": np.array([7, 11])})
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_graph_that_cannot_be_run_is_one_sentence(tmp_path: Path, text: bool) -> None:
+    """What onnxruntime raises then has no common kind but Exception."""
+    path = stubborn(tmp_path / "bad", text=text)
+    with pytest.raises(BackboneError, match=r"onnx:model\.onnx cannot be run on what is prepared for it: ") as error:
+        open_backbone(BackboneRequest("onnx", str(path), prepare=SCALE))
+    assert "\n" not in str(error.value)
+    good = open_backbone(BackboneRequest("onnx", str(images(tmp_path / "good")), prepare=SCALE))
+    content = {"onnx": np.frombuffer(path.read_bytes(), np.uint8)}
+    with pytest.raises(ModelError, match=r"saved backbone onnx:model\.onnx cannot be read: .* cannot be run") as error:
+        rebuild_backbone(good.architecture, good.specs, assets={}, tensors=lambda: content)
+    assert "\n" not in str(error.value)
+
+
+def test_a_batch_that_the_graph_does_not_take_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = open_backbone(BackboneRequest("onnx", str(images(tmp_path)), prepare=SCALE))
+    batch = backbone.preparation.probes(2, 0)
+    with pytest.raises(BackboneError, match=r"cannot be run on what is prepared for it: InvalidArgument: "):
+        backbone.embed(Batch(batch.values[:, :16], batch.lengths))
+    with monkeypatch.context() as patch:
+        patch.setattr(OnnxGraph, "run", lambda *_: [np.zeros((1, 5), np.float32)])
+        with pytest.raises(BackboneError, match=r"makes rows \(1, 5\) of 2 samples"):
+            backbone.embed(batch)
+    for raised in (MemoryError("no memory"), KeyboardInterrupt()):
+
+        def run(*_: object, raised: BaseException = raised) -> None:
+            raise raised
+
+        monkeypatch.setattr(OnnxGraph, "run", run)
+        with pytest.raises(type(raised)):
+            backbone.embed(batch)
 
 
 def test_a_model_on_it_is_fitted_saved_and_loaded(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 import headstart as hs
 from headstart.backbones.backbone import BackboneRequest
@@ -56,6 +57,28 @@ def _waits(pixels: Any) -> Any:
     return tf.raw_ops.QueueDequeueV2(handle=queue, component_types=[tf.float32])[0]
 
 
+@tf.function(autograph=False)
+def _traced_save(pixels: Any) -> Any:
+    """Called as TensorFlow calls what saves a checkpoint: `__inference__traced_save_` and a number."""
+    return tf.cast(_saves(pixels), tf.float32)
+
+
+def _chooses(pixels: Any) -> Any:
+    branch = _traced_save.get_concrete_function(tf.TensorSpec((None, 32, 32, 3), tf.float32))
+    return tf.raw_ops.Case(branch_index=0, input=[pixels], Tout=[tf.float32], branches=[branch])[0]
+
+
+def _merges(pixels: Any) -> Any:
+    tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=["/tmp/planted"], destination_prefix="/tmp/gone")
+    return 0.0
+
+
+def _restores(pixels: Any) -> Any:
+    return tf.raw_ops.RestoreV2(prefix="/tmp/planted", tensor_names=["a"], shape_and_slices=[""], dtypes=[tf.float32])[
+        0
+    ]
+
+
 PLANTED = {
     "ReadFile": _reads,
     "SaveV2": _saves,
@@ -63,6 +86,10 @@ PLANTED = {
     "DecodeProtoV2": _describes,
     "GenerateVocabRemapping": _looks_up,
     "FIFOQueueV2": _waits,
+    "Case": _chooses,
+    "StatefulPartitionedCall": _traced_save,
+    "MergeV2Checkpoints": _merges,
+    "RestoreV2": _restores,
 }
 
 
@@ -119,6 +146,71 @@ def test_a_program_that_touches_files_is_refused(tmp_path: Path, operation: str)
     _, path = saved(tmp_path, operation)
     with pytest.raises(BackboneError, match=f"holds the operation {operation}, which could run code or touch files"):
         open_backbone(BackboneRequest("savedmodel", str(path), layer="rows"))
+
+
+def _plant(path: Path, target: Path) -> Any:
+    """Let the program's main graph write a file, as its saver and before anything else."""
+    program = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    graph = tf.Graph()
+    with graph.as_default():
+        names = [tf.constant([each], name=name) for name, each in (("names", "a"), ("slices", ""))]
+        write = tf.raw_ops.SaveV2(
+            prefix=str(target), tensor_names=names[0], shape_and_slices=names[1], tensors=[tf.zeros(3)], name="write"
+        )
+        with tf.control_dependencies([write]):
+            tf.constant(str(target), name="written")
+    meta = program.meta_graphs[0]
+    meta.graph_def.node.extend(graph.as_graph_def().node)
+    meta.saver_def.restore_op_name = meta.saver_def.save_tensor_name = "write"
+    meta.saver_def.filename_tensor_name = "written:0"
+    return program
+
+
+def test_the_main_graph_is_never_run(tmp_path: Path) -> None:
+    """What saves and restores a checkpoint there is left out before TensorFlow sees it."""
+    _, path = saved(tmp_path)
+    program = _plant(path, tmp_path / "planted")
+    (path / "saved_model.pb").write_bytes(program.SerializeToString())
+    before = sorted(tmp_path.iterdir())
+    backbone = open_backbone(BackboneRequest("savedmodel", str(path), layer="rows", prepare=SCALE))
+    assert backbone.embed(backbone.preparation.probes(2, 0))[0].shape == (2, 6)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("lacks", ["objects", "one graph"])
+def test_a_program_whose_main_graph_would_be_run_is_refused(tmp_path: Path, lacks: str) -> None:
+    """TensorFlow loads one without objects, or with several graphs, as it did in its first version: by running what the graph names."""
+    _, path = saved(tmp_path)
+    program = _plant(path, tmp_path / "planted")
+    if lacks == "objects":
+        program.meta_graphs[0].ClearField("object_graph_def")
+    else:
+        program.meta_graphs.add().CopyFrom(program.meta_graphs[0])
+    (path / "saved_model.pb").write_bytes(program.SerializeToString())
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(BackboneError, match="was not saved by TensorFlow 2"):
+        open_backbone(BackboneRequest("savedmodel", str(path), layer="rows"))
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_object_that_keeps_what_saves_is_refused(tmp_path: Path) -> None:
+    """TensorFlow calls some functions of a program's objects as it loads, those that make tables and those that fill them."""
+    net = Net()
+    net.other = _traced_save.get_concrete_function(tf.TensorSpec((None, 32, 32, 3), tf.float32))
+    tf.saved_model.save(net, str(tmp_path / "net"), signatures=net.__call__)
+    with pytest.raises(BackboneError, match=r"TensorFlow cannot load savedmodel:net: .*__inference__traced_save_"):
+        open_backbone(BackboneRequest("savedmodel", str(tmp_path / "net"), layer="rows"))
+
+
+def test_one_with_tables_beside_it_loads(tmp_path: Path) -> None:
+    """TensorFlow fills tables with functions of the program and with constants of its main graph."""
+    net = Net()
+    net.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(["a"], [1]), 0)
+    net.more = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, 0)
+    net.more.insert(["a"], [1])
+    net.find = tf.function(net.table.lookup, input_signature=[tf.TensorSpec((None,), tf.string)])
+    tf.saved_model.save(net, str(tmp_path / "net"), signatures=net.__call__)
+    assert open_backbone(BackboneRequest("savedmodel", str(tmp_path / "net"), layer="rows")).specs[0].dim == 6
 
 
 def test_a_model_on_it_is_fitted_saved_and_loaded(tmp_path: Path) -> None:

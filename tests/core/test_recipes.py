@@ -51,6 +51,34 @@ def test_what_is_no_recipe(text: str) -> None:
         split(text)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "-" * 7000,
+        "-" * 7000 + "1",
+        "(" * 150 + "[" * 9000,
+        "+".join("1" * 9000),
+        "1" * 9000,
+        "'" + "a" * (1 << 17) + "'",
+    ],
+)
+def test_a_recipe_that_no_one_wrote_is_one_short_sentence(value: str) -> None:
+    with pytest.raises(UsageError, match=r"is no recipe|at most") as caught:
+        split(f"image(size={value})")
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("size", f"0x{'f' * 9000}"), ("crop", "1" * 400), ("crop", "1e999"), ("crop", "-1e999"), ("mean", "(0.5, 1e999)")],
+)
+def test_a_number_that_is_too_large(key: str, value: str) -> None:
+    name, options = split(f"image({key}={value})")
+    with pytest.raises(UsageError, match=f"takes for '{key}' a value like .* got") as caught:
+        build(Recipe, name, options=options)
+    assert len(str(caught.value)) < 500
+
+
 def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         build(Recipe, "image", options={"sise": 1, "crop": "big", "on": 1})

@@ -132,6 +132,23 @@ def test_what_cannot_be_put_back_is_kept_and_named(tmp_path: Path, monkeypatch: 
     assert (kept / "a").read_text(encoding="utf-8") == "old"
 
 
+def test_what_appears_meanwhile_is_looked_at_before_the_swap(tmp_path: Path) -> None:
+    target, seen = tmp_path / "target", list[Path]()
+
+    def check(place: Path) -> None:
+        seen.append(place)
+        if place.exists():
+            raise ValueError("something else is there")
+
+    with whole_directory(target, check) as folder:
+        (folder / "a").touch()
+        assert seen == []
+    assert seen == [target.resolve()]
+    with pytest.raises(ValueError, match="something else"), whole_directory(target, check) as folder:
+        (folder / "b").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["target", "a"]
+
+
 def test_an_interrupt_between_the_renames_puts_the_old_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "target"
     target.mkdir()

@@ -108,6 +108,12 @@ def test_a_recording_of_hours_is_refused_unread() -> None:
         ("audio(minimum=31)", "takes a minimum from 0 to the window of 30.0 seconds, and got 31"),
         ("audio(pad='zero')", "takes pad='bucket' or pad='none', and got 'zero'"),
         ("audio(buckets=(2, 1))", "takes rising positive seconds for 'buckets'"),
+        ("audio(buckets=('a', 'b'))", "takes rising positive seconds for 'buckets'"),
+        ("audio(buckets=(1j,))", "takes rising positive seconds for 'buckets'"),
+        ("audio(buckets=(True, 2))", "takes rising positive seconds for 'buckets'"),
+        ("audio(buckets=((1,), (2,)))", "takes rising positive seconds for 'buckets'"),
+        ("audio(buckets=(1, 1e305))", "takes rising positive seconds for 'buckets'"),
+        ("audio(buckets=(1e999,))", "takes for 'buckets' a value like"),
     ],
 )
 def test_recipes_that_mean_nothing(recipe: str, sentence: str) -> None:

@@ -31,14 +31,14 @@ def repeated(times: int, size: tuple[int, int] = (64, 48)) -> bytes:
 
 
 def test_a_jpeg_that_repeats_its_scans_is_not_decoded() -> None:
-    preparing, began = preparation(to_string("image", ImageRecipe()), {}), time.perf_counter()
-    large = repeated(400, (5000, 5000))
+    preparing, large = preparation(to_string("image", ImageRecipe()), {}), repeated(400, (5000, 5000))
+    began = time.thread_time()
     for read in (preparing.prepare, picture):
         with pytest.raises(SampleError, match="is a JPEG image in 410 scans, where 80 are safe"):
             read(large)
         with pytest.raises(SampleError, match="where 100 are safe"):
             read(repeated(120))
-    assert time.perf_counter() - began < 1.0
+    assert time.thread_time() - began < 1.0
 
 
 def test_a_progressive_jpeg_is_decoded_whatever_lies_beside_its_scans() -> None:

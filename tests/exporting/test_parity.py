@@ -1,13 +1,17 @@
 """When two answers count as the same."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import headstart as hs
+from headstart.core.errors import ExportError
 from headstart.exporting import parity
-from headstart.exporting.parity import alike
+from headstart.exporting.directory import difference_of
+from headstart.exporting.parity import alike, answers
 from support.made import photos
 from support.tunable import network
 
@@ -63,3 +67,66 @@ def test_an_export_with_one_near_tie_among_several_labels_passes(
         assert found.agreement == pytest.approx(agreement)
         if agreement == 1.0:
             found.check()
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> hs.Samples:
+    return hs.read(photos(tmp_path / "photos", n=2, parts=("",)))
+
+
+# It reads what is there, and writes to standard error as decoders do, in no encoding at all.
+PROGRAM = """
+import json, pathlib, sys
+sys.stderr.buffer.write(b"\\xff of a decoder\\n")
+for line in open(sys.argv[2], encoding="utf-8"):
+    name = json.loads(line)
+    print(json.dumps({"value": 1.0} if pathlib.Path(name).is_file() else {"error": "No such file"}))
+sys.exit(3)
+"""
+
+
+def test_a_file_that_is_gone_is_one_that_neither_can_read(seen: hs.Samples, tmp_path: Path) -> None:
+    (tmp_path / "predict.py").write_text(PROGRAM, encoding="utf-8")
+    assert ["error" in each for each in answers(tmp_path, seen)] == [False] * 4
+    Path(seen.path(2)).unlink()
+    assert ["error" in each for each in answers(tmp_path, seen)] == [False, False, True, False]
+
+
+def test_nothing_is_proved_on_no_sample(seen: hs.Samples, tmp_path: Path) -> None:
+    model: Any = SimpleNamespace()
+    with pytest.raises(ExportError, match="there is no sample to prove the export on"):
+        parity.prove(tmp_path, model, samples=seen.take(np.arange(0)))
+
+
+def test_what_the_precision_of_the_fit_cannot_answer_is_not_compared_in_it(seen: hs.Samples) -> None:
+    exact: list[dict[str, Any]] = [{"label": "red"}, {"error": "is damaged"}]
+
+    def fitted(*own: dict[str, Any]) -> Any:
+        narrow = SimpleNamespace(predict=lambda *_given, **_more: list(own))
+        return SimpleNamespace(fitted_precision="bfloat16", backbone=None, at=lambda _precision: narrow)
+
+    def silent(*_told: Any) -> None:
+        """Nothing is shown."""
+
+    good = [{"label": "blue"}, {"error": "is damaged"}]
+    assert parity._as_fitted(fitted(*good), seen, exact, silent) == (good, "bfloat16")
+    bad = fitted({"error": "gave a row that is not finite"}, {"error": "is damaged"})
+    assert parity._as_fitted(bad, seen, exact, silent) == (exact, "float32")
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_rows_that_are_no_numbers_are_not_the_networks(row: int) -> None:
+    rows = np.ones((2, 3))
+    spoilt = rows.copy()
+    spoilt[row] = np.nan
+    probes = SimpleNamespace(probes=lambda _n, _seed: None)
+    exact = SimpleNamespace(preparation=probes, embed=lambda _batch: (rows,))
+    model: Any = SimpleNamespace(at=lambda _precision: SimpleNamespace(backbone=exact), predicted=lambda _rows: rows)
+    session = SimpleNamespace(run=lambda _given, _names: (rows,))
+
+    def opened(found: np.ndarray) -> Any:
+        return SimpleNamespace(embed=lambda _batch: (found,), given=lambda batch: batch, session=session)
+
+    assert difference_of(model, opened(rows)) == 0.0
+    with pytest.raises(ExportError, match="gives other rows than the network"):
+        difference_of(model, opened(spoilt))

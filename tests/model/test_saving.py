@@ -10,6 +10,7 @@ import pytest
 import headstart as hs
 from headstart.cli.main import main
 from headstart.core.errors import ModelError
+from headstart.model import saving
 from headstart.model.saving import refuse_if_not_ours
 from support.made import reviews
 
@@ -103,6 +104,22 @@ def test_a_file_that_a_person_put_into_a_model_is_not_lost(fitted: hs.Model, tmp
     with pytest.raises(ModelError, match="chapter"):
         fitted.save(tmp_path / "model")
     assert (tmp_path / "model" / "chapter.txt").exists()
+
+
+def test_what_a_person_puts_there_while_it_is_saved_is_not_lost(
+    fitted: hs.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = saving.write
+
+    def slow(*arguments: Any, **options: Any) -> None:
+        real(*arguments, **options)
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "chapter.txt").write_text("years of work", encoding="utf-8")
+
+    monkeypatch.setattr(saving, "write", slow)
+    with pytest.raises(ModelError, match="is a folder that holds something else than a headstart model"):
+        fitted.save(tmp_path / "model")
+    assert everything(tmp_path) == ["model", "model/chapter.txt"]
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b'{"kind": 1e999}', b'{"kind": "pickle"}'])

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -16,6 +16,8 @@ import httpx
 import pytest
 
 import headstart as hs
+from headstart.core.errors import ModelError
+from headstart.serving import running as inner
 from support.made import reviews
 from support.serving import PATIENCE, program, running, slowly
 
@@ -135,14 +137,114 @@ def test_what_takes_longer_than_the_grace_is_given_up_and_the_process_ends(model
         assert said.count("\n") == 1
 
 
-def test_an_input_of_one_model_keeps_no_other_from_its_own(models: Path) -> None:
+@pytest.mark.parametrize("route", ["/predict?model=texts", "/explain?model=others"])
+def test_what_is_decoded_keeps_no_other_from_threads_of_its_own(models: Path, route: str) -> None:
+    """Eight at once take four fifths of the room for predictions, and explanations none of it."""
     with running(models / "texts", models / "others", prelude=slowly(60)) as found, ExitStack() as stack:
         for _ in range(9):
-            stack.enter_context(found.asked("/predict?model=texts", SLOW))
+            stack.enter_context(found.asked(route, b"slow " * 4000))
         time.sleep(0.5)
         began = time.monotonic()
-        assert found.client.post("/predict?model=others", content=b"warm " * 1500).status_code == 200
+        assert found.client.post("/predict?model=others", content=b"warm " * 1000).status_code == 200
         assert time.monotonic() - began < 10
+
+
+def test_what_is_abandoned_is_not_decoded_once_its_turn_comes(models: Path, tmp_path: Path) -> None:
+    begun, large = tmp_path / "begun", ("--max-characters", "10000")
+    with running(models / "texts", models / "others", *large, prelude=slowly(1), BEGUN=str(begun)) as found:
+        with ExitStack() as stack:
+            for _ in range(9):  # each takes the whole room
+                stack.enter_context(found.asked("/predict?model=texts", SLOW))
+            while not begun.exists():
+                time.sleep(0.01)
+            time.sleep(0.2)
+        assert found.client.post("/predict?model=others", content=b"warm " * 2000).status_code == 200
+        time.sleep(0.2)
+        assert begun.read_text().splitlines() == ["begun"]
+
+
+@pytest.fixture
+def left() -> Callable[[], list[str]]:
+    """The threads of models that a test has left behind, after a while."""
+    before = set(threading.enumerate())
+
+    def names() -> list[str]:
+        end = time.monotonic() + 5
+        while found := [each.name for each in set(threading.enumerate()) - before if "headstart" in each.name]:
+            if time.monotonic() > end:
+                break
+            time.sleep(0.02)
+        return found
+
+    return names
+
+
+@pytest.fixture
+def stops(monkeypatch: pytest.MonkeyPatch) -> list[inner._Stop]:
+    """What the servers of this process are told to stop with."""
+    found: list[inner._Stop] = []
+
+    class Stop(inner._Stop):
+        def __init__(self) -> None:
+            super().__init__()
+            found.append(self)
+
+    monkeypatch.setattr(inner, "_Stop", Stop)
+    return found
+
+
+def test_of_models_that_cannot_all_be_opened_none_leaves_a_thread(models: Path, left: Callable[[], list[str]]) -> None:
+    with pytest.raises(ModelError):
+        hs.serve([models / "texts", models / "missing"], options=hs.ServeOptions(port=0))
+    assert left() == []
+
+
+@pytest.mark.parametrize("also", [[], ["others"]])
+def test_models_that_are_open_too_late_leave_no_thread(
+    models: Path,
+    stops: list[inner._Stop],
+    left: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    also: list[str],
+) -> None:
+    gate = threading.Event()
+
+    def late(path: Path) -> hs.Model:
+        gate.wait(20)
+        return hs.load(path)
+
+    monkeypatch.setattr(inner, "load", late)
+    named = [models / name for name in ("texts", *also)]
+    serving = threading.Thread(target=hs.serve, args=(named,), kwargs={"options": hs.ServeOptions(port=0)})
+    serving.start()
+    while not (stops and stops[0]._server):
+        time.sleep(0.01)
+    stops[0].now()
+    serving.join(10)
+    assert not serving.is_alive(), "it waits for no model"
+    gate.set()
+    assert left() == []
+
+
+def test_what_is_entered_while_it_is_told_to_stop_is_left_again(
+    models: Path, stops: list[inner._Stop], left: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside: list[str] = []
+
+    @contextmanager
+    def entered() -> Iterator[None]:
+        stops[0].now()
+        serving.join(0.7)  # ends here, where nothing holds it
+        inside.append("entered")
+        yield
+        inside.append("left")
+
+    monkeypatch.setattr(inner, "unheard", entered)
+    serving = threading.Thread(target=hs.serve, args=(models / "texts",), kwargs={"options": hs.ServeOptions(port=0)})
+    serving.start()
+    serving.join(20)
+    assert left() == []
+    assert inside == ["entered", "left"]
 
 
 def test_two_models_of_one_modality_answer_for_themselves(models: Path) -> None:

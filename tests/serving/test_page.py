@@ -71,6 +71,18 @@ def choose(visit: Visit, model: str) -> None:
     )
 
 
+def between(visit: Visit, body: str) -> None:
+    """Stand between the page and the server: JavaScript that gets `path`, a text, and `options`, and may return an answer of its own in the place of `inner()`'s."""
+    visit.run(
+        f"""(() => {{ const fetched = window.fetch; window.asked = [];
+        window.fetch = async (given, options) => {{
+            const path = String(given), inner = () => fetched(given, options);
+            window.asked.push({{ path, signal: options?.signal, late: options?.signal?.aborted }});
+            {body}
+            return inner(); }}; }})()"""
+    )
+
+
 def drop(visit: Visit, files: list[Path]) -> None:
     """Drop files on the page, as a person does with a mouse."""
     given = [[path.name, base64.b64encode(path.read_bytes()).decode()] for path in files]
@@ -168,6 +180,17 @@ def test_several_files_become_a_table_to_download(visit: Visit, server: Running,
     lines = downloaded(visit, files)
     assert visit.run("document.querySelectorAll('tbody tr').length") == len(files)
     assert "no JPEG, PNG" in text_of(visit, "tbody tr:last-child")
+    assert text_of(visit, "#results h2") == "17 pictures, 1 of them without an answer"
+    assert visit.run("document.querySelectorAll('tbody img').length") == 16, (
+        "what cannot be shown leaves no broken picture"
+    )
+    for width, height in WIDTHS:
+        visit.resize(width, height)
+        out = "[...document.querySelectorAll('tbody td')].filter((each) => each.getBoundingClientRect().right > innerWidth)"
+        assert visit.run(f"{out}.length") == 0, "every reason and every button is in sight"
+        assert visit.run(
+            "document.querySelector('.scroll').scrollWidth <= document.querySelector('.scroll').clientWidth"
+        )
     rows = list(csv.reader(lines))
     assert rows[0] == ["input", "answer", "probability", "set", "outlier", "blue", "red", "error"]
     assert len(rows) == 1 + len(files)
@@ -297,6 +320,8 @@ def test_a_busy_server_is_asked_again_when_it_says(visit: Visit, folder: Path) -
             return new Response('{"error": "busy"}', { status: 429, headers: { 'Retry-After': '3' } }); }; })()"""
     )
     drop(visit, [folder / "photos" / "val" / "red" / "0.png"])
+    said = "['results', 'status'].map((each) => document.getElementById(each).textContent)"
+    until(visit, f"{said}.every((each) => each === 'The server is busy: it is asked again in 3 s.')")
     until(visit, "document.querySelector('.answer')")
     first, second = visit.run("window.times")
     assert 3000 <= second - first < 8000
@@ -331,6 +356,7 @@ def test_the_camera_and_the_microphone(visit: Visit, server: Running) -> None:
         visit.run("document.getElementById('device').click()")
         until(visit, "!document.getElementById('live').hidden")
         assert text_of(visit, "#take") == button
+        assert visit.run("document.activeElement.id") == "take"
         if model == "audio":
             until(visit, "parseFloat(document.getElementById('elapsed').innerText) > 1")
         visit.run("document.getElementById('take').click()")
@@ -338,6 +364,7 @@ def test_the_camera_and_the_microphone(visit: Visit, server: Running) -> None:
         assert visit.run("document.getElementById('problem').hidden"), text_of(visit, "#problem")
         assert text_of(visit, ".name") in {"camera.jpg", "recording.wav"}
         assert visit.run("document.getElementById('live').hidden")
+        assert visit.run("document.activeElement.id") == "device", "the focus is not lost with what is hidden"
     own(visit, server)
 
 
@@ -350,8 +377,15 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(folder: Path, chromium: Brows
             visit.run(f"document.getElementById('token').value = {token!r}")
             visit.run("document.getElementById('key').requestSubmit()")
             until(visit, f"document.getElementById({'ask' if shown else 'problem'!r}).hidden === false")
+            if not shown:
+                assert text_of(visit, "#problem") == "The server does not take this token."
         assert visit.run("document.getElementById('key').hidden")
         assert text_of(visit, "#title") == "Bad or good?"
+        assert visit.run("document.activeElement.id") == "choose", "the focus is not lost with what is hidden"
+        visit.run("document.getElementById('write').requestSubmit()")
+        assert text_of(visit, "#problem") == "There is no text yet: write one, then ask."
+        assert visit.run("document.activeElement.id") == "text"
+        visit.run("sessionStorage.clear()")
 
 
 def test_an_answer_that_is_no_longer_wanted_is_not_shown(visit: Visit, folder: Path) -> None:
@@ -361,7 +395,7 @@ def test_an_answer_that_is_no_longer_wanted_is_not_shown(visit: Visit, folder: P
         """(() => { const inner = window.fetch; let first = true;
         window.fetch = async (path, asked) => {
             const late = first && String(path).startsWith('predict'); first = first && !late;
-            const answer = await inner(path, asked);
+            const answer = await inner(path, late ? { ...asked, signal: undefined } : asked);
             if (late) { await new Promise((done) => setTimeout(done, 700)); window.came = true; }
             return answer; }; })()"""
     )
@@ -371,3 +405,99 @@ def test_an_answer_that_is_no_longer_wanted_is_not_shown(visit: Visit, folder: P
     visit.browser.settle()
     assert visit.run("document.querySelectorAll('.answer').length") == 1
     assert text_of(visit, ".label").startswith("blue")
+
+
+def test_a_table_goes_on_while_one_of_its_answers_is_looked_at(visit: Visit, server: Running, folder: Path) -> None:
+    choose(visit, "image")
+    between(
+        visit,
+        "if (path.includes('neighbours=0') && document.querySelector('tbody tr'))"
+        " await new Promise((done) => { window.goOn = done; });",
+    )
+    files = sorted((folder / "photos").rglob("*.png"))[:20]
+    drop(visit, files)
+    until(visit, "window.goOn && document.querySelectorAll('tbody .link').length === 8")
+    visit.run("document.querySelector('tbody .link').click()")
+    until(visit, "document.querySelector('.answer .stage canvas')")
+    assert visit.run("document.activeElement.innerText") == "Back to all pictures"
+    visit.run("window.goOn()")
+    visit.run("document.querySelector('#results > button').click()")
+    assert visit.run("document.activeElement.getAttribute('aria-label')") == f"Why: {files[0].name}"
+    until(visit, "(window.goOn(), !document.querySelector('.download').disabled)")
+    assert visit.run("document.querySelectorAll('tbody .link').length") == 20
+    assert text_of(visit, "#results h2") == "20 pictures"
+    own(visit, server)
+
+
+def test_an_error_where_one_answer_is_looked_at_keeps_the_table(visit: Visit, folder: Path) -> None:
+    choose(visit, "image")
+    between(
+        visit,
+        "if (path.includes('neighbours=5')) return new Response('{\"error\": \"too late\"}', { status: 503 });",
+    )
+    drop(visit, sorted((folder / "photos").rglob("*.png"))[:2])
+    until(visit, "document.querySelector('.download') && !document.querySelector('.download').disabled")
+    visit.run("document.querySelector('tbody .link').click()")
+    until(visit, "!document.getElementById('problem').hidden")
+    assert text_of(visit, "#problem") == "0.png: too late"
+    assert visit.run("document.activeElement.innerText") == "Back to all pictures"
+    visit.run("document.activeElement.click()")
+    assert visit.run("document.querySelectorAll('tbody .link').length") == 2
+    assert visit.run("document.getElementById('problem').hidden"), "what is shown again has no error"
+    assert not visit.run("document.querySelector('.download').disabled")
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_what_is_no_longer_wanted_is_given_up(busy: bool, visit: Visit, folder: Path) -> None:
+    choose(visit, "image")
+    never = "new Promise((done, fail) => options.signal?.addEventListener('abort', () => fail(options.signal.reason)))"
+    late = "new Response('{\"error\": \"busy\"}', { status: 429, headers: { 'Retry-After': '1' } })"
+    between(visit, f"if (path.startsWith('explain')) return {late if busy else never};")
+    maps = "window.asked.filter((each) => each.path.startsWith('explain'))"
+    for colour in ("red", "blue"):
+        drop(visit, [folder / "photos" / "val" / colour / "0.png"])
+        until(visit, f"document.querySelector('.label')?.innerText.startsWith({colour!r}) && {maps}.length")
+    wanted = f"{maps}.filter((each) => each.signal?.aborted === false)"
+    if busy:  # the first one's next try would have been due
+        until(visit, f"{wanted}.length > 1")
+    assert visit.run(f"new Set({wanted}.map((each) => each.signal)).size") == 1, "one map is still waited for"
+    assert visit.run(f"{maps}[0].signal.aborted")
+    assert not visit.run(f"{maps}.some((each) => each.late)"), "nothing is asked that nobody waits for"
+    assert visit.run("document.getElementById('problem').hidden"), "that is no error"
+    assert visit.errors == []
+
+
+def test_a_folder_is_no_lost_server(visit: Visit, server: Running, folder: Path) -> None:
+    choose(visit, "image")
+    visit.resize(*WIDTHS[0])
+    here = folder / "photos" / "val" / "red"
+    x, y = visit.run(
+        "(() => { const box = document.getElementById('drop').getBoundingClientRect(); return [box.x + 20, box.y + 20]; })()"
+    )
+    moved = {"items": [], "files": [str(here), str(here / "3.png")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        visit.browser.call("Input.dispatchDragEvent", visit.session, type=kind, x=x, y=y, data=moved)
+    until(visit, "document.querySelector('.answer')")
+    assert text_of(visit, ".name") == "3.png", "the rest is answered"
+    assert text_of(visit, "#problem").startswith("red: a folder, or a file that cannot be read.")
+    own(visit, server)
+
+
+def test_a_server_that_is_gone_is_said(visit: Visit) -> None:
+    gone = "window.fetch = async () => { throw new TypeError('gone'); };"
+    visit.browser.call("Page.addScriptToEvaluateOnNewDocument", visit.session, source=gone)
+    visit.run("location.reload()")
+    visit.browser.settle()
+    until(visit, "document.getElementById('problem')?.hidden === false")
+    assert text_of(visit, "#problem").startswith("The server cannot be reached.")
+    assert text_of(visit, "#lead") == "", "nobody is asked any more"
+
+
+def test_the_line_of_a_short_recording_is_as_long_as_its_player(visit: Visit, server: Running, folder: Path) -> None:
+    choose(visit, "audio")
+    drop(visit, [folder / "sounds" / "low" / "0.wav"])
+    until(visit, "document.querySelector('.spans')")
+    ends = "document.querySelector('{}').getBoundingClientRect().right"
+    assert visit.run(f"{ends.format('.spans')} - {ends.format('.spans i:last-child')}") < 1
+    assert "0.1 to 0.1 s" not in text_of(visit, ".legend")
+    own(visit, server)

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import pytest
 
 from headstart.core.errors import UsageError
-from headstart.serving.admission import Admission, Turns
+from headstart.serving.admission import Admission, GivenUp, Turns
 from headstart.serving.answering import Answering
 from headstart.serving.options import Limits, ServeOptions
 from headstart.serving.refusals import RefusedError
@@ -158,6 +158,66 @@ def test_large_inputs_take_turns() -> None:
     assert 0.5 < most <= 1 + 1e-6
 
 
+def test_turns_are_taken_in_the_order_in_which_they_are_asked_for() -> None:
+    turns, gate, order = Turns(), [threading.Event() for _ in range(3)], []
+
+    def one(place: int, share: float) -> None:
+        with turns.of(share):
+            order.append(share)
+            gate[place].wait(10)
+
+    threads = [threading.Thread(target=one, args=given) for given in ((0, 0.3), (1, 1.0), (2, 0.2))]
+    for place, each in enumerate(threads):
+        each.start()
+        while len(order) + len(turns._waiting) <= place:
+            time.sleep(0.001)
+    time.sleep(0.05)
+    assert order == [0.3], "there would be room for the last, which would let the large one wait for ever"
+    gate[1].set()
+    gate[2].set()
+    gate[0].set()
+    for each in threads:
+        each.join(10)
+    assert order == [0.3, 1.0, 0.2]
+
+
+def test_who_gives_up_leaves_the_place_to_the_next() -> None:
+    turns, given_up, done = Turns(), threading.Event(), []
+
+    def one(share: float, over: threading.Event | None) -> None:
+        try:
+            with turns.of(share, over):
+                done.append(share)
+        except GivenUp:
+            done.append(-share)
+
+    with turns.of(0.5):
+        first = threading.Thread(target=one, args=(1.0, given_up))
+        first.start()
+        while not turns._waiting:
+            time.sleep(0.001)
+        second = threading.Thread(target=one, args=(0.5, None))
+        second.start()
+        time.sleep(0.05)
+        assert done == []
+        given_up.set()
+        for each in (first, second):
+            each.join(10)
+        assert done == [-1.0, 0.5]
+    with pytest.raises(GivenUp), turns.of(0.1, given_up):
+        pass
+    with turns.of(1.0):
+        pass
+
+
+def test_no_share_of_the_room_is_lost_by_rounding() -> None:
+    turns = Turns()
+    for number in range(1, 2000):
+        with turns.of(1 / number), turns.of(1 / 3 if number > 1 else 0):
+            pass
+    assert turns._free == Turns()._free
+
+
 def test_more_than_there_is_room_for_is_told_when_to_come_again() -> None:
     admission = Admission(Limits(queue=3, memory=100))
     with admission.inputs(2):
@@ -221,7 +281,7 @@ def test_a_piece_that_takes_long_lets_others_through() -> None:
 
 def test_one_whose_worker_is_gone_is_not_ready() -> None:
     worker: Worker[str, str] = Worker(list, most=1, name="test")
-    served = Served("a", None, "eager", Limits(), worker, Threads(1, name="test"), Turns())  # type: ignore[arg-type]
+    served = Served("a", None, "eager", Limits(), worker, *(Threads(1, name="test"), Turns()) * 2)  # type: ignore[arg-type]
     answering = Answering(["a"], Limits(), stopping=lambda: False)
     assert not answering.ready, "it is not open"
     answering.open([served])

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_damaged_files_write_nothing_into_the_log(tmp_path: Path, monkeypatch: p
 _FAILS = """
 import os, warnings
 from headstart.serving.served import Served
-def fails(self, content):
+def fails(self, content, *given):
     os.write(2, b"a decoder's secret")
     warnings.warn("secret")
     raise RuntimeError("secret")
@@ -84,4 +85,19 @@ def test_standard_error_is_as_it_was_afterwards(capfd: pytest.CaptureFixture[str
     errors = capfd.readouterr().err
     assert "lost" not in errors
     assert "seen" in errors
+    assert logging.getLogger("PIL").level == logging.NOTSET
+
+
+def test_two_that_overlap_may_leave_in_any_order(capfd: pytest.CaptureFixture[str]) -> None:
+    before = logging.lastResort
+    first, second = ExitStack(), ExitStack()
+    for each in (first, second):
+        each.enter_context(unheard())
+    first.close()
+    os.write(2, b"lost")
+    second.close()
+    os.write(2, b"seen")
+    errors = capfd.readouterr().err
+    assert ("lost" in errors, "seen" in errors) == (False, True)
+    assert logging.lastResort is before
     assert logging.getLogger("PIL").level == logging.NOTSET

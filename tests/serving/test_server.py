@@ -25,7 +25,8 @@ from pytest_socket import socket_allow_hosts
 
 import headstart as hs
 from headstart.backbones.backbone import BackboneRequest
-from headstart.serving.options import Limits
+from headstart.serving.openapi import document
+from headstart.serving.options import Limits, ServeOptions
 from headstart.serving.served import Served
 from support.made import noise, photos, reviews, sounds
 from support.networks import save_tiny
@@ -214,7 +215,7 @@ def test_what_is_larger_than_the_limits_is_refused_before_it_is_decoded(server: 
     ("headers", "body", "status", "words"),
     [
         ({"content-type": "application/json"}, b"{", 400, "no JSON"),
-        ({"content-type": "application/json"}, b"[" * 100_000, 400, "no JSON"),
+        ({"content-type": "application/json"}, b"[" * 1_500, 400, "no JSON"),
         ({"content-type": "application/json"}, b"9" * 5000, 400, "no JSON"),
         ({"content-type": "application/json"}, b"[1]", 422, "JSON is"),
         ({"content-type": "application/json"}, b'{"inputs": [1]}', 422, "input 1 is a string"),
@@ -229,7 +230,13 @@ def test_what_is_larger_than_the_limits_is_refused_before_it_is_decoded(server: 
         ({"content-type": "multipart/form-data; boundary=b"}, b"--b--\r\n", 422, "holds no input"),
         ({"content-type": "multipart/form-data; boundary=b; charset=undefined"}, b"--b\r\n", 400, "a form is in UTF-8"),
         ({"content-type": "multipart/form-data; boundary=b; charset=punycode"}, b"--b\r\n", 400, "a form is in UTF-8"),
-        ({"content-type": "application/json"}, b'{"inputs": [' + b'"",' * 100_000 + b'""]}', 413, "takes 8 at once"),
+        ({"content-type": "application/json"}, b'{"inputs": [' + b'"",' * 1_500 + b'""]}', 413, "takes 8 at once"),
+        (
+            {"content-type": "application/json"},
+            b'{"inputs": [' + b'"",' * 9_000 + b'""]}',
+            413,
+            "takes 8 inputs at once",
+        ),
         ({"content-type": "application/json"}, b"[[]," * 200_001, 413, "values"),
         (
             {"content-type": "application/json"},
@@ -290,7 +297,7 @@ def test_a_head_without_end_is_not_read_to_its_end(server: Running) -> None:
         received = b""
         with suppress(OSError):
             received = long.recv(4096)
-        assert received == b"" or b" 400 " in received.split(b"\r\n")[0]
+        assert received == b"" or b" 431 " in received.split(b"\r\n")[0]
     assert server.client.get("/healthz").status_code == 200
 
 
@@ -613,3 +620,8 @@ def test_the_limits_that_a_client_is_told_are_those_that_hold(server: Running) -
     told_of = server.client.get("/openapi.json").json()["paths"]["/predict"]["post"]["description"]
     assert "body 2,000,000" in told_of
     assert "characters 50,000, tokens 2,000" in told_of
+    assert "seconds 10, " in told_of
+    assert "wait 20, " in told_of
+    parts = document(["a"], ServeOptions(limits=Limits(wait=0.5, seconds=2.5)))["paths"]["/predict"]["post"]
+    assert "seconds 2.5, " in parts["description"]
+    assert "wait 0.5, " in parts["description"]

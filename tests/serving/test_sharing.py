@@ -33,13 +33,13 @@ def long(model, content, *, progress, **named):
     return inner(model, content, progress=progress, **named)
 served.saliency = long
 """
-# There is room for three megabytes.
+# There is room for 5.5 megabytes.
 _SMALL = """
 import dataclasses
 from headstart.serving.admission import Admission
 inner = Admission.__init__
 def small(self, limits):
-    inner(self, dataclasses.replace(limits, memory=3_000_000))
+    inner(self, dataclasses.replace(limits, memory=5_500_000))
 Admission.__init__ = small
 """
 
@@ -135,18 +135,18 @@ def test_what_is_abandoned_leaves_its_place(models: Path) -> None:
 
 def test_what_never_fits_is_too_large_and_what_does_not_fit_now_comes_again(models: Path) -> None:
     with running(models / "recordings", prelude=_SMALL) as found:
-        never = found.client.post("/predict", content=noise(100))
+        never = found.client.post("/predict", content=noise(200))
         assert (never.status_code, never.json()["error"]) == (
             413,
-            "becomes 3,200,000 bytes, and this server holds 3,000,000 at once",
+            "becomes 6,400,000 bytes, and this server holds 5,500,000 at once",
         )
-        files = [("f", (f"{number}.wav", noise(30))) for number in range(3)]
+        files = [("f", (f"{number}.wav", noise(100))) for number in range(2)]
         several = found.client.post("/predict", files=files)
         assert several.status_code == 200, "they come one after the other"
         assert all("label" in each for each in several.json()["predictions"])
         with found.connected() as held:
             held.sendall(
-                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2900000\r\n\r\n" + bytes(1_500_000)
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2900000\r\n\r\n" + bytes(900_000)
             )
             time.sleep(0.5)
             assert found.client.post("/predict", files=files).status_code == 429, "no answer in which one is missing"
@@ -173,7 +173,7 @@ def test_what_only_was_declared_is_not_held(models: Path) -> None:
     ],
 )
 def test_json_of_many_values_is_not_read(body: bytes) -> None:
-    with pytest.raises(RefusedError, match="holds more than 200,000 values") as refused:
+    with pytest.raises(RefusedError, match="holds more values than a request has") as refused:
         understood(body, "application/json", modality="text", limits=Limits())
     assert refused.value.status == 413
 

@@ -17,16 +17,26 @@ PATIENCE = 60.0
 
 
 def slowly(seconds: float) -> str:
-    """A prelude of the server: an input that begins with `slow` is prepared so long, as a decoder may take it, and nothing can interrupt it."""
+    """A prelude of the server: an input that begins with `slow` is decoded so long, in its turn, and nothing can interrupt it.
+
+    Each that begins is a line in the file BEGUN, if there is one.
+    """
     return f"""
-import time
+import os, time
+from contextlib import contextmanager
 from headstart.serving.served import Served
-inner = Served.prepare
-def slow(self, content):
-    if content.startswith(b"slow"):
-        time.sleep({seconds})
-    return inner(self, content)
-Served.prepare = slow
+inner = Served._turn
+def slow(self, content, *given):
+    return slowed(inner(self, content, *given), content)
+@contextmanager
+def slowed(turn, content):
+    with turn:
+        if content.startswith(b"slow"):
+            with open(os.environ.get("BEGUN", os.devnull), "a") as file:
+                file.write("begun\\n")
+            time.sleep({seconds})
+        yield
+Served._turn = slow
 """
 
 

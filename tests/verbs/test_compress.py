@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,11 @@ from headstart.backbones.exported import ExportedBackbone
 from headstart.backbones.network import NetworkBackbone, reread
 from headstart.backbones.precision import BFLOAT16, device
 from headstart.cli.main import main
-from headstart.compression import int8, int8_onnx
+from headstart.compression import int8, int8_onnx, measuring
 from headstart.compression.contract import Contract
-from headstart.compression.measuring import speeds
+from headstart.compression.measuring import Speed, speeds
 from headstart.compression.method import Source
-from headstart.core.errors import DataError, UsageError
+from headstart.core.errors import DataError, ExportError, SampleError, UsageError
 from headstart.core.progress import silent
 from headstart.exporting import directory
 from headstart.exporting.openvino import converted
@@ -35,7 +37,7 @@ from headstart.verbs import compress as verb
 from headstart.verbs.compress_bench import open_bench
 from support.made import photos, reviews
 from support.networks import save_tiny
-from support.tunable import Stripes, network, rising
+from support.tunable import Stripes, network, once, rising
 
 PLAIN = hs.FitOptions(check=False)
 
@@ -57,6 +59,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Speeds that are told, each candidate faster than the one before: a network of two small convolutions is as fast in any arithmetic."""
 
     monkeypatch.setattr(verb, "speeds", rising)
+    monkeypatch.setattr(verb, "written", once)
 
 
 @pytest.mark.usefixtures("quick")
@@ -298,6 +301,83 @@ def test_one_that_fails_costs_no_other_its_chance(
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not fit\nat line 3"), DataError("no view is left")])
+def test_a_method_that_fails_before_there_is_a_candidate_costs_no_other_its_chance(
+    error: Exception, model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_given: object) -> None:
+        raise error
+
+    monkeypatch.setattr(int8.PLUGIN.__class__, "candidates", broken)
+    asked = hs.CompressOptions(tries=("int8", "int8_onnx"))
+    found = hs.compress(model, data, out=tmp_path / "small", options=asked)
+    assert found.chosen == "int8, onnxruntime"
+    kind = "RuntimeError: shapes do not fit" if isinstance(error, RuntimeError) else "no view is left"
+    assert f"int8 is not tried: {kind}" in found.notes
+
+
+def test_what_cannot_be_measured_is_no_candidate_and_a_size_that_fails_is_none(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "_SECONDS", 0.01)
+    views = list(model.backbone.preparation.probes(40, 0).values)
+    inner = measuring._rate
+
+    def rate(run: Any, batches: Any, **more: float) -> float:
+        if len(batches[0]) > 4:
+            raise RuntimeError("out of memory\nfor this batch")
+        return inner(run, batches, **more)
+
+    def none() -> list[np.ndarray]:
+        raise SampleError("cut off")
+
+    monkeypatch.setattr(measuring, "_rate", rate)
+    found = speeds([(model.backbone, none), (model.backbone, lambda: views)])
+    assert found[0] == "cut off"
+    assert isinstance(found[1], Speed)
+    assert found[1].batch <= 4
+    monkeypatch.setattr(measuring, "SIZES", (8, 16))
+    assert speeds([(model.backbone, lambda: views)]) == ["RuntimeError: out of memory"]
+
+
+def test_candidates_that_cannot_be_measured_are_left_out_and_told_of(
+    model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def all_but(number: int) -> Callable[[Sequence[Any]], list[Any]]:
+        return lambda networks: [
+            "no kernel" if place == number else each for place, each in enumerate(rising(networks))
+        ]
+
+    asked = hs.CompressOptions(tries=("int8_onnx", "int8"))
+    monkeypatch.setattr(verb, "speeds", all_but(3))  # after float32 at its three engines
+    found = hs.compress(model, data, out=tmp_path / "small", options=asked)
+    assert "int8, onnxruntime" not in {each.name for each in found.table}
+    assert "int8, onnxruntime is not measured: no kernel" in found.notes
+    assert found.chosen.startswith("int8")
+    monkeypatch.setattr(verb, "speeds", all_but(2))
+    asked = hs.CompressOptions(tries=("int8_onnx",))
+    found = hs.compress(model, data, out=tmp_path / "small", options=asked)
+    assert found.table[0].name != "float32, onnxruntime"
+    assert "float32 through onnxruntime is not measured: no kernel" in found.notes
+    monkeypatch.setattr(verb, "speeds", lambda networks: ["no kernel" for _ in networks])
+    with pytest.raises(ExportError, match=r"there is nothing to compare with: float32 through .* is not measured"):
+        hs.compress(model, data, out=tmp_path / "small", options=asked)
+
+
+def test_weights_of_eight_bits_keep_to_seven_so_that_no_processor_overflows(model: Model, data: Path) -> None:
+    """Without VNNI two products are added in 16 bits. A file is made on one processor and runs on another."""
+    source = _source_of(model, data)
+    network = int8._quantised(converted(trace(model)), source, names_of(model))
+    weights = [
+        node.get_data()
+        for node in network.get_ops()
+        if node.get_type_name() == "Constant" and node.get_element_type().get_type_name() == "i8"
+    ]
+    assert len(weights) == 2, "one of each convolution"
+    assert all(32 < np.abs(each.astype(int)).max() <= 64 for each in weights)
+
+
+@pytest.mark.usefixtures("quick")
 def test_where_a_program_answers_otherwise_the_next_one_is_kept(
     model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,7 +404,8 @@ def test_a_student_is_measured_on_what_its_own_preparation_makes(model: Model, d
     )
     views = bench.views(other)
     assert {view.shape for view in views} == {(20, 20, 3)}
-    (found,) = speeds([(other, views)])
+    (found,) = speeds([(other, lambda: views)])
+    assert isinstance(found, Speed)
     assert found.throughput > 0
 
 
@@ -371,7 +452,8 @@ def test_a_head_on_an_earlier_layer_drops_what_follows(tmp_path: Path) -> None:
 
 def test_speeds_are_measured(model: Model) -> None:
     views = list(model.backbone.preparation.probes(40, 0).values)
-    (found,) = speeds([(model.backbone, views)])
+    (found,) = speeds([(model.backbone, lambda: views)])
+    assert isinstance(found, Speed)
     assert found.throughput > 10
     assert 0 < found.p50 <= found.p95
     assert found.batch in {1, 2, 4, 8, 16, 32}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +15,11 @@ import headstart as hs
 from headstart.backbones.backbone import BackboneRequest
 from headstart.backbones.choice import open_backbone
 from headstart.backbones.exported import ExportedBackbone
+from headstart.backbones.precision import device
 from headstart.cli.main import main
+from headstart.compression import half
 from headstart.compression.contract import Contract
+from headstart.compression.measuring import Speed
 from headstart.core.progress import silent
 from headstart.data.samples import Samples
 from headstart.evaluation.intervals import share
@@ -27,7 +31,7 @@ from headstart.verbs.compress_bench import open_bench
 from support.made import photos, reviews
 from support.networks import save_tiny
 from support.told import told_by
-from support.tunable import network, rising
+from support.tunable import network, once, rising
 
 PLAIN = hs.FitOptions(check=False)
 ONNX = hs.CompressOptions(tries=("int8_onnx",))
@@ -50,11 +54,21 @@ def model(data: Path) -> Model:
     return hs.fit(data, options=replace(PLAIN, backbone=network(alike=False)))
 
 
+@pytest.fixture(scope="module")
+def small_text(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Path]:
+    """A model of texts of three blocks, and its data."""
+    folder = tmp_path_factory.mktemp("texts")
+    table = reviews(folder / "reviews.csv", n=120)
+    backbone = open_backbone(BackboneRequest("transformers", str(save_tiny("bert", folder / "bert"))))
+    return hs.fit(table, options=replace(PLAIN, backbone=backbone, hold_out=0.4)), table
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Speeds that are told, each candidate faster than the one before."""
 
     monkeypatch.setattr(verb, "speeds", rising)
+    monkeypatch.setattr(verb, "written", once)
 
 
 def test_what_chooses_is_not_what_the_figures_are_of(
@@ -84,6 +98,52 @@ def test_what_chooses_is_not_what_the_figures_are_of(
     assert small.report.metrics["accuracy"].value == found.unseen.figure
     assert hs.evaluate(small, data).metrics["accuracy"].value == found.unseen.figure
     assert json.loads(json.dumps(found.to_json()))["unseen"]["n"] == 43
+
+
+def test_what_loses_on_samples_that_chose_nothing_is_not_kept(
+    model: Model, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A planted loss that `val` cannot see: what is chosen turns answers of `test` over. No other is tried in its place."""
+    inner = compress_bench._outcomes
+
+    def outcomes(own: Model, targets: Any, predicted: np.ndarray) -> Any:
+        name, found = inner(own, targets, predicted)
+        lost = len(found) == 43 and isinstance(own.backbone, ExportedBackbone)
+        return name, found * (np.arange(43) >= 12) if lost else found
+
+    monkeypatch.setattr(compress_bench, "_outcomes", outcomes)
+    two = hs.CompressOptions(tries=("int8_onnx", "pixels", "half", "int8"))
+    found = hs.compress(model, data, out=tmp_path / "small", options=two)
+    assert (found.path, found.chosen, found.parity, found.unseen) == (None, "", None, None)
+    (refused,) = [each.refused for each in found.table[1:] if each.refused]
+    assert refused.startswith("on 43 samples of test, none of which chose it, it loses ")
+    assert "points, and " in refused
+    assert found.table[-1].refused == refused, "it was the fastest that kept the contract on val"
+    assert found.notes[-1].startswith("no other is tried in its place")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(verb, "load", lambda _path: model)
+    asked = ["compress", str(tmp_path / "any"), str(data), "--out", str(tmp_path / "small"), "--tries", "int8_onnx"]
+    assert main(asked) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "none of which chose it" in said
+    assert "nothing is written" in said
+
+
+def test_a_program_that_loses_more_than_the_contract_allows_is_not_kept(
+    model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = compress_bench.prove
+
+    def prove(*given: Any, **more: Any) -> Any:
+        known = inner(*given, **more)
+        return replace(known, drop=0.02, error=0.03, exported=known.fitted - 0.02)
+
+    monkeypatch.setattr(compress_bench, "prove", prove)
+    found = hs.compress(model, data, out=tmp_path / "small", options=ONNX)
+    assert found.path is None
+    assert any("its program's accuracy of 0.9800 is less than the contract allows" in note for note in found.notes)
+    asked = replace(ONNX, contract=Contract(max_drop=2.0))
+    assert hs.compress(model, data, out=tmp_path / "small", options=asked).path is not None
 
 
 def test_where_one_part_does_both_it_is_said(
@@ -182,27 +242,46 @@ def test_a_student_is_tempered_to_what_it_said_itself(
 
     monkeypatch.setattr(compress_bench, "matched", matched)
     monkeypatch.setattr(verb, "distil", lambda *_given, **_more: SimpleNamespace(model=student))
-    from headstart.compression import student as method
-
-    monkeypatch.setattr(method, "narrowest", lambda: "bfloat16")
+    monkeypatch.setattr(half, "narrowest", lambda: "bfloat16")
     asked = hs.CompressOptions(tries=("student",), student="torch:small", contract=Contract(max_drop=100.0))
     hs.compress(model, data, out=tmp_path / "small", options=asked)
     assert len(seen) == 1
     assert hs.load(tmp_path / "small").temperature == seen[0] == pytest.approx(student.temperature, rel=0.2)
 
 
-def test_fewer_blocks_are_really_tried_and_written(tmp_path: Path) -> None:
-    table = reviews(tmp_path / "reviews.csv", n=120)
-    backbone = open_backbone(BackboneRequest("transformers", str(save_tiny("bert", tmp_path / "bert"))))
-    fitted = hs.fit(table, options=replace(PLAIN, backbone=backbone, hold_out=0.4))
+@pytest.mark.parametrize(("units", "quicker"), [("float32", "onnx"), ("float32", "openvino"), ("bfloat16", "onnx")])
+def test_fewer_blocks_are_really_tried_and_written(
+    units: str, quicker: str, small_text: tuple[Model, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32 through whichever runtime is the quicker one for the model itself."""
+    if units == "bfloat16" and units not in device().units:
+        pytest.skip("this processor has no units for bfloat16")
+    monkeypatch.setattr(half, "narrowest", lambda: units)
+
+    def told(networks: Sequence[Any]) -> list[Speed]:
+        """Before anything is tried the two runtimes are compared; in the end all."""
+        runtimes = [getattr(getattr(each, "graph", None), "runtime", "torch") for each, _ in networks]
+        if runtimes != ["openvino", "onnx"]:
+            return rising(networks)
+        return [replace(rising(networks)[0], throughput=200.0 if each == quicker else 100.0) for each in runtimes]
+
+    fitted, table = small_text
+    monkeypatch.setattr(verb, "speeds", told)
     asked = hs.CompressOptions(tries=("depth",), contract=Contract(max_drop=100.0))
     found = hs.compress(fitted, table, out=tmp_path / "small", options=asked)
     assert [each.name for each in found.table[1:]] == ["2 of 3 blocks"], found.notes
     assert found.chosen == "2 of 3 blocks"
     small = hs.load(tmp_path / "small")
+    assert isinstance(small.backbone, ExportedBackbone)
+    assert (small.backbone.graph.runtime, small.precision) == (quicker if units == "float32" else "openvino", units)
+    assert (
+        f"in {units} through {'onnxruntime' if small.backbone.graph.runtime == 'onnx' else 'OpenVINO'}"
+        in found.table[1].how
+    )
     assert small.backbone.specs[0].layer.endswith("layer.1")
     assert small.report.metrics["accuracy"].value == found.table[1].figure
-    program_bytes = sum((tmp_path / "small" / name).stat().st_size for name in ("model.xml", "model.bin"))
+    assert (fitted.report.evaluated_on, small.report.evaluated_on) == ("test", "test")
+    program_bytes = sum((tmp_path / "small" / name).stat().st_size for name in small.backbone.graph.files)
     assert program_bytes == pytest.approx(found.table[1].bytes, rel=0.1)
 
 

@@ -1,7 +1,10 @@
 """`verify` and `card`: every step of loading, the probe too, and the card that the directory vouches for."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +57,72 @@ def test_an_export_for_torch_is_compared_and_not_opened(tmp_path: Path, capsys: 
     (path / "model.pt2").write_bytes(b"another")
     assert main(["verify", str(path)]) == 1
     assert "model.pt2 is not the one that was saved" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def for_torch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose manifest says that it is an export to torch, as a stranger may lay one out."""
+    folder = tmp_path_factory.mktemp("torch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+        model = hs.fit(reviews(folder / "reviews.csv"), backbone="toy:text").save(folder / "model")
+    (model / "backbone.safetensors").unlink()
+    for name in ("model.pt2", "predict.py"):
+        (model / name).write_bytes(b"anything")
+    path = model / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    graph = {"runtime": "torch", "precision": "float32", "files": ["model.pt2"], "beside": ["predict.py"]}
+    manifest["backbone"].update(by="graph", graph=graph)
+    names = [each.relative_to(model).as_posix() for each in model.rglob("*") if each.is_file() and each != path]
+    manifest["files"] = {name: sha256_file(model / name) for name in names}
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda m: m.update(backbone={"graph": {"runtime": "torch"}}), "backbone has the keys"),
+        (lambda m: m.update(fit={}), "fit has the keys"),
+        (lambda m: m["backbone"].update(by="value"), "has a graph exactly where"),
+        (lambda m: m["backbone"].update(by="nonsense"), "backbone has the keys"),
+        (lambda m: m["backbone"].update(specs=[]), "no spec"),
+        (lambda m: m["backbone"].update(specs=[{}]), "backbone spec has the keys"),
+        (lambda m: m["backbone"]["specs"][0].update(prepare="text(max_tokens='x')"), "cannot be built as the manifest"),
+        (lambda m: m["backbone"]["graph"].update(files=["absent.pt2"]), "names files that the model does not hold"),
+        (lambda m: m["backbone"]["graph"].update(files=["README.md"]), "no part of this model"),
+        (lambda m: m["backbone"]["graph"].update(precision="float8"), "has to name a runtime"),
+        (lambda m: m["backbone"]["architecture"].update(name="image"), "not that of its specs"),
+        (lambda m: m["backbone"]["architecture"].pop("options"), "architecture has other keys"),
+        (lambda m: m["reading"].update(more=None), "reading options"),
+        (lambda m: m.update(task="regression"), "task"),
+        (lambda m: m.update(rule={}), "rule"),
+        (lambda m: m["fit"].update(metrics={"accuracy": 1}), "fit cannot be read"),
+        (lambda m: m["conformal"].update(of="0" * 32), "judge was fitted for another head"),
+        (lambda m: m["backbone"]["specs"][0].update(dim=7), "manifest makes it"),
+    ],
+)
+def test_an_export_for_torch_that_lies_is_not_whole(
+    change: Callable[[dict[str, Any]], None], sentence: str, for_torch: Path, tmp_path: Path
+) -> None:
+    assert (hs.verify(for_torch).by, hs.verify(for_torch).drift) == ("graph", None)
+    model = Path(shutil.copytree(for_torch, tmp_path / "export"))
+    manifest = json.loads((model / "manifest.json").read_text(encoding="utf-8"))
+    change(manifest)
+    (model / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(ModelError, match=sentence):
+        hs.verify(model)
+    with pytest.raises(ModelError):
+        hs.load(model)
+
+
+@pytest.mark.parametrize("name", ["head", "split", "judge", "probe"])
+def test_an_export_for_torch_without_its_tensors_is_not_whole(name: str, for_torch: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(for_torch, tmp_path / "export"))
+    save_file({"more": np.zeros(1, np.float32)}, model / f"{name}.safetensors")
+    relist(model, f"{name}.safetensors")
+    with pytest.raises(ModelError, match=rf"{name}\.safetensors (has to hold|holds|does not hold)"):
+        hs.verify(model)
 
 
 def test_a_card_and_a_name_cannot_steer_the_terminal(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

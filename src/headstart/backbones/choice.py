@@ -1,7 +1,9 @@
 """Choosing and opening a backbone: the default list, the catalogue over all sources, and a warning for unfit tokenizers."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from headstart.backbones import SOURCES
 from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry
 from headstart.backbones.first_use import remember
-from headstart.core.errors import UsageError, WeightsMissing, suggest
+from headstart.core.errors import BackboneError, UsageError, WeightsMissing, suggest
 from headstart.core.spec import BackboneSpec
 
 if TYPE_CHECKING:
@@ -47,6 +49,11 @@ MULTILINGUAL = "transformers:intfloat/multilingual-e5-base"
 # thucnews (Chinese) 0.97; sentences in Russian, Greek, Arabic, Thai, Japanese and Korean 0.92 to 1.00.
 _POOR_SHARE = 0.5
 _ENOUGH_TOKENS = 20
+# What a model by reference may name: a published model or an installed one, of an owner or of none, at a revision or none.
+_PUBLISHED = re.compile(r"\w[\w.+ -]*(/\w[\w.+ -]*)?(@\w[\w.-]*)?")
+_LONGEST_NAME = 200
+# Sources whose names are always files, and those that look for no file or folder of a plain name.
+_OF_FILES, _OF_NAMES = {"onnx", "savedmodel"}, {"embedded", "keras", "timm", "torch", "toy"}
 
 
 @dataclass(frozen=True)
@@ -108,13 +115,36 @@ def open_backbone(request: BackboneRequest | str) -> Backbone:
     return backbone
 
 
+def check_reference(specs: tuple[BackboneSpec, ...]) -> None:
+    """Refuse a reference to something else than a published or installed model. Nothing is opened, and the network is not asked.
+
+    Whoever wrote a manifest chose the name in it, and it must not lead to a file or folder of the machine that loads the model.
+
+    Raises:
+        BackboneError: the source takes files alone, or the name is a path, an address, or that of something in the working directory that
+            the source would take for a local folder.
+    """
+    source, name = specs[0].source, specs[0].name
+    shown = repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}...")
+    if source in _OF_FILES or (source == "keras" and name.lower().endswith(".keras")):
+        raise BackboneError(f"{source} takes files alone where it is asked for {shown}, and a reference leads to none")
+    if len(name) > _LONGEST_NAME or not _PUBLISHED.fullmatch(name) or ".." in name:
+        raise BackboneError(f"{shown} is no plain name of a published model, which is written NAME or OWNER/NAME")
+    if source not in _OF_NAMES and Path(name).exists():
+        raise BackboneError(
+            f"a file or folder of that name is here, {shown}, and {source} might open it in the place of the published model:"
+            " work in another folder"
+        )
+
+
 def open_reference(specs: tuple[BackboneSpec, ...]) -> Backbone:
     """The backbone of the specs' name and layers as this machine has it, for its weights: what else decides a row, a model brings along.
 
     Raises:
         WeightsMissing: the weights are not here.
-        BackboneError: there is no such name or layer.
+        BackboneError: there is no such name or layer, or it is none that `check_reference` lets pass.
     """
+    check_reference(specs)
     layer = ",".join(spec.layer for spec in specs)
     return open_backbone(BackboneRequest(specs[0].source, specs[0].name, layer=layer, precision=specs[0].precision))
 

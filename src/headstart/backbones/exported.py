@@ -1,5 +1,6 @@
 """A backbone whose network is a graph in files of the model, as `export` and `compress` write it: its own runtime makes the rows."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,10 @@ VALUES = {"image": "pixels", "text": "ids", "audio": "samples"}
 """What a graph's first input is called, by modality."""
 
 LENGTHS, SHARES, PROBABILITIES, ROWS = "lengths", "shares", "probabilities", "rows"
+
+_OPENVINO = ("model.xml", "model.bin")
+# A byte order mark, a declaration and the root, as OpenVINO begins a document: it has no comments there, and no DOCTYPE.
+_DOCUMENT = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml\s[^<>]*\?>\s*)?<net\s")
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,23 @@ def given(batch: Batch, modality: str, *, names: Collection[str]) -> dict[str, n
     return {name: found[name] for name in names}
 
 
+def _check_openvino(folder: Path, graph: Graph) -> None:
+    """Refuse what OpenVINO would read in another format: it tells one by what a file holds, and one in ONNX may name any other file.
+
+    Raises:
+        ModelError: as said, or it lies in other files than OpenVINO's own two.
+    """
+    if graph.files != _OPENVINO:
+        raise ModelError(
+            f"a graph of openvino is {' and '.join(_OPENVINO)}, and the model's is {' and '.join(graph.files)}: export the model again"
+        )
+    with (folder / _OPENVINO[0]).open("rb") as document:
+        if not _DOCUMENT.match(document.read(1024)):
+            raise ModelError(
+                f"{_OPENVINO[0]} is no document of OpenVINO, which has the root <net>: export the model again"
+            )
+
+
 def open_exported(
     folder: Path,
     graph: Graph,
@@ -129,10 +151,12 @@ def open_exported(
         assets: of the preparation.
 
     Raises:
-        ModelError: its runtime cannot open it, or its inputs are not those of the modality.
+        ModelError: its runtime cannot open it, it is another format's, or its inputs are not those of the modality.
         ExtraMissing: its runtime is not installed.
     """
     prepared = preparation(specs[0].prepare, dict(assets))
+    if graph.runtime == "openvino":
+        _check_openvino(folder, graph)
     specs = tuple(replace(spec, precision=graph.precision) for spec in specs)
     if graph.precision in (INT8, INT8_BFLOAT16):  # its numbers are those of what it was calibrated on
         digest = of_bytes(b"".join((folder / name).read_bytes() for name in graph.files)).hex()

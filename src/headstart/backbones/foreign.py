@@ -18,7 +18,7 @@ from headstart.backbones.feeds import Colour, Feed, ImageFeed, Layout, Outcome
 from headstart.backbones.graph import Graph, Port, layers_of
 from headstart.backbones.network import Network, NetworkBackbone, colour, described_by, freeze, recipe_of, refreeze
 from headstart.backbones.precision import FLOAT32, settle
-from headstart.core.errors import BackboneError, ModelError, UsageError
+from headstart.core.errors import BackboneError, ModelError, UsageError, gist, is_out_of_memory
 from headstart.core.spec import BackboneSpec
 from headstart.data.modalities import preparation
 from headstart.data.modalities.audio import AudioRecipe
@@ -54,8 +54,18 @@ class GraphBackbone(Backbone):
     warnings: tuple[str, ...] = field(default=())
 
     def embed(self, batch: Batch) -> tuple[Float[np.ndarray, "n d"], ...]:
-        """Rows of a batch, one array per spec."""
-        return self.readout.embed(batch)
+        """Rows of a batch, one array per spec.
+
+        Raises:
+            BackboneError: the graph takes no such batch, or makes other rows of it than one a sample of its specs' width.
+        """
+        rows = self.readout.embed(batch)
+        for row, spec in zip(rows, self.specs, strict=True):
+            if row.shape != (len(batch), spec.dim):
+                raise BackboneError(
+                    f"{spec.title} makes rows {row.shape} of {len(batch)} samples, and its rows are of {spec.dim} numbers"
+                )
+        return rows
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The graph's content."""
@@ -85,10 +95,21 @@ class GraphNet(Places):
             self.register_buffer(name, as_torch(array))
 
     def forward(self, inputs: Mapping[str, np.ndarray]) -> torch.Tensor | None:
-        """Run the graph and show what is read; returns the default output where that is read."""
+        """Run the graph and show what is read; returns the default output where that is read.
+
+        Raises:
+            BackboneError: the graph takes no such batch, or makes something else than numbers of it.
+        """
         default = self._graph.layers[0]
         names = tuple(dict.fromkeys(name or default for name in self._read))
-        outputs = dict(zip(names, map(as_torch, self._graph.run(inputs, names)), strict=True))
+        try:
+            outputs = dict(zip(names, map(as_torch, self._graph.run(inputs, names)), strict=True))
+        except Exception as error:  # whatever its library raises for a graph that is not what its inputs say
+            if is_out_of_memory(error):
+                raise
+            raise BackboneError(
+                f"{self._graph.title} cannot be run on what is prepared for it: {gist(error)}"
+            ) from error
         for name in filter(None, self._read):
             self.show(name, outputs[name])
         return outputs[default] if "" in self._read else None
@@ -136,7 +157,7 @@ def open_graph(graph: Graph, request: BackboneRequest, *, architecture: Architec
     """The backbone that reads a graph as a person asks for.
 
     Raises:
-        BackboneError: the graph takes something else than images, texts or recordings, or has no such layer.
+        BackboneError: the graph takes something else than images, texts or recordings, has no such layer, or cannot be run.
         UsageError: a pooling, precision or preparation option does not exist or does not fit.
     """
     if settle(request.precision, {}) != FLOAT32:
@@ -158,7 +179,7 @@ def reopen_graph(
     """The backbone of a graph that was saved, read as its specs say.
 
     Raises:
-        ModelError: what comes out is not what the specs say.
+        ModelError: the graph cannot be run, or what comes out is not what the specs say.
     """
     layer = ",".join(spec.layer for spec in specs)
     try:

@@ -13,7 +13,7 @@ from headstart.backbones import keras_config
 from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, Built, CatalogueEntry, Source
 from headstart.backbones.known import KERAS
 from headstart.backbones.network import Network, colour, described_by, freeze, need, refreeze
-from headstart.core.errors import BackboneError, ModelError, WeightsMissing, suggest
+from headstart.core.errors import BackboneError, ModelError, WeightsMissing, gist, suggest
 from headstart.core.spec import BackboneSpec
 from headstart.data.modalities import preparation
 
@@ -60,7 +60,7 @@ class KerasSource(Source):
     """
 
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
-        """The applications that the field names first; every other one of Keras opens too."""
+        """The applications that the field names first. Others of Keras open too, where they are made of layers whose configuration is safe to read."""
         return tuple(_entry(*each) for each in KERAS)
 
     def entry(self, name: str) -> CatalogueEntry | None:
@@ -260,9 +260,7 @@ def _fill(model: Any, weights: Path, *, title: str) -> None:
     try:
         model.load_weights(str(weights))
     except Exception as error:  # whatever Keras or HDF5 raise for a file that does not fit becomes the one sentence
-        raise BackboneError(
-            f"{weights.name} does not fit {title} without its classifier: {str(error)[:300]}"
-        ) from error
+        raise BackboneError(f"{weights.name} does not fit {title} without its classifier: {gist(error)}") from error
 
 
 def _build(keras: Any, config: Mapping[str, Any]) -> Any:
@@ -270,7 +268,7 @@ def _build(keras: Any, config: Mapping[str, Any]) -> Any:
         with _fresh_names():
             return keras.saving.deserialize_keras_object(dict(config), safe_mode=True)
     except Exception as error:  # whatever Keras raises for a configuration that it cannot read becomes the one sentence
-        raise BackboneError(f"Keras cannot build the model: {str(error)[:300]}") from error
+        raise BackboneError(f"Keras cannot build the model: {gist(error)}") from error
 
 
 def _from_file(keras: Any, request: BackboneRequest) -> Backbone:

@@ -5,16 +5,24 @@ mode has been got round before, so that here only classes of Keras itself are le
 """
 
 import json
+import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import BackboneError
+from headstart.core.errors import BackboneError, gist
 
 _FILES = frozenset({"metadata.json", "config.json", "model.weights.h5"})
-_MODULES = frozenset({"keras", "keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints"})
-_MODELS = frozenset({("keras.src.models.functional", "Functional"), ("keras.src.models.sequential", "Sequential")})
+# By module, the classes that are let through; None for all that have a plain name. Keras puts the two together with a dot, and looks up what comes of it.
+_CLASSES: Mapping[str, frozenset[str] | None] = {
+    "keras": frozenset({"Functional", "Model", "Sequential", "DTypePolicy", "FloatDTypePolicy"}),
+    "keras.src.models.functional": frozenset({"Functional"}),
+    "keras.src.models.sequential": frozenset({"Sequential"}),
+    **dict.fromkeys(("keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints")),
+}
+# Names of functions begin small, and none is let through: Keras writes activations as text.
+_NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 # Layers of Keras that run a person's code, or open what their configuration names.
 _UNSAFE = frozenset({
     *("Lambda", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer", "RemoteMonitor"),
@@ -32,9 +40,11 @@ def read(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
             config = json.loads(archive.read("config.json")) if "config.json" in names else None
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    except Exception as error:  # whatever the archive, its compression or the JSON in it raise becomes the one sentence
+        if isinstance(error, MemoryError):
+            raise
         raise BackboneError(
-            f"{path.name} is no whole .keras file ({error}): save it again with model.save(PATH)"
+            f"{path.name} is no whole .keras file ({gist(error)}): save it again with model.save(PATH)"
         ) from error
     if config is None or not names <= _FILES:
         raise BackboneError(
@@ -49,10 +59,11 @@ def checked(config: Any, *, title: str) -> dict[str, Any]:
     Raises:
         BackboneError: it names a class that is not Keras' own, or one that runs code or opens files.
     """
+    if isinstance(config, dict):  # how it was trained; Keras would build that as well
+        config = {key: value for key, value in config.items() if key != "compile_config"}
     for each in _objects(config):
-        module, name = each.get("module"), each.get("class_name")
-        own = module in _MODULES and name not in _UNSAFE and each.get("registered_name") in {None, name}
-        if not (own or (module, name) in _MODELS or (name == "__keras_tensor__" and module is None)):
+        if not _is_own(each):
+            module, name = each.get("module"), each.get("class_name")
             raise BackboneError(
                 f"{title} holds {module or 'no module'}.{name}, which could run code or read other files, and is not loaded: a Keras model is"
                 " read where it is made of Keras' own layers alone"
@@ -63,8 +74,20 @@ def checked(config: Any, *, title: str) -> dict[str, Any]:
         )
     bare = _bare(config)
     assert isinstance(bare, dict)
-    bare.pop("compile_config", None)
     return bare
+
+
+def _is_own(described: Mapping[str, Any]) -> bool:
+    """Whether what an object is called leads to a class of Keras that neither runs what it is given nor opens it."""
+    module, name, registered = (described.get(key) for key in ("module", "class_name", "registered_name"))
+    if not isinstance(name, str) or registered not in (None, name):
+        return False
+    if module is None:
+        return name == "__keras_tensor__"
+    if not isinstance(module, str) or module not in _CLASSES:
+        return False
+    known = _CLASSES[module]
+    return name in known if known is not None else bool(_NAME.fullmatch(name)) and name not in _UNSAFE
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:

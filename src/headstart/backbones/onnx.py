@@ -10,7 +10,7 @@ import numpy as np
 from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
 from headstart.backbones.graph import Graph, Port, in_batches, layers_of
 from headstart.backbones.network import need
-from headstart.core.errors import BackboneError, ModelError, UsageError, WeightsMissing
+from headstart.core.errors import BackboneError, ModelError, UsageError, WeightsMissing, gist
 from headstart.core.spec import BackboneSpec
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _graph(name: str, content: bytes, layer: str) -> OnnxGraph:
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # whatever onnxruntime raises for a graph that it cannot run becomes the one sentence
-        raise BackboneError(f"onnxruntime cannot run {title}: {error}") from error
+        raise BackboneError(f"onnxruntime cannot run {title}: {gist(error)}") from error
     ports = [Port(each.name, _TYPES.get(each.type, each.type), _lengths(each.shape)) for each in session.get_inputs()]
     kept = {_CONTENT: np.frombuffer(content, dtype=np.uint8)}
     return OnnxGraph(title, tuple(ports), tuple(dict.fromkeys([*outputs, *inner])), kept, session)

@@ -23,6 +23,8 @@ _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 # Protocol buffers themselves allow no deeper nesting.
 _DEEPEST = 100
 _LONGEST_VARINT = 10
+# What their own reader makes of a tag beyond is its last 32 bits, which are another field's.
+_TAGS = 1 << 32
 
 
 def keeps_elsewhere(content: bytes) -> bool:
@@ -58,6 +60,8 @@ def _fields(content: memoryview) -> Iterator[tuple[int, memoryview | int | None]
     place = 0
     while place < len(content):
         key, place = _varint(content, place)
+        if key >= _TAGS:
+            raise ValueError("it holds a tag of more than 32 bits, and protocol buffers have none")
         field, kind = key >> 3, key & 7
         part: memoryview | int | None = None
         if kind == _VARINT:

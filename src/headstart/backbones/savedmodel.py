@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry, Source
 from headstart.backbones.graph import Graph, Port, in_batches, layers_of
 from headstart.backbones.network import need
-from headstart.core.errors import BackboneError, ModelError, UsageError, WeightsMissing
+from headstart.core.errors import BackboneError, ModelError, UsageError, WeightsMissing, gist
 from headstart.core.spec import BackboneSpec
 
 if TYPE_CHECKING:
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 _PROGRAM = "saved_model.pb"
 _FILES = re.compile(r"saved_model\.pb|variables/variables\.(index|data-\d{5}-of-\d{5})", re.ASCII)
-# Operations that run Python, load a library, read and write files, memory of other owners and sockets, wait for another process, or end this one. Those of
-# checkpoints are apart: every SavedModel has them. What TensorFlow itself does not list is refused as well, whatever it is called.
+# Operations that run Python, load a library, read and write files, checkpoints too, memory of other owners and sockets, wait for another process, or end this
+# one. What TensorFlow itself does not list is refused as well, whatever it is called.
 _UNSAFE = re.compile(
     r"Py|File(?!name|spec)|Reader|Dataset|Iterator|Rpc|Socket|Summary|Print|Dump|Debug|Load|Audio|Record|Custom|Remote"
     r"|ImmutableConst|Proto|Vocab|FixedUnigram|Abort|Collective|Nccl|Send|Recv|Queue|Barrier|Mutex|[Ss]tage|Session|MemoryCache"
     r"|TPU|Infeed|Outfeed|Xla|Worker|Distributed|Event|ThreadPool|Statistics|SyncDevice|BoostedTrees"
+    r"|Save|Restore|MergeV2Checkpoints|Sharded|Peek|Accumulator|^Copy"
 )
-_CHECKPOINT = re.compile(r"Save|Restore|MergeV2Checkpoints|Sharded")
+# What TensorFlow traces to save and to restore a checkpoint: every SavedModel has them, and only its main graph calls them.
 _TRACED = re.compile(r"__inference__traced_(save|restore)_\d+")
 
 
@@ -48,7 +49,7 @@ class SavedModelSource(Source):
 
         Raises:
             WeightsMissing: there is no such directory.
-            BackboneError: it is no SavedModel, could read files or run code, or has no such output.
+            BackboneError: it is no SavedModel of TensorFlow 2, could read files or run code, or has no such output.
             ExtraMissing: TensorFlow is not installed.
         """
         folder = Path(request.name)
@@ -158,11 +159,14 @@ def _file(name: str) -> str:
     return name.replace("|", ".")
 
 
-def _check_program(content: bytes, title: str) -> None:
-    """Refuse a program that could do something else than to reckon.
+def _reckoning(content: bytes, title: str) -> bytes:
+    """A program without what TensorFlow never runs of it, where all that is left does nothing else than to reckon.
+
+    Of a program that TensorFlow 2 saved it takes objects, the functions that they name, and constants of the main graph. What that graph does with checkpoints
+    is for TensorFlow 1 and for servers: it is left out, so that no operation on files has to be let through, and nothing can reach one.
 
     Raises:
-        BackboneError: as said, or the bytes are no program.
+        BackboneError: it could do something else, TensorFlow would run its main graph, or the bytes are no program.
     """
     from google.protobuf.message import DecodeError
     from tensorflow import raw_ops as known
@@ -172,19 +176,39 @@ def _check_program(content: bytes, title: str) -> None:
         program = saved_model_pb2.SavedModel.FromString(content)
     except DecodeError as error:
         raise BackboneError(f"{title} is no whole SavedModel ({error}): save it again") from error
-    for meta in program.meta_graphs:
-        graph = meta.graph_def
-        parts = [("", graph.node), *((each.signature.name, each.node_def) for each in graph.library.function)]
-        for function, nodes in parts:
-            # The main graph holds what TensorFlow itself uses to save and restore, as do the functions traced for that.
-            own = not function or _TRACED.fullmatch(function)
-            for node in nodes:
-                called = [node.op, *(attribute.func.name for attribute in node.attr.values())]
-                strays = not own and (_CHECKPOINT.search(node.op) or any(map(_TRACED.fullmatch, called)))
-                if _UNSAFE.search(node.op) or not hasattr(known, node.op) or strays:
-                    raise BackboneError(
-                        f"{title} holds the operation {node.op}, which could run code or touch files, and is not loaded: save the network without it"
-                    )
+    if len(program.meta_graphs) != 1 or not program.meta_graphs[0].HasField("object_graph_def"):
+        raise BackboneError(
+            f"{title} was not saved by TensorFlow 2, and what an older one names would be run while it is loaded: save it again with"
+            "  tf.saved_model.save"
+        )
+    graph = program.meta_graphs[0].graph_def
+    _keep(graph.node, [node for node in graph.node if node.op == "Const"])
+    functions = graph.library.function
+    _keep(functions, [each for each in functions if not _TRACED.fullmatch(each.signature.name)])
+    names = {each.signature.name for each in functions}
+    for node in (node for each in functions for node in each.node_def):
+        if _UNSAFE.search(node.op) or not hasattr(known, node.op) or not _called(node.attr.values()) <= names:
+            raise BackboneError(
+                f"{title} holds the operation {node.op}, which could run code or touch files, and is not loaded: save the network without it"
+            )
+    return bytes(program.SerializeToString())
+
+
+def _keep(repeated: Any, kept: Sequence[Any]) -> None:
+    """Let a repeated field hold these of its messages alone."""
+    if len(kept) < len(repeated):
+        copies = [type(each).FromString(each.SerializeToString()) for each in kept]
+        del repeated[:]
+        repeated.extend(copies)
+
+
+def _called(attributes: Iterable[Any]) -> set[str]:
+    """The functions that attributes name, alone and in lists, and those that these are given in turn."""
+    found = set()
+    for attribute in attributes:
+        for each in (attribute.func, *attribute.list.func):
+            found |= {each.name} - {""} | _called(each.attr.values())
+    return found
 
 
 def _graph(name: str, content: Mapping[str, bytes]) -> SavedModelGraph:
@@ -196,18 +220,28 @@ def _graph(name: str, content: Mapping[str, bytes]) -> SavedModelGraph:
     import tensorflow as tf
 
     title = f"savedmodel:{name}"
-    _check_program(content[_PROGRAM], title)
+    program = _reckoning(content[_PROGRAM], title)
     with tempfile.TemporaryDirectory() as folder:
-        for file, written in content.items():
+        for file, written in {**content, _PROGRAM: program}.items():
             path = Path(folder) / file
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(written)
         try:
-            owner = tf.saved_model.load(folder)
+            return _signature(tf.saved_model.load(folder), title, content)
+        except BackboneError:
+            raise
         except (
             Exception
         ) as error:  # whatever TensorFlow raises for a model that it cannot load becomes the one sentence
-            raise BackboneError(f"TensorFlow cannot load {title}: {str(error)[:300]}") from error
+            raise BackboneError(f"TensorFlow cannot load {title}: {gist(error)}") from error
+
+
+def _signature(owner: Any, title: str, content: Mapping[str, bytes]) -> SavedModelGraph:
+    """The graph of a loaded model's signature `serving_default`, or of its only one.
+
+    Raises:
+        BackboneError: it has neither.
+    """
     signatures = dict(owner.signatures)
     if "serving_default" not in signatures and len(signatures) != 1:
         raise BackboneError(

@@ -7,6 +7,10 @@ FEWEST_POINTS = 100.0
 """Points in one: a share of 0.5 % is half a point."""
 
 
+ROUNDING = 1e-12
+"""What a drop may lie above what is allowed: means and their standard errors are sums of floats, and two of them that are equal need not look so."""
+
+
 @dataclass(frozen=True)
 class Contract:
     """What is asked for.
@@ -73,13 +77,27 @@ class Measured:
 
 def verdict(each: Measured, contract: Contract) -> str:
     """Why a candidate breaks the contract; empty where it keeps it."""
-    allowed, unit = contract.allowed(each.error, scale=each.scale), FEWEST_POINTS / (each.scale or 1.0)
-    if each.drop > allowed + 1e-12:
-        what = "points" if each.scale is None else "% of the model's own"
-        return f"it loses {unit * each.drop:.2f} {what}, and {unit * allowed:.2f} are allowed"
+    if reason := broken(each.drop, each.error, contract=contract, scale=each.scale):
+        return reason
     if each.speedup < contract.min_speedup:
         return f"it is {each.speedup:.2f} times as fast as float32, and {contract.min_speedup:g} times is asked for"
     return ""
+
+
+def broken(drop: float, error: float, *, contract: Contract, scale: float | None) -> str:
+    """Why a drop is too large; empty where it is not.
+
+    Args:
+        drop: how much lower the figure is than the model's.
+        error: the standard error of that paired difference.
+        contract: what may be lost.
+        scale: the model's own figure where it is no accuracy, of which a drop is a part.
+    """
+    allowed, unit = contract.allowed(error, scale=scale), FEWEST_POINTS / (scale or 1.0)
+    if drop <= allowed + ROUNDING:
+        return ""
+    what = "points" if scale is None else "% of the model's own"
+    return f"it loses {unit * drop:.2f} {what}, and {unit * allowed:.2f} are allowed"
 
 
 def chosen(table: Sequence[Measured]) -> int | None:

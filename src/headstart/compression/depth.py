@@ -5,7 +5,7 @@ from functools import partial
 
 from headstart.backbones.network import NetworkBackbone
 from headstart.backbones.precision import FLOAT32
-from headstart.compression.half import narrowest, written
+from headstart.compression.half import ENGINES, quickest, written
 from headstart.compression.method import Candidate, Method, Source, no_network
 
 # Of the blocks, those that are kept.
@@ -32,16 +32,17 @@ class Depth(Method):
 
         assert isinstance(source.model.backbone, NetworkBackbone)
         blocks = _blocks(source.model.backbone)
-        precision = narrowest()
+        precision, runtime = quickest(source)
+        through = ENGINES[runtime]
         for kept in dict.fromkeys(round(share * len(blocks)) for share in _SHARES):
             if not 0 < kept < len(blocks):
                 continue
             backbone = reread(source.model.backbone, layer=blocks[kept - 1])
             yield Candidate(
                 f"{kept} of {len(blocks)} blocks",
-                f"a head on {blocks[kept - 1]}, the blocks after it dropped, in {precision} through OpenVINO",
+                f"a head on {blocks[kept - 1]}, the blocks after it dropped, in {precision} through {through}",
                 source.refit(backbone, "auto"),
-                partial(written, precision=precision),
+                partial(written, precision=precision, runtime=runtime),
                 anew=precision != FLOAT32,
             )
 

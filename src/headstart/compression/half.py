@@ -12,6 +12,8 @@ from headstart.exporting.directory import lay_out
 from headstart.model.model import Model
 
 RUNTIME = "openvino"
+ENGINES = {"openvino": "OpenVINO", "onnx": "onnxruntime"}
+"""By the runtime of an export, the engine that it is measured through."""
 
 
 class Half(Method):
@@ -32,6 +34,12 @@ PLUGIN = Half()
 def narrowest() -> str:
     """What candidates of several methods are run in: bfloat16 where the processor has the units for it, else float32."""
     return BFLOAT16 if BFLOAT16 in device().units else FLOAT32
+
+
+def quickest(source: Source) -> tuple[str, str]:
+    """That precision, and the runtime for it: in float32 the one that is quicker for the model itself."""
+    precision = narrowest()
+    return precision, source.runtime if precision == FLOAT32 else RUNTIME
 
 
 def written(model: Model, folder: Path, *, precision: str = BFLOAT16, runtime: str = RUNTIME) -> ExportedBackbone:

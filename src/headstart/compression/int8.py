@@ -85,6 +85,8 @@ def _quantised(network: Any, source: Source, names: tuple[str, ...]) -> Any:
                 subset_size=len(batches),
                 model_type=kind,
                 ignored_scope=nncf.IgnoredScope(names=_head(network), validate=False),
+                # Weights of 7 bits everywhere: without VNNI two products of 8 bits are added in 16, which overflows, and a file travels.
+                advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
             )
     except Exception as error:  # whatever it raises for a network that it does not know becomes the one sentence
         raise ExportError(f"the network cannot be quantised: {gist(error)}") from error

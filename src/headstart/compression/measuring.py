@@ -3,12 +3,14 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.exported import ExportedBackbone
+from headstart.core.errors import reason
 from headstart.data.preparation import Batch
 from headstart.features.choosing import AUTO, choose
 from headstart.features.engines import ENGINES
@@ -22,6 +24,7 @@ _SECONDS = 0.6
 _MOST = 4 * SIZES[-1]
 
 Run = Callable[[Sequence[Batch]], None]
+Views = Callable[[], Sequence[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -41,24 +44,72 @@ class Speed:
     p95: float
 
 
-def speeds(networks: Sequence[tuple[Backbone, Sequence[np.ndarray]]]) -> list[Speed]:
-    """The speed of each of several networks. Throughput is measured in turns, so that what else the machine does hits all of them.
+@dataclass
+class _Measuring:
+    """A network while it is measured.
+
+    Attributes:
+        backbone: it.
+        sized: its batches by size.
+        size: the best one.
+        run: what runs batches of it.
+        rates: samples a second in each round.
+        alone: seconds of one sample.
+        failed: why it cannot be measured; empty while it can.
+    """
+
+    backbone: Backbone
+    sized: dict[int, list[Batch]] = field(default_factory=dict)
+    size: int = 0
+    run: Run = lambda _batches: None
+    rates: list[float] = field(default_factory=list)
+    alone: list[float] = field(default_factory=list)
+    failed: str = ""
+
+    def begin(self, given: Views) -> None:
+        views = given()
+        few = views[:: max(1, len(views) // _MOST)][:_MOST]
+        self.sized = {size: _batches(self.backbone, few, size) for size in SIZES}
+        self.size, self.run = _best(self.backbone, self.sized)
+
+    def round(self) -> None:
+        self.rates.append(_rate(self.run, self.sized[self.size]))
+
+    def end(self) -> None:
+        self.alone = _alone(self.backbone, self.sized[1])
+
+    def tried(self, step: Callable[[], None]) -> None:
+        """Whatever a runtime raises for batches that it cannot run ends this network's measuring and no other's."""
+        if not self.failed:
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001
+                self.failed = reason(error)
+
+    def told(self) -> Speed | str:
+        if self.failed:
+            return self.failed
+        p50, p95 = float(np.median(self.alone)), float(np.quantile(self.alone, 0.95))
+        return Speed(statistics.median(self.rates), self.size, p50, p95)
+
+
+def speeds(networks: Sequence[tuple[Backbone, Views]]) -> list[Speed | str]:
+    """The speed of each of several networks; of one that cannot be measured, why.
+
+    Throughput is measured in turns, so that what else the machine does hits all of them.
 
     Args:
-        networks: each with views of the same real samples, as its own preparation makes them.
+        networks: each with what gives views of the same real samples, as its own preparation makes them.
     """
-    few = [(each, views[:: max(1, len(views) // _MOST)][:_MOST]) for each, views in networks]
-    sized = [{size: _batches(each, views, size) for size in SIZES} for each, views in few]
-    best = [_best(each, batches) for (each, _), batches in zip(networks, sized, strict=True)]
-    rates: list[list[float]] = [[] for _ in networks]
+    runs = [_Measuring(each) for each, _ in networks]
+    for each, (_, views) in zip(runs, networks, strict=True):
+        each.tried(partial(each.begin, views))
     for _ in range(_ROUNDS):
-        for rate, (size, run), batches in zip(rates, best, sized, strict=True):
-            rate.append(_rate(run, batches[size]))
-    alone = [_alone(each, batches[1]) for (each, _), batches in zip(networks, sized, strict=True)]
-    return [
-        Speed(statistics.median(rate), size, float(np.median(took)), float(np.quantile(took, 0.95)))
-        for rate, (size, _), took in zip(rates, best, alone, strict=True)
-    ]
+        for each in runs:
+            each.tried(each.round)
+    for each in runs:
+        each.tried(each.end)
+    return [each.told() for each in runs]
 
 
 def _batches(backbone: Backbone, views: Sequence[np.ndarray], size: int) -> list[Batch]:
@@ -89,12 +140,21 @@ def _spent(rows: "Iterator[object]") -> None:
 
 
 def _best(backbone: Backbone, sized: dict[int, list[Batch]]) -> tuple[int, Run]:
-    """The quickest batch size, and what runs it. Only pictures have a session for each size."""
-    runs = {SIZES[0]: _runner(backbone, SIZES[0])}
-    for size in SIZES[1:]:
-        runs[size] = _runner(backbone, size) if backbone.preparation.modality == "image" else runs[SIZES[0]]
-    size = max(SIZES, key=lambda size: _rate(runs[size], sized[size], seconds=_SECONDS / 3))
-    return size, runs[size]
+    """The quickest batch size, and what runs it; sizes that it cannot run, for want of memory say, are none. Only pictures have a session for each size."""
+    found: dict[int, tuple[float, Run]] = {}
+    run, failed = None, None
+    for size in SIZES:
+        try:
+            if run is None or backbone.preparation.modality == "image":
+                run = _runner(backbone, size)
+            found[size] = _rate(run, sized[size], seconds=_SECONDS / 3), run
+        except Exception as error:  # noqa: BLE001  (whatever its runtime raises)
+            failed = error
+    if not found:
+        assert failed is not None
+        raise failed
+    size = max(found, key=lambda size: found[size][0])
+    return size, found[size][1]
 
 
 def _rate(run: Run, batches: Sequence[Batch], *, seconds: float = _SECONDS) -> float:

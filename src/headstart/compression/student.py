@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from headstart.compression.half import narrowest, written
+from headstart.compression.half import ENGINES, quickest, written
 from headstart.compression.method import Candidate, Method, Source
 
 
@@ -20,12 +20,12 @@ class Student(Method):
         """One: the student, in bfloat16 where the processor has the units."""
         assert source.teach is not None
         model = source.teach()
-        precision = narrowest()
+        precision, runtime = quickest(source)
         yield Candidate(
             f"student {model.report.backbone}",
-            f"another network, taught by the model, in {precision} through OpenVINO",
+            f"another network, taught by the model, in {precision} through {ENGINES[runtime]}",
             model,
-            partial(written, precision=precision),
+            partial(written, precision=precision, runtime=runtime),
         )
 
 

@@ -82,6 +82,11 @@ def gist(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
+def reason(error: Exception) -> str:
+    """What an error says: the whole sentence of one of ours, the gist of any other."""
+    return str(error) if isinstance(error, HeadstartError) else gist(error)
+
+
 def suggest(received: str, known: Iterable[str]) -> str:
     """A clause that names the nearest of `known`, or all of them where none is near and they are few.
 

@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,11 +29,16 @@ def cache_root() -> Path:
 
 
 @contextmanager
-def whole_directory(target: Path) -> Iterator[Path]:
+def whole_directory(target: Path, check: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """Yield a directory beside `target` to write into; it becomes `target` when the block ends well, and vanishes when it does not.
 
     What is already at `target` is first renamed aside and removed last, so that one of the two is always there. Where `target` is a
     link, what it leads to is replaced.
+
+    Args:
+        target: the directory.
+        check: raises where what lies at a place must not be replaced. It is asked directly before `target` is, as something may have
+            appeared there while the block worked; what it raises leaves that as it is.
 
     Raises:
         OSError: it cannot be made, written or renamed. What was at `target` is there again, or the error names where it lies now.
@@ -46,6 +51,8 @@ def whole_directory(target: Path) -> Iterator[Path]:
         staging.mkdir()
         yield staging
         _open_to_readers(staging)
+        if check is not None:
+            check(target)
         if target.exists():
             target.rename(aside)
         staging.rename(target)

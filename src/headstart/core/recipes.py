@@ -6,6 +6,7 @@ class, all of them written, so that equal recipes have equal strings.
 
 import ast
 import dataclasses
+import sys
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -13,6 +14,8 @@ from headstart.core.errors import UsageError, suggest
 
 R = TypeVar("R")
 _LITERALS = (str, int, float, bool, type(None))
+# Characters of a recipe, and of those that an error shows.
+_LONGEST, _SHOWN = 1 << 16, 200
 
 
 def to_string(name: str, recipe: Any) -> str:
@@ -30,12 +33,14 @@ def split(text: str) -> tuple[str, dict[str, Any]]:
     """The name and the options of a recipe string. `ridge` and `ridge()` are the same.
 
     Raises:
-        UsageError: the text is no recipe; only keyword options with literal values are allowed.
+        UsageError: the text is no recipe; only keyword options with literal values are allowed, in at most 65,536 characters.
     """
-    expected = f"{text!r} is no recipe: write a name and literal options, such as  ridge(penalty=0.1)"
+    expected = f"{_shown(text)} is no recipe: write a name and literal options, such as  ridge(penalty=0.1)"
+    if len(text) > _LONGEST:
+        raise UsageError(f"a recipe has at most {_LONGEST:,} characters, and {_shown(text)} has {len(text):,}")
     try:
         node = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # the last two where it nests too deep
         raise UsageError(expected) from error
     if isinstance(node, ast.Name):
         return node.id, {}
@@ -47,7 +52,7 @@ def split(text: str) -> tuple[str, dict[str, Any]]:
             raise UsageError(expected)
         try:
             options[keyword.arg] = ast.literal_eval(keyword.value)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, MemoryError, RecursionError) as error:
             raise UsageError(expected) from error
     return node.func.id, options
 
@@ -56,7 +61,8 @@ def build(cls: type[R], name: str, *, options: Mapping[str, Any]) -> R:
     """An instance of the recipe class `cls` with `options`; every unknown key and every wrong type is reported at once.
 
     Raises:
-        UsageError: a key is unknown, missing, or its value has another type than the field.
+        UsageError: a key is unknown, missing, or its value has another type than the field, or holds a number that is not finite as a
+            float.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     problems = [f"has no option {key!r}.{suggest(key, fields)}" for key in options if key not in fields]
@@ -64,11 +70,33 @@ def build(cls: type[R], name: str, *, options: Mapping[str, Any]) -> R:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if key not in options and required:
             problems.append(f"needs the option {key!r}.")
-        if key in options and not required and not _same_kind(options[key], field.default):
-            problems.append(f"takes for {key!r} a value like {field.default!r}, and got {options[key]!r}.")
+        if key not in options:
+            continue
+        if not _is_finite(options[key]) or (not required and not _same_kind(options[key], field.default)):
+            problems.append(f"takes for {key!r} a value like {_like(field)}, and got {_shown(options[key])}.")
     if problems:
         raise UsageError("; ".join(f"{name} {problem}" for problem in problems))
     return cls(**{key: _as_field(value, fields[key].default) for key, value in options.items()})
+
+
+def _shown(value: Any) -> str:
+    """A value for a sentence: its beginning where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes out no whole number of more than 4,300 digits, and no depth
+        return "a value too large to show"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _like(field: "dataclasses.Field[Any]") -> str:
+    return "a finite number" if field.default is dataclasses.MISSING else repr(field.default)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether every number in a value is finite as a float."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, int | float) or abs(value) <= sys.float_info.max
 
 
 def _literal(value: Any) -> str:

@@ -26,7 +26,8 @@ TOLERANCE = 1
 _LEAST_SIDE = 16
 # Scans: cameras and encoders make some ten. Each goes over all pixels, at about a nanosecond each, and a file may repeat them.
 _USUAL_SCANS, _MOST_SCANS, _MOST_SCANNED = 16, 100, 2_000_000_000
-_SCAN, _MARKER = b"\xff\xda", re.compile(rb"\xff+([^\x00\xff\x01\xd0-\xd7])")
+# Padding before a marker is more of 0xff. The last one alone is looked for: a run of them would be gone over from each of its bytes.
+_SCAN, _MARKER = b"\xff\xda", re.compile(rb"\xff([^\x00\xff\x01\xd0-\xd7])")
 _CHANNELS = {"L": ("GRAY", 1), "RGB": ("RGB", 3)}
 
 

@@ -90,7 +90,8 @@ def difference_of(model: Model, opened: ExportedBackbone) -> float:
         rows = exact.embed(batch)
         for ours, theirs in zip(opened.embed(batch), rows, strict=True):
             scale = np.maximum(np.linalg.norm(theirs, axis=1), 1e-12)
-            worst = max(worst, float((np.linalg.norm(ours - theirs, axis=1) / scale).max()))
+            # Not Python's `max`, which passes over what is no number.
+            worst = float(np.maximum(worst, (np.linalg.norm(ours - theirs, axis=1) / scale).max()))
         (found,) = opened.session.run(opened.given(batch), [PROBABILITIES])
         known = model.predicted(np.concatenate(rows, axis=1))
         apart = float(np.abs(found - known).max() / max(1.0, float(np.abs(known).max())))

@@ -42,9 +42,26 @@ def put_model(model: "onnx.ModelProto", folder: Path, *, told: Mapping[str, str]
     Raises:
         ExportError: it is larger than one file may be.
     """
-    if model.ByteSize() > _MOST_BYTES:
-        raise ExportError("the network is larger than the 2 GiB that one ONNX file may hold: export it to openvino")
     del model.metadata_props[:]
     for name, value in told.items():
         model.metadata_props.add(key=name, value=value)
-    (folder / PLUGIN.files[0]).write_bytes(model.SerializeToString())
+    (folder / PLUGIN.files[0]).write_bytes(serialised(model))
+
+
+def serialised(model: "onnx.ModelProto") -> bytes:
+    """A model of ONNX as the bytes of a file.
+
+    Raises:
+        ExportError: it is larger than one file may be.
+    """
+    from google.protobuf.message import EncodeError
+
+    try:
+        content = model.SerializeToString()
+    except EncodeError:  # of what is larger protobuf cannot even tell the size
+        content = None
+    if content is None or len(content) > _MOST_BYTES:
+        raise ExportError(
+            "the network is larger than the 2 GiB that one ONNX file may hold, from which OpenVINO's are made as well: export it with --to torch"
+        )
+    return bytes(content)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.backbones.runtimes import openvino_library
 from headstart.core.errors import ExportError, gist
 from headstart.exporting.format import Format
+from headstart.exporting.onnx import serialised
 
 if TYPE_CHECKING:
     from headstart.exporting.tracing import Traced
@@ -25,7 +26,7 @@ class OpenVino(Format):
         """Write `model.xml` and `model.bin`, in float32.
 
         Raises:
-            ExportError: OpenVINO has no operator for something in the network.
+            ExportError: OpenVINO has no operator for something in the network, or ONNX, from which it reads it, cannot hold it.
         """
         put_model(converted(traced), folder, told=told)
 
@@ -37,11 +38,11 @@ def converted(traced: "Traced") -> Any:
     """A model's graph as OpenVINO's.
 
     Raises:
-        ExportError: OpenVINO has no operator for something in the network.
+        ExportError: OpenVINO has no operator for something in the network, or ONNX, from which it reads it, cannot hold it.
     """
     with tempfile.TemporaryDirectory() as place:
         passing = Path(place) / "model.onnx"
-        passing.write_bytes(traced.onnx.SerializeToString())
+        passing.write_bytes(serialised(traced.onnx))
         try:
             model = openvino_library().Core().read_model(passing)
         except RuntimeError as error:

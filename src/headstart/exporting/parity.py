@@ -23,6 +23,7 @@ from headstart.evaluation.calibration import paired_standard_error
 from headstart.evaluation.metrics import THRESHOLD
 from headstart.features.contents import content_of
 from headstart.features.hashing import digest_samples
+from headstart.features.pipeline import Content
 from headstart.model.model import Model
 from headstart.tasks import TASKS
 
@@ -121,8 +122,10 @@ def prove(folder: Path, model: Model, *, samples: Samples, part: str = "", progr
         progress: stages `extract` and `prove`, in samples.
 
     Raises:
-        ExportError: the program fails, or answers what the model cannot read, or the reverse.
+        ExportError: there is no sample, the program fails, or answers what the model cannot read, or the reverse.
     """
+    if not len(samples):
+        raise ExportError("there is no sample to prove the export on: name data with labelled samples; it was removed")
     whole = model if isinstance(model.backbone, ExportedBackbone) else model.at(FLOAT32)
     exact = whole.predict(samples, engine="eager", progress=progress)
     own, fitted_in = _as_fitted(model, samples, exact, progress)
@@ -157,7 +160,8 @@ def _as_fitted(
 ) -> tuple[list[dict[str, Any]], str]:
     """The model's answers in the precision that it was fitted at, whatever it runs at here, and that precision; units for it only make it quick.
 
-    Where torch cannot compute in it here they are the exact ones. An exported model has one precision only.
+    Where torch cannot compute in it here, or has no answer to a sample that the exact ones have, they are those. An exported model has one
+    precision only.
     """
     precision = model.fitted_precision
     if isinstance(model.backbone, ExportedBackbone):
@@ -165,9 +169,11 @@ def _as_fitted(
     if precision == FLOAT32:
         return exact, FLOAT32
     try:
-        return model.at(precision).predict(samples, engine="eager", progress=progress), precision
+        own = model.at(precision).predict(samples, engine="eager", progress=progress)
     except Exception:  # noqa: BLE001  (whatever torch raises for an arithmetic that it has no kernel for: `fitted_in` tells)
         return exact, FLOAT32
+    lost = any("error" in each and "error" not in whole for each, whole in zip(own, exact, strict=True))
+    return (exact, FLOAT32) if lost else (own, precision)
 
 
 def _both(samples: Samples, exact: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) -> Int[np.ndarray, "n"]:
@@ -200,7 +206,9 @@ def answers(folder: Path, samples: Samples) -> list[dict[str, Any]]:
         command = [sys.executable, "-P", str((folder / "predict.py").resolve()), "--list", str(given)]
         limit = _SECONDS + _SECONDS_EACH * len(samples)
         try:
-            done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=limit)  # noqa: S603  (this Python, our own program)
+            done = subprocess.run(  # noqa: S603  (this Python, our own program; decoders may write anything to its standard error)
+                command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=limit
+            )
         except subprocess.TimeoutExpired:
             raise ExportError(f"the export's program took longer than {limit:.0f} s; the export was removed") from None
     lines = done.stdout.split("\n")[:-1]  # a text may hold what else ends a line
@@ -214,22 +222,27 @@ def inputs_of(samples: Samples, place: Path) -> list[str]:
     """What the program is given: texts as they are, files where they lie; what lies in an archive is written out first."""
     if samples.inline and samples.modality == "text":
         return [str(each) for each in samples.table.column("input").to_pylist()]
-    if (
-        not samples.inline
-        and samples.modality != "text"
-        and all(samples.path(at).is_file() for at in range(len(samples)))
-    ):
-        return [str(samples.path(at).resolve()) for at in range(len(samples))]
     read, found = content_of(samples), []
     for at in range(len(samples)):
-        content = read(at)
-        if samples.modality == "text":
-            found.append(_text(content))
+        if not samples.inline and samples.modality != "text" and samples.path(at).is_file():
+            found.append(str(samples.path(at).resolve()))
             continue
-        path = place / f"{at}.bin"
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path, content = place / f"{at}.bin", _read(read, at)
+        if samples.modality == "text":
+            found.append("" if content is None else _text(content))
+            continue
+        if content is not None:  # else there is nothing at the path, which the program cannot read either
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
         found.append(str(path))
     return found
+
+
+def _read(read: Content, at: int) -> bytes | str | None:
+    """The content of a sample; None of one that is there no more, or lies in an archive that ends before it."""
+    try:
+        return read(at)
+    except (OSError, SampleError):
+        return None
 
 
 def _text(content: bytes | str) -> str:

@@ -8,7 +8,7 @@ _ROOM = "headstart.exporting.shipped"
 _LIBRARIES = {"image": "pillow>=11", "text": "tokenizers>=0.20", "audio": "soundfile>=0.12"}
 _HEAD = '''"""Answers of a model that headstart exported: `python predict.py INPUT...` prints one line of JSON for each input.
 
-One that cannot be read has an "error" in the place of an answer, and the status is 3 then. It needs what requirements.txt lists and nothing else. The graph holds all from {values} to calibrated probabilities; `Preparation` is what
+One that cannot be read, or at which the runtime fails, has an "error" in the place of an answer, and the status is 3 then. It needs what requirements.txt lists and nothing else. The graph holds all from {values} to calibrated probabilities; `Preparation` is what
 comes before it, and has to be followed to the letter wherever the graph is used without this program.
 """
 '''

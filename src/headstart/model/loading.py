@@ -1,11 +1,10 @@
 """Loading: read a model directory. docs/format.md is normative; every step of the load order has its test."""
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError
@@ -14,27 +13,30 @@ from safetensors.numpy import load_file
 from headstart.backbones.backbone import Architecture, Backbone
 from headstart.backbones.choice import open_reference, rebuild_backbone
 from headstart.backbones.exported import Graph, open_exported
-from headstart.backbones.precision import PRECISIONS, settle
-from headstart.backbones.runtimes import HINTS, RUNTIMES, SAFE
+from headstart.backbones.precision import settle
+from headstart.backbones.runtimes import SAFE
 from headstart.core.digests import of_tensors
-from headstart.core.errors import ModelError, UsageError, gist, suggest
+from headstart.core.errors import HeadstartError, ModelError, UsageError, gist, suggest
 from headstart.core.spec import BackboneSpec
+from headstart.data.modalities import preparation
 from headstart.data.preparation import Batch
 from headstart.data.reading import ReadOptions
-from headstart.model import json_types, listing, probe
+from headstart.heads.fitted import Head
+from headstart.model import described, listing, probe
+from headstart.model.examples import Examples
+from headstart.model.judge import Bond, Judge
 from headstart.model.manifest import ASSETS, NAME, Manifest
 from headstart.model.model import Model
 from headstart.model.precision import runnable
 from headstart.model.reports import FitReport
 from headstart.model.rule import Rule
+from headstart.model.split_record import SplitRecord
 from headstart.model.tensor_files import examples_of, head_of, judge_of, split_of
-from headstart.tasks import TASKS
 
 if TYPE_CHECKING:
     import torch
 
-# What libraries raise where a value of the manifest or a tensor makes no sense to them.
-_MISFITS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_PROBE = "probe.safetensors"
 
 
 def load(source: Path, *, module: "torch.nn.Module | None" = None, precision: str = "") -> Model:
@@ -102,40 +104,74 @@ def _readable(source: Path) -> Iterator[None]:
         raise ModelError(
             f"{error.filename or source} cannot be read: {error.strerror or error}; check that this file and its folder may be read"
         ) from error
+    except RecursionError as error:
+        raise ModelError(f"{source} is no headstart model: a part of its {NAME} nests too deep") from error
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """All of a directory but its network, checked."""
+
+    manifest: Manifest
+    specs: tuple[BackboneSpec, ...]
+    architecture: Architecture
+    assets: Mapping[str, bytes]
+    reading: ReadOptions
+    report: FitReport
+    rule: Rule
+    head: Head
+    split: SplitRecord
+    judge: Judge | None
+    examples: Examples | None
+
+
+def _parts(source: Path, *, runtimes: Collection[str] = SAFE) -> _Parts:
+    _check_there(source)
+    manifest = Manifest.read(source)
+    specs = described.specs_of(manifest, runtimes=runtimes)
+    reading = described.reading_of(manifest)
+    report = FitReport.from_json(manifest.fit)
+    described.check_precision(specs, report, labelled=bool(manifest.labels))
+    listing.check(source, manifest.files, manifest=NAME)
+    described.check_names(manifest)
+    described.check_task(manifest)
+    dim = sum(spec.dim for spec in specs)
+    head, split, judge = head_of(source, manifest, dim=dim), split_of(source), judge_of(source, manifest, dim=dim)
+    return _Parts(
+        manifest=manifest,
+        specs=specs,
+        architecture=described.architecture_of(manifest, specs),
+        assets={name: (source / ASSETS / name).read_bytes() for name in manifest.backbone["assets"]},
+        reading=reading,
+        report=report,
+        rule=described.rule_of(manifest),
+        head=head,
+        split=split,
+        judge=judge,
+        examples=examples_of(source, manifest, judge=judge),
+    )
 
 
 def _load(source: Path, module: "torch.nn.Module | None", *, always: bool) -> Opened:
-    _check_there(source)
-    manifest = Manifest.read(source)
-    specs = _specs(manifest)
-    reading = _reading(manifest.reading)
-    report = FitReport.from_json(manifest.fit)
-    _check_precision(specs, report, labelled=bool(manifest.labels))
-    listing.check(source, manifest.files, manifest=NAME)
-    _check_names(manifest)
-    _check_task(manifest)
-    head = head_of(source, manifest, dim=sum(spec.dim for spec in specs))
-    split = split_of(source)
-    judge = judge_of(source, manifest, dim=sum(spec.dim for spec in specs))
-    examples = examples_of(source, manifest, judge=judge)
-    backbone = _backbone(source, manifest, specs, module)
+    parts = _parts(source)
+    manifest = parts.manifest
     model = Model(
-        backbone=backbone,
-        head=head,
+        backbone=_backbone(source, parts, module),
+        head=parts.head,
         labels=tuple(manifest.labels),
         temperature=float(manifest.temperature),
         prior=None if manifest.prior is None else tuple(map(float, manifest.prior)),
-        reading=reading,
-        split=split,
-        report=report,
-        fitted_precision=specs[0].precision,
-        judge=judge,
-        examples=examples,
-        rule=_rule(manifest),
+        reading=parts.reading,
+        split=parts.split,
+        report=parts.report,
+        fitted_precision=parts.specs[0].precision,
+        judge=parts.judge,
+        examples=parts.examples,
+        rule=parts.rule,
         deployment_prior=None if manifest.deployment_prior is None else tuple(map(float, manifest.deployment_prior)),
     )
     model.check_judge()
-    return Opened(model, manifest, _probe(source, manifest, model, always=always))
+    return Opened(model, manifest, _drift(source, manifest, model, always=always))
 
 
 def _check_there(source: Path) -> None:
@@ -149,172 +185,44 @@ def _check_there(source: Path) -> None:
     raise ModelError(f"there is no directory {source}.{suggest(source.name, siblings)}")
 
 
-def _specs(manifest: Manifest) -> tuple[BackboneSpec, ...]:
-    described = manifest.backbone
-    if (
-        set(described) != {"by", "architecture", "specs", "assets", "graph"}
-        or described["by"] not in ("value", "reference", "graph")
-        or not isinstance(described["specs"], list)
-    ):
-        raise ModelError(
-            "the manifest's backbone has the keys architecture, assets, by (value, reference or graph), graph and specs (a list);"
-            " this one differs"
-        )
-    _check_graph(described, manifest)
-    if not json_types.list_of(json_types.is_plain_name)(described["assets"]):
-        raise ModelError("the manifest's backbone has to name its assets as a list of plain file names")
-    if not {f"{ASSETS}/{name}" for name in described["assets"]} <= set(manifest.files):
-        raise ModelError("the manifest's backbone names assets that the model does not hold")
-    specs = tuple(BackboneSpec.from_json(value) for value in described["specs"])
-    if not specs or any(spec.dim < 1 for spec in specs):
-        raise ModelError("the manifest's backbone has no spec, or one without width")
-    modality = manifest.inputs[0]["modality"]
-    if any(spec.modality != modality for spec in specs):
-        raise ModelError(f"the model takes {modality} input, and its backbone's specs are of another modality")
-    if any(
-        (spec.source, spec.name, spec.weights, spec.precision)
-        != (specs[0].source, specs[0].name, specs[0].weights, specs[0].precision)
-        for spec in specs
-    ):
-        raise ModelError("the manifest's specs are of several backbones or precisions, and a model has one")
-    if specs[0].precision not in PRECISIONS:
-        raise ModelError(
-            f"the model's precision is {specs[0].precision!r}, and this headstart knows {', '.join(PRECISIONS)}"
-        )
-    return specs
+@contextmanager
+def _told(before: str) -> Iterator[None]:
+    """Whatever a library raises for what a stranger's directory asks of it, as one sentence that begins so.
+
+    Raises:
+        ModelError: as said. What headstart itself says stays as it is, and so does what the system refuses.
+    """
+    try:
+        yield
+    except UsageError as error:
+        raise ModelError(f"{before}: {error}") from error
+    except (HeadstartError, OSError):
+        raise
+    except Exception as error:  # the manifest chose what is built, and no list of what libraries raise then is complete
+        raise ModelError(f"{before}: {gist(error)}") from error
 
 
-_GRAPH: Mapping[str, json_types.Kind] = {
-    "runtime": lambda value: json_types.is_text(value) and value in RUNTIMES,
-    "precision": lambda value: json_types.is_text(value) and value in HINTS,
-    "files": lambda value: bool(value) and json_types.list_of(json_types.is_plain_name)(value),
-    "beside": json_types.list_of(json_types.is_plain_name),
-}
-
-
-def _check_graph(described: Mapping[str, Any], manifest: Manifest) -> None:
-    graph = described["graph"]
-    if (described["by"] == "graph") != (graph is not None):
-        raise ModelError("the manifest's backbone has a graph exactly where it is given by one; this one differs")
-    if graph is None:
-        return
-    if not isinstance(graph, dict) or set(graph) != set(_GRAPH) or json_types.wrong_keys(graph, _GRAPH):
-        raise ModelError(
-            "the manifest's graph has to name a runtime, a precision, and files that it lists; this one differs"
-        )
-    if graph["runtime"] not in SAFE:
-        raise ModelError(
-            f"a model that was exported to {graph['runtime']} is opened by that library alone, as its files may hold code: run its predict.py,"
-            f" or export the model that it was made from to {' or '.join(SAFE)}"
-        )
-    if not {*graph["files"], *graph["beside"]} <= set(manifest.files):
-        raise ModelError("the manifest's graph names files that the model does not hold")
-
-
-# What a directory may hold beside what its preparation and its graph name.
-_FILES = frozenset(
-    {
-        *(f"{name}.safetensors" for name in ("head", "backbone", "judge", "examples", "split", "probe")),
-        "README.md",
-    }
-)
-
-
-def _check_names(manifest: Manifest) -> None:
-    described, graph = manifest.backbone, manifest.backbone["graph"] or {"files": [], "beside": []}
-    named = {*_FILES, *(f"{ASSETS}/{name}" for name in described["assets"]), *graph["files"], *graph["beside"]}
-    if strange := sorted(set(manifest.files) - named):
-        raise ModelError(f"the model's file list names {strange[0]!r}, which is no part of this model; take it out")
-
-
-def _check_precision(specs: tuple[BackboneSpec, ...], report: FitReport, *, labelled: bool) -> None:
-    change = report.precision
-    if change is None:
-        return
-    if change.fitted != specs[0].precision:
-        raise ModelError("the manifest's fit was made at another precision than its backbone's specs state")
-    if labelled is (change.probability is None):
-        raise ModelError("the manifest's fit compares precisions on another kind of answer than the model gives")
-
-
-def _check_task(manifest: Manifest) -> None:
-    if manifest.task not in TASKS.names():
-        raise ModelError(f"the model's task is {manifest.task!r}, and this headstart knows {', '.join(TASKS.names())}")
-    if TASKS.get(manifest.task).link != manifest.head["link"] or manifest.fit["task"] != manifest.task:
-        raise ModelError(f"the model's head or fit does not belong to its task, {manifest.task}")
-
-
-def _rule(manifest: Manifest) -> Rule:
-    rule = Rule.from_json(manifest.rule, labels=manifest.labels)
-    if rule != Rule() and manifest.head["link"] != "softmax":
-        raise ModelError(f"the model carries the decision rule {rule.name!r}, and {manifest.task} has none")
-    return rule
-
-
-def _reading(value: Mapping[str, Any]) -> ReadOptions:
-    fields = list(ReadOptions().kept())
-    if set(value) != set(fields):
-        raise ModelError(
-            f"the manifest's reading options are {', '.join(fields)}, and the model has {', '.join(value) or 'none'}"
-        )
-    text = json_types.either(json_types.is_null, json_types.is_text)
-    wrong = json_types.wrong_keys(value, {key: json_types.is_flag if key == "labelled" else text for key in fields})
-    if wrong:
-        raise ModelError(f"the manifest's reading options have values of the wrong type for {', '.join(wrong)}")
-    return ReadOptions(**value)
-
-
-def _architecture(value: Any) -> Architecture:
-    if not isinstance(value, dict) or set(value) != {field.name for field in dataclasses.fields(Architecture)}:
-        raise ModelError("the manifest's backbone architecture has other keys than this version's")
-    if not isinstance(value["options"], dict) or not all(
-        isinstance(value[key], str) for key in ("source", "name", "licence")
-    ):
-        raise ModelError("the manifest's backbone architecture has values of the wrong type")
-    return Architecture(**value)
-
-
-def _backbone(
-    source: Path, manifest: Manifest, specs: tuple[BackboneSpec, ...], module: "torch.nn.Module | None"
-) -> Backbone:
-    described = manifest.backbone
-    architecture = _architecture(described["architecture"])
-    if (architecture.source, architecture.name) != (specs[0].source, specs[0].name):
-        raise ModelError(
-            f"the manifest's architecture {architecture.source}:{architecture.name} is not that of its specs"
-        )
-    assets = {name: (source / ASSETS / name).read_bytes() for name in described["assets"]}
-    if described["graph"] is not None:
-        known = described["graph"]
-        graph = Graph(known["runtime"], known["precision"], tuple(known["files"]), tuple(known["beside"]))
-        try:
-            return open_exported(source, graph, architecture=architecture, specs=specs, assets=assets)
-        except UsageError as error:
-            raise ModelError(
-                f"the backbone {specs[0].title} cannot be built as the manifest describes it: {error}"
-            ) from error
+def _backbone(source: Path, parts: _Parts, module: "torch.nn.Module | None") -> Backbone:
+    told, specs, architecture, assets = parts.manifest.backbone, parts.specs, parts.architecture, parts.assets
 
     def tensors() -> Mapping[str, np.ndarray]:
-        found = open_reference(specs).tensors() if described["by"] == "reference" else _by_value(source)
+        found = (
+            open_reference(specs).tensors() if told["by"] == "reference" else _arrays(source / "backbone.safetensors")
+        )
         if of_tensors(found) != specs[0].weights:
             raise ModelError(
                 f"the weights of {specs[0].title} here are not those that the model was fitted with: their digest differs"
             )
         return found
 
-    try:
+    with _told(f"the backbone {specs[0].title} cannot be built as the manifest describes it"):
+        if (known := told["graph"]) is not None:
+            graph = Graph(known["runtime"], known["precision"], tuple(known["files"]), tuple(known["beside"]))
+            return open_exported(source, graph, architecture=architecture, specs=specs, assets=assets)
         backbone = rebuild_backbone(architecture, specs, assets=assets, tensors=tensors, module=module)
-    except (UsageError, *_MISFITS) as error:
-        raise ModelError(
-            f"the backbone {specs[0].title} cannot be built as the manifest describes it: {error}"
-        ) from error
-    if dict(backbone.architecture.options) != dict(architecture.options):
-        raise ModelError(f"the manifest gives the backbone {specs[0].title} options that it does not take")
-    return backbone
-
-
-def _by_value(source: Path) -> Mapping[str, np.ndarray]:
-    return _arrays(source / "backbone.safetensors")
+        if dict(backbone.architecture.options) != dict(architecture.options):
+            raise ModelError(f"the manifest gives the backbone {specs[0].title} options that it does not take")
+        return backbone
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -322,27 +230,31 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         found: dict[str, np.ndarray] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path.name} is missing or is no safetensors file: {error}") from error
-    except _MISFITS as error:  # its header names a type that NumPy has not
+    except Exception as error:  # its header names a type that NumPy has not
         raise ModelError(f"{path.name} holds tensors of a type that no model has: {gist(error)}") from error
     return found
 
 
-def _probe(source: Path, manifest: Manifest, model: Model, *, always: bool) -> float | None:
+def _drift(source: Path, manifest: Manifest, model: Model, *, always: bool) -> float | None:
     """Recompute the probe where a library or the machine is new, or always; the largest relative difference."""
     if not always and manifest.libraries == probe.libraries() and manifest.machine == probe.machine():
         return None
-    specs = model.backbone.specs
-    path = source / "probe.safetensors"
-    found = _arrays(path)
+    batch, rows = _probe(source, model.backbone.specs)
+    with _told(f"{_PROBE} does not hold inputs that the backbone takes"):
+        return probe.check(model.backbone, batch, rows=rows, then=manifest.libraries, where=manifest.machine)
+
+
+def _probe(source: Path, specs: tuple[BackboneSpec, ...]) -> tuple[Batch, tuple[np.ndarray, ...]]:
+    """The probe's inputs, and their rows where the model was saved.
+
+    Raises:
+        ModelError: the file holds something else.
+    """
+    found = _arrays(source / _PROBE)
     names = {"values", "lengths", *(f"rows.{i}" for i in range(len(specs)))}
     if set(found) != names or any(found[f"rows.{i}"].shape != (probe.PROBES, spec.dim) for i, spec in enumerate(specs)):
-        raise ModelError(f"{path.name} does not hold {probe.PROBES} inputs and their rows")
-    rows = tuple(found[f"rows.{i}"] for i in range(len(specs)))
-    batch = Batch(found["values"], found["lengths"])
-    try:
-        return probe.check(model.backbone, batch, rows=rows, then=manifest.libraries, where=manifest.machine)
-    except _MISFITS as error:
-        raise ModelError(f"{path.name} does not hold inputs that the backbone takes: {error}") from error
+        raise ModelError(f"{_PROBE} does not hold {probe.PROBES} inputs and their rows")
+    return Batch(found["values"], found["lengths"]), tuple(found[f"rows.{i}"] for i in range(len(specs)))
 
 
 def listed(source: Path) -> Manifest:
@@ -359,7 +271,9 @@ def listed(source: Path) -> Manifest:
 
 
 def unopened(source: Path) -> Manifest | None:
-    """What an export says of itself that headstart does not open, a program of torch, after its files were compared; None for any other model.
+    """What an export says of itself whose graph headstart does not open, a program of torch; None for any other model.
+
+    Every step of loading is taken but that one: the manifest, the files, the tensors, the preparation and the judge are those of a model.
 
     Raises:
         ModelError: the directory is not what its manifest says, or cannot be read.
@@ -367,7 +281,17 @@ def unopened(source: Path) -> Manifest | None:
     with _readable(source):
         _check_there(source)
         graph = Manifest.read(source).backbone.get("graph")
-    return listed(source) if isinstance(graph, dict) and graph.get("runtime") == "torch" else None
+        if not isinstance(graph, dict) or graph.get("runtime") != "torch":
+            return None
+        parts = _parts(source, runtimes=("torch",))
+        specs, temperature = parts.specs, float(parts.manifest.temperature)
+        with _told(f"the preparation of {specs[0].title} cannot be built as the manifest describes it"):
+            preparation(specs[0].prepare, dict(parts.assets))
+        bond = Bond.of(parts.head, temperature=temperature, specs=specs, precision=specs[0].precision)
+        if parts.judge is not None and not parts.judge.fits(bond):
+            raise ModelError("the model's judge was fitted for another head, temperature or backbone than it has")
+        _probe(source, specs)
+        return parts.manifest
 
 
 def card_of(source: Path) -> str:

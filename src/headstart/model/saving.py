@@ -13,10 +13,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from headstart.backbones.backbone import Backbone
-from headstart.backbones.choice import open_reference
+from headstart.backbones.choice import check_reference, open_reference
 from headstart.backbones.exported import ExportedBackbone, Graph
 from headstart.core.digests import of_tensors
-from headstart.core.errors import HeadstartError, ModelError
+from headstart.core.errors import BackboneError, HeadstartError, ModelError
 from headstart.core.files import whole_directory
 from headstart.heads.fitted import Head, Linear, Mlp, Neighbours
 from headstart.model import judge_files, listing, probe
@@ -97,8 +97,9 @@ def save(model: "Model", target: Path, *, by_reference: bool) -> Path:
     """Write a model directory: into a sibling first, then renamed.
 
     Raises:
-        ModelError: something that is no headstart model is at `target`, nothing can be written there, or by reference the backbone
-            does not open by its name; or its judge was fitted for another head. A model that was there before stays as it was.
+        ModelError: something that is no headstart model is at `target`, before or when all is written, nothing can be written there, or
+            by reference the backbone is no published one or does not open by its name; or its judge was fitted for another head. What was
+            there before stays as it was.
     """
     refuse_if_not_ours(target)
     model.check_judge()
@@ -107,7 +108,7 @@ def save(model: "Model", target: Path, *, by_reference: bool) -> Path:
     if by_reference:
         _check_reference(model.backbone)
     try:
-        with whole_directory(target) as folder:
+        with whole_directory(target, refuse_if_not_ours) as folder:
             write(model, folder, by_reference=by_reference)
     except (OSError, SafetensorError) as error:
         raise ModelError(
@@ -156,6 +157,10 @@ def _check_reference(backbone: Backbone) -> None:
         raise ModelError(
             "an exported model cannot be saved by reference: its network is in its own files; save it by value"
         )
+    try:
+        check_reference(backbone.specs)
+    except BackboneError as error:
+        raise ModelError(f"this model cannot be saved by reference, because {error}; save it by value") from error
     try:
         named = open_reference(backbone.specs).tensors()
     except HeadstartError as error:

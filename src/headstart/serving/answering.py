@@ -1,10 +1,13 @@
 """From a request to its answer: the steps that a prediction and an explanation go through, and how long each may take."""
 
 import asyncio
+import logging
+import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,17 +15,20 @@ from starlette.requests import ClientDisconnect, Request
 
 from headstart.core.errors import HeadstartError, SampleError, UsageError
 from headstart.serving.admission import Admission
-from headstart.serving.bodies import Asked, Input, received, understood
-from headstart.serving.metrics import Metrics
+from headstart.serving.bodies import Asked, Input, received, room_for, understood
+from headstart.serving.metrics import Metrics, Tally, outcome
 from headstart.serving.options import Limits
 from headstart.serving.refusals import RefusedError, unusable
 from headstart.serving.served import Answer, Asking, Served, check_asked
+from headstart.serving.threads import Threads
+
+LOG = logging.getLogger("headstart.serving")
 
 T = TypeVar("T")
 
-# Bytes of a body that is not read at once: JSON and forms of some megabytes take their time.
+# Bytes of a body that is not read at once: JSON and forms of some megabytes take their time, and several times their size.
 _LARGE = 65_536
-_UNUSABLE, _BUSY = 422, 429
+_BUSY, _FAILED = 429, "the server failed at this; its log says where"
 # Seconds after which it is looked whether the models are there.
 _LOOK = 0.05
 
@@ -95,16 +101,19 @@ class Answering:
         await self.opened()
         served = self.model(request)
         asking = _asking(served, request)
-        async with self._asked(request, served) as asked:
-            with self.admission.inputs(len(asked.inputs)):
-                began = time.perf_counter()
-                async with _in_time(self._limits.wait, 503, "no answer was made"):
-                    if asked.single:
-                        with self._counted(served):
+        with self.metrics.inputs(served.name) as tally:
+            async with self._asked(request, served.threads, served, "no answer was made") as asked:
+                tally.left = len(asked.inputs)
+                with self.admission.inputs(len(asked.inputs)):
+                    began = time.perf_counter()
+                    try:
+                        if asked.single:
                             answers = [await self._answer(served, asking, asked.size, asked.inputs[0])]
-                    else:
-                        answers = await self._all(served, asking, asked)
-                self.admission.note(time.perf_counter() - began, n=self.admission.items)
+                            tally.add("answered")
+                        else:
+                            answers = await self._all(served, asking, asked, tally)
+                    finally:
+                        self.admission.note(time.perf_counter() - began, n=self.admission.items)
         return {"model": served.name, "predictions": answers}
 
     async def explain(self, request: Request) -> Mapping[str, Any]:
@@ -115,12 +124,18 @@ class Answering:
         label = request.query_params.get("label", "")
         if label and label not in served.model.labels:
             raise unusable("the model has no such label to explain: GET /models tells those that it has")
-        async with self._asked(request, served) as asked:
-            if len(asked.inputs) != 1:
-                raise unusable(f"one input is explained at a time, and the request holds {len(asked.inputs)}")
-            with self.admission.explanation():
-                async with _in_time(self._limits.wait, 503, "no explanation was made"):
-                    found = await self._explanation(served, asked, label)
+        with self.metrics.inputs(served.name) as tally:
+            async with self._asked(request, served.apart, served, "no explanation was made") as asked:
+                if len(asked.inputs) != 1:
+                    raise unusable(f"one input is explained at a time, and the request holds {len(asked.inputs)}")
+                tally.left = 1
+                with self.admission.explanation():
+                    began = time.perf_counter()
+                    try:
+                        found = await self._explanation(served, asked, label)
+                    finally:
+                        self.admission.note_explanation(time.perf_counter() - began)
+                tally.add("answered")
         return {"model": served.name, "saliency": found}
 
     async def _explanation(self, served: Served, asked: Asked, label: str) -> Answer:
@@ -130,56 +145,72 @@ class Answering:
             RefusedError: the input cannot be read or explained, or holds too much.
         """
         given_up = threading.Event()
-        with self._counted(served):
-            try:
-                content = await _in_thread(served, partial(served.looked_at, asked.inputs[0].content))
-                with self.admission.hold(len(content), beside=asked.size):
-                    return await asyncio.wrap_future(served.explained(content, label=label, given_up=given_up))
-            except HeadstartError as error:
-                said = f"the input {error}" if isinstance(error, SampleError) else str(error)
-                raise unusable(said) from error
-            finally:
-                given_up.set()
+        try:
+            content = await _in_thread(served.apart, partial(served.looked_at, asked.inputs[0].content))
+            with self.admission.hold(len(content), beside=asked.size):
+                return await asyncio.wrap_future(served.explained(content, label=label, given_up=given_up))
+        except HeadstartError as error:
+            said = f"the input {error}" if isinstance(error, SampleError) else str(error)
+            raise unusable(said) from error
+        finally:
+            given_up.set()
 
     @asynccontextmanager
-    async def _asked(self, request: Request, served: Served) -> AsyncIterator[Asked]:
-        """What a request asks for, and an end to all of it once nobody waits for the answer."""
+    async def _asked(self, request: Request, threads: Threads, served: Served, what: str) -> AsyncIterator[Asked]:
+        """What a request asks for, and an end to all of it once nobody waits for the answer, or it has taken too long."""
+        wait = self._limits.wait
         async with (
-            _in_time(self._limits.wait, 408, "the body did not arrive") as clock,
+            _in_time(wait, 408, "the body did not arrive") as clock,
             received(request, limits=self._limits, admission=self.admission) as body,
         ):
             clock.reschedule(None)
-            async with _while_there(request):
+            async with _in_time(wait, 503, what), _while_there(request):
                 kind, modality = request.headers.get("content-type", ""), served.model.modality
                 content = body.pop()
+                size = len(content)
+                beside = room_for(content, kind, limits=self._limits) - size if size > _LARGE else 0
                 reading = partial(understood, content, kind, modality=modality, limits=self._limits)
-                large = len(content) > _LARGE
-                asked = await _in_thread(served, reading) if large else reading()
-                del content, reading  # the inputs alone hold what was sent
-                yield asked
+                with self.admission.hold(beside, beside=size) as resize:
+                    asked = await _in_thread(threads, lambda _: reading()) if beside else reading()
+                    del content, reading  # the inputs alone hold what was sent
+                    resize(max(0, sum(sys.getsizeof(each.content) for each in asked.inputs) - size) if beside else 0)
+                    yield asked
 
-    async def _all(self, served: Served, asking: Asking, asked: Asked) -> list[dict[str, Any]]:
+    async def _all(self, served: Served, asking: Asking, asked: Asked, tally: Tally) -> list[dict[str, Any]]:
         """An answer for each input, or the reason why there is none: one that cannot be read costs no other its answer.
 
         Where there is no room for all of them beside each other, the rest come one after the other.
 
         Raises:
-            RefusedError: there is no room even so.
+            RefusedError: there is no room even so, or all of them failed.
         """
+        failed = 0
 
         async def one(given: Input, *, last: bool) -> dict[str, Any] | None:
+            nonlocal failed
             try:
-                with self._counted(served, busy=last):
-                    return await self._answer(served, asking, asked.size, given)
+                answer = await self._answer(served, asking, asked.size, given)
             except RefusedError as refused:
                 if refused.status != _BUSY:
+                    tally.add(outcome(refused))
                     return {"input": given.name, "error": refused.sentence}
                 if last:
                     raise
                 return None
+            except Exception as error:  # noqa: BLE001  (whatever it is, the others get their answers, and the log where it happened)
+                place = traceback.extract_tb(error.__traceback__)[-1]
+                LOG.error("%s in %s, line %s", type(error).__name__, place.filename, place.lineno)  # noqa: TRY400  (its words may hold what was sent)
+                failed += 1
+                tally.add("failed")
+                return {"input": given.name, "error": _FAILED}
+            tally.add("answered")
+            return answer
 
-        first = await asyncio.gather(*(one(given, last=False) for given in asked.inputs))
-        found = [each or await one(given, last=True) for given, each in zip(asked.inputs, first, strict=True)]
+        async with asyncio.TaskGroup() as together:
+            first = [together.create_task(one(given, last=False)) for given in asked.inputs]
+        found = [each.result() or await one(given, last=True) for given, each in zip(asked.inputs, first, strict=True)]
+        if failed == len(found):
+            raise RefusedError(500, _FAILED)
         return [each for each in found if each is not None]
 
     async def _answer(self, served: Served, asking: Asking, beside: int, given: Input) -> dict[str, Any]:
@@ -190,32 +221,21 @@ class Answering:
         """
         try:
             preparing = partial(served.prepare, given.content)
-            prepared = preparing() if served.at_once(given.content) else await _in_thread(served, preparing)
+            prepared = preparing() if served.at_once(given.content) else await _in_thread(served.threads, preparing)
             with self.admission.hold(sum(view.nbytes for view in prepared.views), beside=beside):
                 answer: Answer = await asyncio.wrap_future(served.submit(prepared, asking))
         except SampleError as error:
             raise unusable(f"the input {error}") from error
         return {"input": given.name, **answer}
 
-    @contextmanager
-    def _counted(self, served: Served, *, busy: bool = True) -> Iterator[None]:
-        """Count an input by what became of it; one that found no room only where that is the last word."""
-        outcome = "failed"
-        try:
-            yield
-            outcome = "answered"
-        except RefusedError as refused:
-            outcome = "unreadable" if refused.status == _UNUSABLE else "refused"
-            if refused.status == _BUSY and not busy:
-                outcome = ""
-            raise
-        finally:
-            if outcome:
-                self.metrics.predictions.labels(served.name, outcome).inc()
 
-
-async def _in_thread(served: Served, work: Callable[[], T]) -> T:
-    return await asyncio.wrap_future(served.threads.submit(work))
+async def _in_thread(threads: Threads, work: Callable[[threading.Event], T]) -> T:
+    """What a thread makes of it. What it is given is set once nobody waits for that any more."""
+    given_up = threading.Event()
+    try:
+        return await asyncio.wrap_future(threads.submit(partial(work, given_up)))
+    finally:
+        given_up.set()
 
 
 @asynccontextmanager

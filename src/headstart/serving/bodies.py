@@ -1,14 +1,12 @@
 """From a request's body to the inputs in it: a file as it is, several as a form, or JSON. All of it stays in memory: no upload touches the disk."""
 
-import base64
 import binascii
+import io
 import json
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
 
@@ -20,11 +18,18 @@ from headstart.serving.refusals import malformed, too_large, unusable
 
 _FORM, _JSON = "multipart/form-data", "application/json"
 _LONGEST_NAME = 1000
-# Values in a JSON body, and strings: each takes up to some fifty times as much memory as its characters.
-_MOST_VALUES = 200_000
-_STRING, _ESCAPED = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL), b'\\"'
+# Values in a JSON body: as many as an input may have, and some to spare. Each takes up to some fifty times as much memory as its characters.
+_VALUES_EACH, _SPARE_VALUES = 8, 2_000
 # What may stand between the characters of base64.
 _BLANK = dict.fromkeys(map(ord, " \t\n\r\f\v"))
+_DATA_URI, _IN_BASE64 = "data:", ";base64"
+
+UNDERSTOOD_TIMES = 11
+"""Times its size that a body takes at most while it is understood, itself included: one character of four bytes makes all others take four."""
+# The same of JSON whose characters all take one byte, such as a file in base64, and of a form.
+_PLAIN_TIMES, _FORM_TIMES = 5, 2.5
+# Bytes beside that: what the values of a JSON body and the parts of a form are made of, and how much of it an input may have.
+_BESIDE, _BESIDE_EACH = 300_000, 2_000
 
 
 @dataclass(frozen=True)
@@ -84,16 +89,34 @@ async def received(request: Request, *, limits: Limits, admission: Admission) ->
         raise too_large(f"the body has {size:,} bytes, and this server takes {limits.body:,}")
     admission.check(size)  # nothing is held for what was only declared, as it may never come
     with admission.hold() as resize:
-        parts, total = [], 0
+        arrived, total = io.BytesIO(), 0  # gives what it holds without another copy
         async for part in request.stream():
             total += len(part)
             if total > limits.body:
                 raise too_large(f"the body has more than the {limits.body:,} bytes that this server takes")
             resize(total)
-            parts.append(part)
-        body = [b"".join(parts)]
-        parts.clear()
+            arrived.write(part)
+        body = [arrived.getvalue()]
+        arrived.close()
         yield body
+
+
+def room_for(body: bytes, content_type: str, *, limits: Limits) -> int:
+    """Bytes that a body takes at most while `understood` is at it, itself included.
+
+    Args:
+        body: all of it.
+        content_type: the header.
+        limits: how many inputs there may be.
+    """
+    kind = _kind(content_type)
+    if kind not in {_FORM, _JSON}:
+        return len(body)
+    if kind == _FORM:
+        times = _FORM_TIMES
+    else:
+        times = _PLAIN_TIMES if body.isascii() and b"\\u" not in body else UNDERSTOOD_TIMES
+    return round(times * len(body)) + _BESIDE + _BESIDE_EACH * limits.items
 
 
 def understood(body: bytes, content_type: str, *, modality: str, limits: Limits) -> Asked:
@@ -111,7 +134,7 @@ def understood(body: bytes, content_type: str, *, modality: str, limits: Limits)
     if not body:
         raise unusable("the body is empty: send a file, a form with files, or JSON")
     most = min(limits.items, limits.queue)  # what could never be let in is not told to come again
-    kind = content_type.split(";", maxsplit=1)[0].strip().lower()
+    kind = _kind(content_type)
     if kind == _FORM:
         asked = Asked(_form(body, content_type, modality, most), single=False)
     elif kind == _JSON:
@@ -123,6 +146,10 @@ def understood(body: bytes, content_type: str, *, modality: str, limits: Limits)
     return replace(asked, size=len(body))
 
 
+def _kind(content_type: str) -> str:
+    return content_type.split(";", maxsplit=1)[0].strip().lower()
+
+
 def _form(body: bytes, content_type: str, modality: str, most: int) -> tuple[Input, ...]:
     found = []
     for place, part in enumerate(parts_of(body, content_type, most=most), 1):
@@ -130,15 +157,17 @@ def _form(body: bytes, content_type: str, modality: str, most: int) -> tuple[Inp
             raise unusable(
                 f"a field of the form holds a text, and this model takes {modality}: give the part a filename"
             )
-        found.append(Input.of(part.filename or f"input {place}", bytes(part.content)))
+        found.append(Input.of(part.filename or f"input {place}", part.content.getvalue()))
     return tuple(found)
 
 
 def _json(body: bytes, modality: str, most: int) -> Asked:
-    if _holds_too_many(body):
-        raise too_large(f"the JSON holds more than {_MOST_VALUES:,} values")
+    if _holds_more(body, _VALUES_EACH * most + _SPARE_VALUES):
+        raise too_large(f"the JSON holds more values than a request has: this server takes {most:,} inputs at once")
     try:
-        found = json.loads(body)
+        found = json.loads(
+            body.decode("utf-8-sig")
+        )  # bytes could be UTF-16 and 32 too, in which other values were counted
     except (ValueError, RecursionError) as error:
         raise malformed("the body is no JSON in UTF-8") from error
     if not isinstance(found, dict) or set(found) not in ({"input"}, {"inputs"}):
@@ -152,12 +181,13 @@ def _json(body: bytes, modality: str, most: int) -> Asked:
     return Asked(tuple(_input(each, place, modality) for place, each in enumerate(found["inputs"], 1)), single=False)
 
 
-def _holds_too_many(body: bytes) -> bool:
-    """Whether there are more values than any request has, counted before they are made."""
-    if body.count(b'"') - body.count(_ESCAPED) > 2 * _MOST_VALUES:
+def _holds_more(body: bytes, most: int) -> bool:
+    """Whether there are more values than so many, counted before they are made: by what stands between strings, each after an odd quote."""
+    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    if plain.count(b'"') > 2 * (most + 1):
         return True
-    rest = _STRING.sub(b"", body)
-    return sum(map(rest.count, (b"[", b"{", b",", b":"))) > _MOST_VALUES
+    between = b"".join(plain.split(b'"')[::2])
+    return sum(map(between.count, (b"[", b"{", b",", b":"))) > most
 
 
 def _input(value: Any, place: int, modality: str) -> Input:
@@ -182,18 +212,23 @@ def _input(value: Any, place: int, modality: str) -> Input:
             raise unusable(f"input {place} is a text, and this model takes {modality}: send the file in base64")
         return Input.of(name, value)
     try:
-        return Input.of(name, _file(value))
-    except (binascii.Error, ValueError) as error:
+        return Input.of(name, _file(value, place))
+    except ValueError as error:
         raise unusable(f"input {place} is no base64: {error}") from error
 
 
-def _file(value: str) -> bytes:
-    """The bytes of base64, in lines or not, or of a data URI."""
-    if not value.startswith("data:"):
-        return _decoded(value)
-    head, _, rest = value.partition(",")
-    return _decoded(rest) if head.endswith(";base64") else unquote_to_bytes(rest)
+def _file(value: str, place: int) -> bytes:
+    """The bytes of base64, in lines or not, or of a data URI.
 
-
-def _decoded(value: str) -> bytes:
-    return base64.b64decode(value.translate(_BLANK), validate=True)
+    Raises:
+        RefusedError: a data URI is in no base64.
+        ValueError: it is none.
+    """
+    if value.startswith(_DATA_URI):
+        comma = value.find(",")
+        if not value.endswith(_IN_BASE64, 0, max(comma, 0)):
+            raise unusable(f"input {place} is a data URI, which has to be in base64: data:image/png;base64,...")
+        value = value[comma + 1 :]
+    if not value.isascii():
+        raise ValueError("base64 is of ASCII characters")
+    return binascii.a2b_base64(value.translate(_BLANK), strict_mode=True)

@@ -1,5 +1,6 @@
 """Forms with files: every part of a body, in memory. Frameworks spool large parts into files, and decode texts by whatever a client names."""
 
+import io
 from dataclasses import dataclass, field
 
 from python_multipart.exceptions import FormParserError
@@ -8,6 +9,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from headstart.serving.refusals import malformed, too_large
 
 _UTF8 = {b"utf-8", b"utf8"}
+_LONGEST_TYPE = 1000
+# Headers of a part, and bytes of each: a filename takes up to four a character.
+_MOST_HEADERS, _LONGEST_HEADER = 8, 4224
 
 
 @dataclass
@@ -20,7 +24,7 @@ class Part:
     """
 
     filename: str | None = None
-    content: bytearray = field(default_factory=bytearray)
+    content: io.BytesIO = field(default_factory=io.BytesIO)  # which gives it without another copy
     disposition: bytearray = field(default_factory=bytearray)
 
 
@@ -57,7 +61,7 @@ class _Reading:
             self.parts[-1].filename = options[b"filename"].decode("utf-8", "replace")
 
     def data(self, data: bytes, start: int, end: int) -> None:
-        self.parts[-1].content += data[start:end]
+        self.parts[-1].content.write(memoryview(data)[start:end])
 
     def end(self) -> None:
         self.ended = True
@@ -74,6 +78,8 @@ def parts_of(body: bytes, content_type: str, *, most: int) -> list[Part]:
     Raises:
         RefusedError: it is no form, is in another encoding than UTF-8, or has more parts.
     """
+    if len(content_type) > _LONGEST_TYPE:  # it is read in a time that grows with the square of it
+        raise malformed(f"the form cannot be read: its content type has more than {_LONGEST_TYPE:,} characters")
     _, options = parse_options_header(content_type)
     if options.get(b"charset", b"utf-8").lower() not in _UTF8:
         raise malformed("the form cannot be read: a form is in UTF-8, and this one says otherwise")
@@ -92,6 +98,8 @@ def parts_of(body: bytes, content_type: str, *, most: int) -> list[Part]:
                 "on_part_data": reading.data,
                 "on_end": reading.end,
             },
+            max_header_count=_MOST_HEADERS,
+            max_header_size=_LONGEST_HEADER,
         )
         parser.write(body)
         parser.finalize()

@@ -24,6 +24,7 @@ _REASONS = {
 }
 _REFUSED = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 _ALWAYS, _POSTED = ("405", "421", "500"), ("400", "403", "404", "408", "413", "422", "429", "503")
+_SECONDS = {"seconds", "wait"}  # limits that are no counts
 _FILE = {"type": "string", "format": "binary", "minLength": 1}
 
 
@@ -85,7 +86,7 @@ def _behind_token(found: dict[str, Any]) -> None:
 _PREDICTION = {
     "type": "object",
     "required": ["input"],
-    "description": "As docs/json.md states it for the task of the model; of an input that cannot be read, `input` and `error`.",
+    "description": "As docs/json.md states it for the task of the model; of an input that cannot be read, is too large or makes the server fail, `input` and `error`.",
     "properties": {
         "input": {"type": "string"},
         "error": {"type": "string"},
@@ -159,7 +160,8 @@ def _predict(which: Mapping[str, Any], options: ServeOptions) -> dict[str, Any]:
             "predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}},
         },
     }
-    limits = ", ".join(f"{name} {value:,.0f}" for name, value in vars(options.limits).items())
+    told = {name: f"{value:g}" if name in _SECONDS else f"{value:,}" for name, value in vars(options.limits).items()}
+    limits = ", ".join(f"{name} {value}" for name, value in told.items())
     return {
         "summary": "Answers for one input or several.",
         "description": f"A file as it is, a form with files, or JSON. Limits: {limits}.",

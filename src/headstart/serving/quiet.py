@@ -4,17 +4,26 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TextIO, TypeGuard
+
+from headstart.serving.shared import Shared
 
 # Their loggers would write bytes of what was sent.
 _TALKATIVE = ("python_multipart", "PIL")
 _STDERR = 2
 
 
+def unheard() -> AbstractContextManager[None]:
+    """Nothing that is written to standard error is seen, but what is logged: libmpg123, libtiff and others write there by themselves.
+
+    Several may be entered at once, and left in any order: with the last everything is as it was.
+    """
+    return _SILENCE.held()
+
+
 @contextmanager
-def unheard() -> Iterator[None]:
-    """Nothing that is written to standard error is seen, but what is logged: libmpg123, libtiff and others write there by themselves."""
+def _silence() -> Iterator[None]:
     sys.stderr.flush()
     try:
         kept = os.fdopen(os.dup(_STDERR), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
@@ -45,6 +54,9 @@ def unheard() -> Iterator[None]:
             for handler, stream in before:
                 handler.setStream(stream or sys.stderr)
             logging.lastResort = last
+
+
+_SILENCE = Shared(_silence)
 
 
 def _is_stderr(handler: logging.Handler) -> "TypeGuard[logging.StreamHandler[TextIO]]":

@@ -14,8 +14,12 @@ from headstart.model.loading import load
 from headstart.model.model import Model
 from headstart.serving.options import ServeOptions, by_name
 from headstart.serving.quiet import unheard
+from headstart.serving.shared import Shared
 
 if TYPE_CHECKING:
+    import uvicorn
+
+    from headstart.serving.answering import Answering
     from headstart.serving.served import Served
 
 LOG = logging.getLogger("headstart.serving")
@@ -90,13 +94,53 @@ def _run(
     Raises:
         Exception: whatever opening them raises.
     """
+    from headstart.serving.answering import Answering
+
+    answering = Answering(named, options.limits, stopping=stop.told)
+    server = _server(answering, options)
+    stop.of(server)
+    address = _address(bound)
+    failed: list[BaseException] = []
+    over, entering = threading.Event(), threading.Lock()
+    with ExitStack() as ending:
+
+        def opening() -> None:
+            try:
+                with ExitStack() as unused:
+                    opened = _opened(named, options, told=stop.told)
+                    unused.callback(_end, opened)
+                    with entering:
+                        if over.is_set() or stop.told():
+                            return
+                        ending.enter_context(_ONE_THREAD_OF_BLAS.held())
+                        ending.enter_context(unheard())
+                        answering.open(opened)
+                        unused.pop_all()
+                listening(address)
+            except BaseException as error:  # noqa: BLE001  (raised again where the server was begun)
+                failed.append(error)
+                stop.now()
+
+        opener = threading.Thread(target=opening, name="headstart opens", daemon=True)
+        opener.start()
+        try:
+            server.run(sockets=[bound])
+        finally:
+            with entering:  # nothing is entered from now on
+                over.set()
+            answering.stop(seconds=1.0)  # nobody waits any more
+    if failed:
+        raise failed[0]
+    if not answering.models:
+        LOG.warning("told to stop before the models were open")
+
+
+def _server(answering: "Answering", options: ServeOptions) -> "uvicorn.Server":
     import uvicorn
 
-    from headstart.serving.answering import Answering
     from headstart.serving.app import application
     from headstart.serving.protocol import BoundedProtocol
 
-    answering = Answering(named, options.limits, stopping=stop.told)
     config = uvicorn.Config(
         application(answering, options),
         http=BoundedProtocol,
@@ -109,50 +153,31 @@ def _run(
         timeout_graceful_shutdown=max(1, round(options.grace)),
         timeout_keep_alive=30,
     )
-    server = uvicorn.Server(config)
-    stop.of(server)
-    failed: list[BaseException] = []
-    with ExitStack() as ending:
-
-        def opening() -> None:
-            try:
-                opened = _opened(named, options)
-                if stop.told():
-                    return
-                ending.enter_context(_one_thread_of_blas())
-                ending.enter_context(unheard())
-                answering.open(opened)
-                listening(_address(bound))
-            except BaseException as error:  # noqa: BLE001  (raised again where the server was begun)
-                failed.append(error)
-                stop.now()
-
-        opener = threading.Thread(target=opening, name="headstart opens", daemon=True)
-        opener.start()
-        server.run(sockets=[bound])
-        answering.stop(seconds=1.0)  # nobody waits any more
-    if failed:
-        raise failed[0]
-    if not answering.models:
-        LOG.warning("told to stop before the models were open")
+    return uvicorn.Server(config)
 
 
-def _opened(named: Mapping[str, Source], options: ServeOptions) -> "list[Served]":
-    """The models, ready to answer; they take turns at what is large."""
+def _opened(named: Mapping[str, Source], options: ServeOptions, *, told: Callable[[], bool]) -> "list[Served]":
+    """The models, ready to answer, or those of them that were open before it was told to stop; they take turns at what is large."""
     from headstart.serving.admission import Turns
     from headstart.serving.served import Served
 
-    turns = Turns()
-    return [
-        Served.of(
-            model if isinstance(model, Model) else load(Path(model)),
-            name=name,
-            engine=options.engine,
-            limits=options.limits,
-            turns=turns,
-        )
-        for name, model in named.items()
-    ]
+    turns, found = (Turns(), Turns()), list[Served]()
+    try:
+        for name, model in named.items():
+            if told():
+                break
+            opened = model if isinstance(model, Model) else load(Path(model))
+            found.append(Served.of(opened, name=name, engine=options.engine, limits=options.limits, turns=turns))
+    except BaseException:
+        _end(found)
+        raise
+    return found
+
+
+def _end(opened: "Sequence[Served]") -> None:
+    """What is not answered with leaves no threads."""
+    for each in opened:
+        each.stop(seconds=0.0)
 
 
 @contextmanager
@@ -162,6 +187,9 @@ def _one_thread_of_blas() -> Iterator[None]:
 
     with threadpool_limits(1, user_api="blas"):
         yield
+
+
+_ONE_THREAD_OF_BLAS = Shared(_one_thread_of_blas)
 
 
 @contextmanager

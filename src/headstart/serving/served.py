@@ -22,7 +22,7 @@ from headstart.model.judge import Judging
 from headstart.model.model import Model, check_engine
 from headstart.model.nearest import nearest_carried
 from headstart.model.saliency import reduced, saliency
-from headstart.serving.admission import Turns
+from headstart.serving.admission import GivenUp, Turns
 from headstart.serving.options import MOST_NEIGHBOURS, Limits
 from headstart.serving.refusals import too_large, unusable
 from headstart.serving.threads import Threads
@@ -65,10 +65,6 @@ class _Explain:
     given_up: threading.Event
 
 
-class _Late(Exception):
-    """Nobody waits for it any more."""
-
-
 _Work = _Predict | _Explain
 
 
@@ -82,8 +78,10 @@ class Served:
         engine: what runs its backbone; always the same, so that equal inputs get equal answers.
         limits: how much an input may hold.
         worker: answers what was prepared.
-        threads: prepare.
+        threads: prepare what is to be predicted.
         turns: large inputs are decoded one after the other, those of other models too.
+        apart: prepares what is to be explained, which so keeps no prediction from a thread.
+        turns_apart: likewise of what is explained, which so keeps no prediction from its turn.
     """
 
     name: str
@@ -93,9 +91,13 @@ class Served:
     worker: "Worker[_Work, Answer]"
     threads: Threads
     turns: Turns
+    apart: Threads
+    turns_apart: Turns
 
     @classmethod
-    def of(cls, model: Model, *, name: str, engine: str, limits: Limits, turns: Turns | None = None) -> "Served":
+    def of(
+        cls, model: Model, *, name: str, engine: str, limits: Limits, turns: tuple[Turns, Turns] | None = None
+    ) -> "Served":
         """Make a model ready: its network is compiled, and has run once.
 
         Args:
@@ -103,7 +105,7 @@ class Served:
             name: what requests call it.
             engine: what runs its backbone; `auto` is the one that is quickest where there is no end of samples.
             limits: how much an input may hold.
-            turns: of all models of a server; its own where there is no other.
+            turns: of all models of a server, at what is predicted and at what is explained; its own where there is no other.
 
         Raises:
             UsageError: there is no such engine, or it cannot run the backbone here.
@@ -128,8 +130,14 @@ class Served:
             ),
         )
         threads = Threads(max(2, min(8, os.cpu_count() or 1)), name="headstart prepares")
-        made = cls(name, model, chosen, limits, worker, threads, turns or Turns())
-        made._warm()
+        apart = Threads(1, name="headstart prepares to explain")
+        predicted, explained = turns or (Turns(), Turns())
+        made = cls(name, model, chosen, limits, worker, threads, predicted, apart, explained)
+        try:
+            made._warm()
+        except BaseException:
+            made.stop(seconds=0.0)
+            raise
         return made
 
     def _warm(self) -> None:
@@ -139,27 +147,37 @@ class Served:
         for n in (1, len(views)):
             embed_prepared(self.model.backbone, views[:n], engine=self.engine, most=_BATCH)
 
-    def prepare(self, content: bytes | str) -> Prepared:
+    def prepare(self, content: bytes | str, given_up: threading.Event | None = None) -> Prepared:
         """Decode an input, after its header was compared with the limits.
 
+        Args:
+            content: of the input.
+            given_up: set where nobody waits for it any more.
+
         Raises:
+            GivenUp: so it was before its turn came.
             RefusedError: it holds more than the limits allow.
             SampleError: it cannot be read.
         """
-        with self._turn(content, 1.0):
+        with self._turn(content, 1.0, self.turns, given_up):
             prepared = self.model.backbone.preparation.prepare(content)
         self._check_tokens(prepared, 1.0)
         return prepared
 
-    def looked_at(self, content: bytes | str) -> bytes | str:
+    def looked_at(self, content: bytes | str, given_up: threading.Event | None = None) -> bytes | str:
         """An input as it is explained: a picture made smaller, anything else as it is, once it was seen that it can be prepared.
 
+        Args:
+            content: of the input.
+            given_up: set where nobody waits for it any more.
+
         Raises:
+            GivenUp: so it was before its turn came.
             RefusedError: it holds more than an explanation may.
             SampleError: it cannot be read.
         """
         share = _EXPLAINED[self.model.modality]
-        with self._turn(content, share):
+        with self._turn(content, share, self.turns_apart, given_up):
             if self.model.modality == "image":
                 assert isinstance(content, bytes), "an image is a file's bytes"
                 content = reduced(content)
@@ -167,7 +185,9 @@ class Served:
         self._check_tokens(prepared, share)
         return content
 
-    def _turn(self, content: bytes | str, share: float) -> AbstractContextManager[None]:
+    def _turn(
+        self, content: bytes | str, share: float, turns: Turns, given_up: threading.Event | None
+    ) -> AbstractContextManager[None]:
         """The turn of an input that holds no more than a share of the limit.
 
         Raises:
@@ -179,7 +199,7 @@ class Served:
         extent = modality.extent(content)
         if extent > most:
             raise too_large(f"holds {extent:,.10g} {modality.unit}, and this server takes {most:,.10g}")
-        return nullcontext() if self.at_once(content) else self.turns.of(extent / most)
+        return nullcontext() if self.at_once(content) else turns.of(extent / most, given_up)
 
     def _check_tokens(self, prepared: Prepared, share: float) -> None:
         tokens = float(prepared.facts.get("tokens", 0))
@@ -213,7 +233,8 @@ class Served:
         """Answer what waits, and end."""
         end = time.monotonic() + seconds
         self.worker.stop(seconds=seconds)
-        self.threads.stop(seconds=max(0.0, end - time.monotonic()))
+        for threads in (self.threads, self.apart):
+            threads.stop(seconds=max(0.0, end - time.monotonic()))
 
     def to_json(self) -> dict[str, Any]:
         """What `GET /models` tells of it."""
@@ -260,7 +281,7 @@ def _map(model: Model, asked: _Explain, engine: str, between: Callable[[], None]
 
     def due() -> None:
         if asked.given_up.is_set() or time.monotonic() > asked.until:
-            raise _Late
+            raise GivenUp
 
     def others(stage: str, done: int, total: int) -> None:
         del stage, done, total
@@ -269,7 +290,7 @@ def _map(model: Model, asked: _Explain, engine: str, between: Callable[[], None]
     try:
         due()
         return saliency(model, asked.content, label=asked.label, engine=engine, progress=others, due=due).to_json()
-    except _Late as late:  # a TimeoutError itself would be taken for a file that cannot be read
+    except GivenUp as late:  # a TimeoutError itself would be taken for a file that cannot be read
         raise TimeoutError from late
 
 

@@ -4,12 +4,17 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_Work = tuple["Future[Any]", Callable[[], Any]]
+
+@dataclass
+class _Waiting:
+    work: Callable[[], Any] | None  # None once it was given up: what nobody waits for holds no memory
+    future: "Future[Any]"
 
 
 class Threads:
@@ -22,16 +27,22 @@ class Threads:
             n: how many.
             name: of each.
         """
-        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(n)]
         for each in self._threads:
             each.start()
 
     def submit(self, work: Callable[[], T]) -> "Future[T]":
-        """What the work gives, once a thread has done it. A future that is cancelled before its turn costs nothing."""
-        future: Future[T] = Future()
-        self._queue.put((future, work))
-        return future
+        """What the work gives, once a thread has done it. A future that is cancelled before its turn lets go of the work at once."""
+        waiting = _Waiting(work, Future())
+
+        def dropped(future: "Future[Any]") -> None:
+            if future.cancelled():
+                waiting.work = None
+
+        waiting.future.add_done_callback(dropped)
+        self._queue.put(waiting)
+        return waiting.future
 
     def stop(self, *, seconds: float) -> None:
         """End once what waits is done, which is waited for so long and no longer."""
@@ -43,10 +54,10 @@ class Threads:
 
     def _run(self) -> None:
         while (taken := self._queue.get()) is not None:
-            future, work = taken
-            if future.set_running_or_notify_cancel():
+            if taken.future.set_running_or_notify_cancel():
+                assert taken.work is not None, "what runs can be given up no more"
                 try:
-                    future.set_result(work())
+                    taken.future.set_result(taken.work())
                 except BaseException as error:  # noqa: BLE001  (it is handed to whoever waits, and the thread lives on)
-                    future.set_exception(error)
-            del taken, future, work  # or it would keep an input until there is more to do
+                    taken.future.set_exception(error)
+            del taken  # or it would keep an input until there is more to do

@@ -14,10 +14,10 @@ from headstart.backbones.backbone import Backbone
 from headstart.backbones.precision import device
 from headstart.compression import METHODS
 from headstart.compression.contract import Contract, Measured, chosen, front
-from headstart.compression.half import written
-from headstart.compression.measuring import speeds
+from headstart.compression.half import ENGINES, RUNTIME, written
+from headstart.compression.measuring import Speed, speeds
 from headstart.compression.method import Candidate, Source
-from headstart.core.errors import DataError, ExportError, ExtraMissing, HeadstartError, UsageError, gist
+from headstart.core.errors import DataError, ExportError, ExtraMissing, HeadstartError, UsageError, reason
 from headstart.core.files import check_apart, refuse_inside_data
 from headstart.core.progress import Progress, silent
 from headstart.data.samples import Samples
@@ -29,7 +29,7 @@ from headstart.features.choosing import AUTO, choose
 from headstart.model.loading import load
 from headstart.model.model import Model
 from headstart.model.saving import refuse_if_not_ours
-from headstart.verbs.compress_bench import Bench, Made, Shipped, open_bench
+from headstart.verbs.compress_bench import Bench, ContractBroken, Made, Shipped, open_bench
 from headstart.verbs.compress_table import BASE, Unseen, sentence, table_of
 from headstart.verbs.distil import distil
 from headstart.verbs.distil_options import DistilOptions
@@ -41,6 +41,8 @@ _ONE_PART = (
     "the figures are of the samples that chose among the candidates, so that what is kept may look a little better than it is: data with a val"
     " and a test part would be chosen on the one and measured on the other"
 )
+
+_NO_OTHER = "no other is tried in its place: the samples that were to choose nothing would choose it"
 
 
 @dataclass(frozen=True)
@@ -161,15 +163,14 @@ def compress(
     began = time.perf_counter()
     fitted = _opened(model, data, out=Path(out))
     bench = open_bench(fitted, data, progress=progress)
-    source = _source(bench, options, progress)
     read = time.perf_counter()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         plain, told = _plain(fitted, Path(place))
+        source = _source(bench, plain, options, progress)
         made, notes = _all_made(bench, source, options, Path(place), progress)
         tried = time.perf_counter()
-        networks = [*plain.values(), *(each.model.backbone for each in made)]
-        measured = speeds([(each, _views(bench, source, each)) for each in networks])
-        table = table_of(bench, made, measured=measured, contract=options.contract, names=tuple(plain))
+        base, made, measured, slow = _measured(bench, source, plain, made)
+        table = table_of(bench, made, measured=measured, contract=options.contract, names=base)
         timed = time.perf_counter()
         ship = partial(bench.ship, contract=options.contract, out=Path(out), progress=progress)
         table, best, shipped, failed = _shipped(ship, made, table, Path(out))
@@ -188,7 +189,7 @@ def compress(
         best=front(table),
         unseen=unseen,
         parity=None if shipped is None else shipped.parity,
-        notes=(*told, *notes, *failed, *((_ONE_PART,) if kept is not None and unseen is None else ())),
+        notes=(*told, *notes, *slow, *failed, *((_ONE_PART,) if kept is not None and unseen is None else ())),
         seconds=seconds | {"total": ended - began},
     )
 
@@ -218,7 +219,8 @@ def _plain(model: Model, place: Path) -> tuple[dict[str, Backbone], tuple[str, .
     """
     exact, notes = model.at(BASE).backbone, []
     found: dict[str, Backbone] = {choose(exact, AUTO).first: exact} if device().kind == "cpu" else {}
-    for runtime, name in (("openvino", "openvino"), ("onnx", "onnxruntime")):
+    for runtime, engine in ENGINES.items():
+        name = engine.lower()
         try:
             FORMATS.get(runtime).check_installed(f"{BASE} through {name}")
             (folder := place / f"{BASE}-{runtime}").mkdir()
@@ -228,6 +230,27 @@ def _plain(model: Model, place: Path) -> tuple[dict[str, Backbone], tuple[str, .
     if not found:
         raise ExtraMissing.of("openvino", "compress", purpose="compression")
     return found, tuple(notes)
+
+
+def _measured(
+    bench: Bench, source: Source, plain: Mapping[str, Backbone], made: Sequence[Made]
+) -> tuple[tuple[str, ...], list[Made], list[Speed], tuple[str, ...]]:
+    """The engines in float32 and the candidates that could be measured, their speeds in that order, and why another could not.
+
+    Raises:
+        ExportError: none in float32 could be.
+    """
+    networks = [*plain.values(), *(each.model.backbone for each in made)]
+    found = speeds([(each, partial(_views, bench, source, each)) for each in networks])
+    names = [*(f"{BASE} through {name}" for name in plain), *(each.candidate.name for each in made)]
+    notes = [
+        f"{name} is not measured: {each}" for name, each in zip(names, found, strict=True) if isinstance(each, str)
+    ]
+    base = tuple(name for name, each in zip(plain, found, strict=False) if isinstance(each, Speed))
+    if not base:
+        raise ExportError(f"there is nothing to compare with: {notes[0]}")
+    left = [one for one, each in zip(made, found[len(plain) :], strict=True) if isinstance(each, Speed)]
+    return base, left, [each for each in found if isinstance(each, Speed)], tuple(notes)
 
 
 def _views(bench: Bench, source: Source, backbone: Backbone) -> Sequence[np.ndarray]:
@@ -249,9 +272,13 @@ def _shipped(
         try:
             return table, best, ship(made[best - 1], table[best]), tuple(failed)
         except HeadstartError as error:
+            refuse_if_not_ours(out)  # what was put there meanwhile is no fault of the candidate
             failed.append(f"{table[best].name} is not kept: {error}")
-            refused = replace(table[best], refused="its program answers otherwise")
+            last = isinstance(error, ContractBroken)
+            refused = replace(table[best], refused=str(error) if last else "its program answers otherwise")
             table = (*table[:best], refused, *table[best + 1 :])
+            if last:
+                return table, None, None, (*failed, _NO_OTHER)
         except OSError as error:
             raise ExportError(
                 f"the compressed model could not be written to {out}: {error.strerror or error}"
@@ -259,10 +286,23 @@ def _shipped(
     return table, None, None, tuple(failed)
 
 
-def _source(bench: Bench, options: CompressOptions, progress: Progress) -> Source:
+def _source(bench: Bench, plain: Mapping[str, Backbone], options: CompressOptions, progress: Progress) -> Source:
     model, trained = bench.model, bench.trained
     teach = partial(_taught, model, trained, options, progress) if options.student else None
-    return Source(model, bench.views(model.backbone), partial(_refitted, model, trained, options), teach, bench.views)
+    views = bench.views(model.backbone)
+    quickest = _quickest(plain, views)
+    refit = partial(_refitted, model, trained, options)
+    return Source(model, views, refit, teach, views_of=bench.views, runtime=quickest)
+
+
+def _quickest(plain: Mapping[str, Backbone], views: Sequence[np.ndarray]) -> str:
+    """The runtime of exports that the model itself is quickest through in float32."""
+    runtimes = [runtime for runtime, engine in ENGINES.items() if engine.lower() in plain]
+    if len(runtimes) < 2:
+        return next(iter(runtimes), RUNTIME)
+    found = speeds([(plain[ENGINES[each].lower()], lambda: views) for each in runtimes])
+    rates = [each.throughput if isinstance(each, Speed) else 0.0 for each in found]
+    return runtimes[int(np.argmax(rates))]
 
 
 def _refitted(model: Model, trained: Samples, options: CompressOptions, backbone: Backbone, head: str) -> Model:
@@ -306,8 +346,8 @@ def _all_made(
     notes: list[str] = []
     for name in dict.fromkeys(options.tries or METHODS.names()):
         method = METHODS.get(name)
-        if reason := method.refusal(source):
-            notes.append(f"{name} is not tried: {reason}")
+        if refusal := method.refusal(source):
+            notes.append(f"{name} is not tried: {refusal}")
             continue
         try:
             for candidate in method.candidates(source):
@@ -318,8 +358,8 @@ def _all_made(
                     made.append(one)
                 else:
                     notes.append(f"{candidate.name} is not tried: {one}")
-        except HeadstartError as error:  # before there was a candidate
-            notes.append(f"{name} is not tried: {error}")
+        except Exception as error:  # noqa: BLE001  (before there was a candidate: what is fitted or trained for it may fail in any way)
+            notes.append(f"{name} is not tried: {reason(error)}")
     progress("compress", len(made), len(made))
     return made, tuple(notes)
 
@@ -328,7 +368,5 @@ def _made(bench: Bench, candidate: Candidate, folder: Path, source: Source) -> M
     """A candidate, or why there is none: one that fails costs no other its chance."""
     try:
         return bench.make(candidate, folder, refit=source.refit)
-    except HeadstartError as error:
-        return str(error)
     except Exception as error:  # noqa: BLE001  (whatever a runtime raises for a graph that it cannot run)
-        return gist(error)
+        return reason(error)

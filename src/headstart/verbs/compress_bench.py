@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.precision import PRECISIONS
-from headstart.compression.contract import Contract, Measured
+from headstart.compression.contract import ROUNDING, Contract, Measured, broken
 from headstart.compression.matching import matched
 from headstart.compression.method import Candidate
 from headstart.core.errors import DataError, ExportError
@@ -27,7 +27,7 @@ from headstart.model.card import COMPRESSED
 from headstart.model.items import to_evaluate
 from headstart.model.model import Model, join
 from headstart.model.reports import OUT_OF_FOLD, FitReport
-from headstart.model.saving import write
+from headstart.model.saving import refuse_if_not_ours, write
 from headstart.tasks import TASKS
 from headstart.tasks.task import Targets
 from headstart.verbs.compress_table import Unseen, for_the_card
@@ -69,6 +69,10 @@ class Shipped:
     unseen: Unseen | None
 
 
+class ContractBroken(ExportError):
+    """What was chosen breaks the contract on samples that chose nothing. No other is tried in its place: those samples would choose it."""
+
+
 @dataclass(frozen=True)
 class Bench:
     """What every candidate is measured on.
@@ -100,6 +104,9 @@ class Bench:
         """The model's own figure, of which a drop is a part; None for an accuracy, whose drops are points."""
         return None if self.figure in HIGHER_IS_BETTER else abs(float(self.outcomes.mean()))
 
+    def _scale_of(self, unseen: Unseen) -> float | None:
+        return None if self.scale is None else abs(unseen.before)
+
     def views(self, backbone: Backbone) -> list[np.ndarray]:
         """Views of the samples that calibrate, as a backbone's preparation makes them."""
         read, preparation = content_of(self.calibration), backbone.preparation
@@ -122,7 +129,7 @@ class Bench:
         rows = join(embed(backbone, self.held).features)
         targets, predicted = _targets(own, self.held), own.predicted(rows)
         _, outcomes = _outcomes(own, targets, predicted)
-        own = replace(own, report=_report(own, targets, predicted, part=self.part))
+        own = replace(own, report=self._report(own, targets, predicted, part=self.part))
         said, coverage = own.verdict(rows, predicted), None
         if said is not None and said.sets is not None:
             coverage = float(said.sets[np.arange(len(rows)), targets.values].mean())
@@ -159,25 +166,44 @@ class Bench:
             progress: stages `extract` and `prove`, in samples.
 
         Raises:
-            ExportError: its program answers otherwise. OSError: it cannot be written.
+            ContractBroken: on samples that chose nothing it loses more than it may.
+            ExportError: its program answers otherwise. ModelError: something that is no model was put at `out`. OSError: it cannot be written.
         """
-        own, unseen = (made.model, None) if self.unseen is None else self._measured(made.model, self.unseen)
+        own, unseen = made.model, None
+        if self.unseen is not None:
+            own, unseen = self._measured(made.model, self.unseen)
+            if why := broken(unseen.drop, unseen.error, contract=contract, scale=self._scale_of(unseen)):
+                where = f"on {unseen.n:,} samples of {unseen.part}, none of which chose it,"
+                raise ContractBroken(f"{where} {why}")
         said = tuple(f"{COMPRESSED}{each}" for each in for_the_card(self, row, unseen=unseen, contract=contract))
         own = replace(own, report=replace(own.report, notes=(*own.report.notes, *said)))
-        with whole_directory(out) as folder:
+        with whole_directory(out, refuse_if_not_ours) as folder:
             # Written again, as head, temperature and figures were known only when the first graph had made its rows.
             source = replace(own, backbone=made.candidate.model.backbone)
             final = _bound(replace(own, backbone=made.candidate.write(source, folder)))
             write(final, folder)
             parity = prove(folder, final, samples=self.held, part=self.part, progress=progress)
             parity.check()
+            if row.drop + parity.drop > contract.allowed(row.error, scale=self.scale) + ROUNDING:
+                raise ExportError(
+                    f"its program's {parity.figure} of {parity.exported:.4f} is less than the contract allows; it was removed"
+                )
         return Shipped(parity, unseen)
+
+    def _report(self, own: Model, targets: Targets, predicted: np.ndarray, *, part: str) -> FitReport:
+        """The report with the compressed model's own figures on a part of the data; where that has none they stay those of the model's samples."""
+        known = part or self.model.report.evaluated_on
+        if known == OUT_OF_FOLD:
+            return replace(own.report, metrics=own.report.out_of_fold, evaluated_on=known)
+        chosen, classes = own.decisions(predicted), own.report.classes
+        found = TASKS.get(own.task).metrics(targets, predicted, chosen=chosen, classes=classes)
+        return replace(own.report, metrics=found, evaluated_on=known)
 
     def _measured(self, own: Model, samples: Samples) -> tuple[Model, Unseen]:
         """What was chosen with its figures on samples that chose nothing, beside the model itself.
 
         Raises:
-            ExportError: it cannot answer one that the model answers.
+            ContractBroken: it cannot answer one that the model answers.
         """
         part = str(samples.table.column("split")[0])
         ours = embed(self.model.backbone, samples)
@@ -185,10 +211,10 @@ class Bench:
         targets, before = _targets(own, samples), self.model.predicted(join(ours.features))
         theirs = embed(own.backbone, samples)
         if len(theirs.kept) < len(samples):
-            raise ExportError(f"it gives no row for {len(samples) - len(theirs.kept)} samples of {part}")
+            raise ContractBroken(f"it gives no row for {len(samples) - len(theirs.kept)} samples of {part}")
         after = own.predicted(join(theirs.features))
         outcomes = [_outcomes(each, targets, found)[1] for each, found in ((self.model, before), (own, after))]
-        report = _report(own, targets, after, part=part)
+        report = self._report(own, targets, after, part=part)
         return replace(own, report=report), Unseen.of(*outcomes, part=part, figure=self.figure)
 
 
@@ -248,15 +274,6 @@ def _unmet(model: Model, whole: Samples, *, part: str | None) -> tuple[Samples, 
 
 def _targets(model: Model, samples: Samples) -> Targets:
     return TASKS.get(model.task).encode(samples.table.column("target"), model.labels or None)
-
-
-def _report(own: Model, targets: Targets, predicted: np.ndarray, *, part: str) -> FitReport:
-    """The report with the compressed model's own figures on a part of the data; where that has none they stay those of the same samples."""
-    if own.report.evaluated_on == OUT_OF_FOLD:
-        return replace(own.report, metrics=own.report.out_of_fold)
-    chosen, classes = own.decisions(predicted), own.report.classes
-    found = TASKS.get(own.task).metrics(targets, predicted, chosen=chosen, classes=classes)
-    return replace(own.report, metrics=found, evaluated_on=part or own.report.evaluated_on)
 
 
 def _outcomes(model: Model, targets: Targets, predicted: np.ndarray) -> tuple[str, Float[np.ndarray, "n"]]:

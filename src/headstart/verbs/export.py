@@ -100,7 +100,7 @@ def export(
     traced = trace(fitted)
     written = time.perf_counter()
     try:
-        with whole_directory(target) as folder:
+        with whole_directory(target, refuse_if_not_ours) as folder:
             opened = lay_out(fitted, to, folder=folder, put=partial(format_.write, traced, folder))
             difference = difference_of(fitted, opened)
             write(replace(fitted, backbone=opened), folder)

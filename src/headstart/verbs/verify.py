@@ -46,7 +46,7 @@ class Verification:
 def verify(path: str | Path, *, module: Any = None) -> Verification:
     """Take every step of loading, the probe too: what comes back is what was saved, or the error says at which step it is not.
 
-    Of an export to torch the files are compared with their digests, and none is opened.
+    Of an export to torch every step is taken but the last two: its graph is compared with its digest, and not opened.
 
     Args:
         path: the model directory.

@@ -22,6 +22,7 @@ _SILENT = 1e-4
 # Lossy codecs overshoot full scale by half at most; what lies far beyond it was decoded from damaged data.
 _LOUDEST = 4.0
 _LONGEST_SECONDS = 4 * 3600
+_LONGEST_BUCKET = 24 * 3600
 _BLOCK = 1 << 20
 # The highest rate, in Hz, that recordings usually have.
 _USUAL_RATE = 48_000
@@ -43,7 +44,7 @@ class AudioRecipe:
         minimum: seconds; a shorter recording is followed by silence up to this length, which then counts as part of it.
         pad: `bucket` pads a batch with zeros to the next of `buckets` and hands over the true lengths; `none` lets only views of
             equal length share a batch, for backbones without an attention mask.
-        buckets: seconds, rising; a view longer than the last is padded to `window`.
+        buckets: seconds, rising, up to a day; a view longer than the last is padded to `window`.
     """
 
     rate: int = 16000
@@ -203,9 +204,15 @@ def _check(recipe: AudioRecipe) -> None:
         )
     if recipe.pad not in {"bucket", "none"}:
         raise UsageError(f"audio takes pad='bucket' or pad='none', and got {recipe.pad!r}")
-    rising = all(low < high for low, high in zip(recipe.buckets, recipe.buckets[1:], strict=False))
-    if not rising or any(seconds <= 0 for seconds in recipe.buckets):
+    rising = all(map(_is_number, recipe.buckets)) and all(
+        low < high for low, high in zip((0, *recipe.buckets), recipe.buckets, strict=False)
+    )
+    if not rising or any(seconds > _LONGEST_BUCKET for seconds in recipe.buckets):
         raise UsageError(f"audio takes rising positive seconds for 'buckets', and got {recipe.buckets!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _samples(recipe: AudioRecipe, seconds: float) -> int:

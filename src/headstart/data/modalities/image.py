@@ -23,6 +23,8 @@ _T = TypeVar("_T")
 _INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 _ORIENTATION_TAG = 0x0112
+# Of a mean or a deviation, and of what is divided by a deviation: past it float32 would soon be infinite.
+_LARGEST_COLOUR = 1_000_000
 _RESIZES = ("shortest", "squash")
 # Pixels of a strip.
 _STRIP_PIXELS = 1 << 20
@@ -171,10 +173,10 @@ def _check(recipe: ImageRecipe) -> None:
     if not (recipe.shrink == 0 or 1 <= recipe.shrink <= 64):
         raise UsageError(f"image takes shrink=0 or a shrink from 1 to 64, and got {recipe.shrink}")
     for name, values in (("mean", recipe.mean), ("std", recipe.std)):
-        if len(values) != 3 or not all(_is_number(value) for value in values):
-            raise UsageError(f"image takes three numbers for {name!r}, and got {values!r}")
-    if min(recipe.std) <= 0:
-        raise UsageError(f"image takes positive numbers for 'std', and got {recipe.std!r}")
+        if len(values) != 3 or not all(_is_number(value) and abs(value) <= _LARGEST_COLOUR for value in values):
+            raise UsageError(f"image takes three numbers for {name!r}, up to {_LARGEST_COLOUR:,}, and got {values!r}")
+    if min(recipe.std) < 1 / _LARGEST_COLOUR:
+        raise UsageError(f"image takes positive numbers for 'std', of 0.000001 at least, and got {recipe.std!r}")
 
 
 def _is_number(value: object) -> bool:

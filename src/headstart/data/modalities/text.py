@@ -16,6 +16,8 @@ from headstart.data.preparation import Batch, Modality, Preparation, Prepared
 ASSET = "tokenizer.json"
 # One batch holds up to this many tokens, padding apart.
 _TOKENS_A_BATCH = 4096
+# What the tokenizers library can count to wherever it runs.
+_MOST_TOKENS = (1 << 31) - 1
 # A tokenizer with so many ideographs of one character reads Chinese by them: bert-base-chinese has 7,000, MiniLM's English one 244.
 _MANY_IDEOGRAPHS = 3000
 # What tokenizers put before a piece of a word or before a word: WordPiece, SentencePiece, byte-level BPE.
@@ -180,6 +182,8 @@ class TextModality(Modality):
         built = recipes.build(TextRecipe, name, options=options)
         if built.long not in {"truncate", "windows"}:
             raise UsageError(f"text takes long='truncate' or long='windows', and got {built.long!r}")
+        if built.max_tokens > _MOST_TOKENS:
+            raise UsageError(f"text takes max_tokens of at most {_MOST_TOKENS}, and got {built.max_tokens:.6g}")
         if ASSET not in assets:
             raise UsageError(f"a text recipe needs the asset {ASSET}, and got {', '.join(sorted(assets)) or 'none'}")
         return _opened(built, recipes.to_string(name, built), assets[ASSET])

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ class Predictor:
         self.texts = self.model["inputs"][0]["modality"] == "text"
 
     def answers(self, names: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """An answer for each input, a text or the path of a file, in order; `{"error"}` for one that cannot be read."""
+        """An answer for each input, a text or the path of a file, in order; `{"error"}` for one that has none."""
         waiting: list[dict[str, Any]] = []
         views: list[np.ndarray] = []
         for name in names:
@@ -48,22 +49,37 @@ class Predictor:
 
     def flushed(self, waiting: list[dict[str, Any]], views: list[np.ndarray]) -> Iterator[dict[str, Any]]:
         """The answers for what was gathered."""
-        rows = [each for each in waiting if "at" in each]
-        found: Iterator[np.ndarray] = iter(())
-        if rows:
-            batch = self.preparation.batch(views)
-            if self.shares:
-                batch["shares"] = np.zeros((len(rows), len(views)), np.float32)
-                for share, each in zip(batch["shares"], rows, strict=True):
-                    share[each["at"] : each["at"] + len(each["weights"])] = np.array(each["weights"]) / sum(
-                        each["weights"]
-                    )
-            found = iter(self.run(batch))
+        found = iter(self.found([each for each in waiting if "at" in each], views))
         for each in waiting:
-            yield each if "error" in each else self.answer(next(found).astype(np.float64))
+            yield each if "error" in each else next(found)
+
+    def found(self, rows: list[dict[str, Any]], views: list[np.ndarray]) -> list[dict[str, Any]]:
+        """The answers of one batch; where the runtime fails at it, of its inputs one after the other."""
+        if not rows:
+            return []
+        try:
+            made = zip(rows, self.run(self.batch(rows, views)), strict=True)
+            return [self.answer(each.astype(np.float64)) for _, each in made]
+        except Exception as error:  # noqa: BLE001  whatever a runtime raises, such as for want of memory, other inputs have their answers
+            if len(rows) == 1:
+                return [{"error": reason(error)}]
+        alone = (({**each, "at": 0}, views[each["at"] :][: len(each["weights"])]) for each in rows)
+        return [answer for row, own in alone for answer in self.found([row], own)]
+
+    def batch(self, rows: list[dict[str, Any]], views: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """The graph's inputs, with the part that each view has in its row where the graph takes any."""
+        batch = self.preparation.batch(views)
+        if self.shares:
+            batch["shares"] = np.zeros((len(rows), len(views)), np.float32)
+            for share, each in zip(batch["shares"], rows, strict=True):
+                weights = np.array(each["weights"])
+                share[each["at"] : each["at"] + len(weights)] = weights / weights.sum()
+        return batch
 
     def answer(self, found: np.ndarray) -> dict[str, Any]:
         """One input's answer from its probabilities, or its value."""
+        if not np.isfinite(found).all():
+            return {"error": "the network gives it no finite numbers"}
         link, labels, sets = self.model["head"]["link"], self.model["labels"], self.model["conformal"]
         if link == "identity":
             value, half = float(found[0]), None if sets is None else sets["quantile"]
@@ -93,9 +109,10 @@ class Predictor:
 
 
 def reason(error: Exception) -> str:
-    """Why an input cannot be read; never empty."""
+    """Why an input has no answer; one line, never empty, and without where an object lies in memory."""
     words = error.strerror if isinstance(error, OSError) else None
-    return words or str(error) or type(error).__name__
+    words = words or re.sub(r"<[^<>]* at 0x[0-9a-fA-F]+>", "the file", str(error))
+    return " ".join(words.split()) or type(error).__name__
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -34,6 +35,8 @@ class Preparation:
         sound = sound / max(1.0, float(np.abs(sound).max()))
         if rate != self.rate:
             sound = self.resampled(sound, rate)
+            if not len(sound):
+                raise ValueError(f"is shorter than one sample at {self.rate} Hz")
         sound = np.clip(sound, -1.0, 1.0).astype(np.float32)
         sound = np.pad(sound, (0, max(0, self.minimum - len(sound))))
         parts = np.array_split(sound, max(1, math.ceil(len(sound) / self.window)))
@@ -77,29 +80,82 @@ class Preparation:
         return self.padded(len(view))
 
 
-FORMATS = ("WAV", "WAVEX", "RF64", "AIFF", "FLAC", "OGG", "MP3")
-# A WAV file that was written to a pipe says this length or more, as nobody knew it.
-UNKNOWN = 0x7FFFF000
+# A WAV file that was written to a pipe says this length or more, as nobody knew it; of a FLAC file the decoder says the second.
+UNKNOWN, OPEN_ENDED = 0x7FFFF000, 0x7FFFFFFFFFFFFFFF
+BLOCK = 1 << 20
+
+
+class Held(BytesIO):
+    """A file's bytes, of which damaged ones make the decoder seek before the first."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a place, or to the beginning instead of before it."""
+        return super().seek(max(0, offset) if whence == 0 else offset, whence)
+
+
+def kind_of(head: bytes) -> str | None:
+    """The format that begins with these bytes."""
+    begins = {
+        "WAV": head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE",
+        "AIFF": head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"),
+        "FLAC": head[:4] == b"fLaC" and head[4:5] in (b"\0", b"\x80"),
+        "OGG": head[:5] == b"OggS\0",
+        "MP3": (head[:3] == b"ID3" and len(head) > 4 and head[3] < 0x10) or is_frame(head),
+    }
+    return next((name for name, fits in begins.items() if fits), None)
+
+
+def is_frame(head: bytes) -> bool:
+    """Whether a frame of MPEG audio of layer II or III begins here: 11 bits of synchronisation, and no reserved value after them."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return False
+    version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
+    return version != 1 and layer in (1, 2) and head[2] >> 4 != 15 and head[2] >> 2 & 3 != 3
 
 
 def decoded(content: bytes) -> tuple[np.ndarray, int]:
     """The mean of the channels and the rate in Hz; a damaged or truncated file is an error, where the decoder returns what there is."""
+    name = kind_of(content[:64])
+    if name is None:
+        raise ValueError("is no WAV, FLAC, OGG, MP3 or AIFF recording")
     if missing := missing_bytes(content):
         raise ValueError(f"is a truncated WAV recording, {missing} bytes short")
-    with soundfile.SoundFile(BytesIO(content)) as file:
-        if file.format not in FORMATS:
-            raise ValueError(f"is no recording of a known format, but {file.format}")
-        if file.frames > 4 * 3600 * file.samplerate:
-            raise ValueError("is longer than 4 hours")
-        sound = file.read(dtype="float32", always_2d=True)
-        rate, kind = int(file.samplerate), file.format
-        if len(sound) < file.frames and kind != "MP3":  # an MP3 file's length is an estimate
-            raise ValueError(f"is a truncated {kind} recording: {len(sound)} of {file.frames} samples could be read")
-    if not np.isfinite(sound).all():
+    with soundfile.SoundFile(Held(content)) as file:
+        rate, frames = int(file.samplerate), 0 if file.frames >= OPEN_ENDED else int(file.frames)
+        check_length(frames, rate)
+        parts, read = [], 0
+        for block in blocks(file):
+            read += len(block)
+            check_length(read, rate)
+            parts.append(mixed(block, name))
+    if read < frames and name != "MP3":  # an MP3 file's length is an estimate
+        raise ValueError(f"is a truncated {name} recording: {read} of {frames} samples could be read")
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32), rate
+
+
+def blocks(file: Any) -> Iterator[np.ndarray]:
+    """The samples of a recording, (s, channels) at a time, to its end."""
+    if file.frames < OPEN_ENDED:
+        yield from file.blocks(BLOCK, dtype="float32", always_2d=True)
+        return
+    file.seekable = lambda: False  # after each block it would go to where it is, which such a file cannot
+    while len(block := file.read(BLOCK // file.channels, dtype="float32", always_2d=True)):
+        yield block
+
+
+def check_length(frames: int, rate: int) -> None:
+    """Refuse what is too long to hold."""
+    if frames > 4 * 3600 * rate:
+        raise ValueError("is longer than 4 hours")
+
+
+def mixed(block: np.ndarray, name: str) -> np.ndarray:
+    """The mean of the channels of what an intact file can hold."""
+    if not np.isfinite(block).all():
         raise ValueError("holds values that are not finite numbers")
-    if kind in ("FLAC", "OGG", "MP3") and len(sound) and float(np.abs(sound).max()) > 4.0:
+    if name in ("FLAC", "OGG", "MP3") and len(block) and float(np.abs(block).max()) > 4.0:
         raise ValueError("decodes to noise")
-    return sound.mean(axis=1), rate
+    return np.asarray(block.mean(axis=1))
 
 
 def missing_bytes(content: bytes) -> int:

@@ -15,9 +15,9 @@ class Preparation:
         self.most, self.prefix = int(options["max_tokens"]), options["prefix"]
         self.windows = options["long"] == "windows"
         self.tokenizer.enable_truncation(self.most, stride=0, strategy="longest_first", direction="right")
-        mask = list(self.tokenizer.encode("a").special_tokens_mask)
-        ids = list(self.tokenizer.encode("a").ids)
-        first, last = mask.index(0), len(mask) - mask[::-1].index(0)
+        encoding = self.tokenizer.encode("a")
+        ids, mask = list(encoding.ids), list(encoding.special_tokens_mask)
+        first, last = (mask.index(0), len(mask) - mask[::-1].index(0)) if 0 in mask else (len(ids), len(ids))
         self.before, self.after = ids[:first], ids[last:]
 
     def views(self, content: bytes | str) -> tuple[list[np.ndarray], list[float]]:
@@ -26,7 +26,7 @@ class Preparation:
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         if not text.strip():
             raise ValueError("holds no text")
-        first = self.tokenizer.encode(self.prefix + text)
+        first = self.tokenised(self.prefix + text)
         parts = [first, *first.overflowing]
         ids = [np.asarray(part.ids, dtype=np.int64) for part in parts]
         inner = [ids[i][np.asarray(part.special_tokens_mask) == 0] for i, part in enumerate(parts)]
@@ -36,6 +36,15 @@ class Preparation:
             raise ValueError("holds no character that the tokenizer makes a token of")
         kept = len(ids) if self.windows else 1
         return ids[:kept], [float(max(len(each), 1)) for each in inner[:kept]]
+
+    def tokenised(self, text: str) -> Any:
+        """A text's first window, with the others."""
+        try:
+            return self.tokenizer.encode(text)
+        except BaseException as error:
+            if not (isinstance(error, Exception) or type(error).__name__ == "PanicException"):
+                raise
+            raise ValueError(f"is nothing that the tokenizer can cut into tokens: {error}") from error
 
     def prefixed(self, parts: list[Any], ids: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The prefix before every window; a token is the prefix's where it ends inside it."""
@@ -66,4 +75,5 @@ class Preparation:
 
 def decoded(content: bytes) -> str:
     """UTF-8 with or without its mark, or UTF-16 with one."""
-    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    marked = content[:2] in (b"\xff\xfe", b"\xfe\xff") and content[:4] != b"\xff\xfe\0\0"  # which is that of UTF-32
+    return content.decode("utf-16" if marked else "utf-8-sig")

@@ -1,6 +1,6 @@
 // One answer: what was given, the label with its probabilities, the nearest training examples, and what it hangs on.
 
-import { find, make, percent, plain, state, tell, url } from "./parts.js";
+import { find, make, percent, plain, show, tell, url } from "./parts.js";
 import { paint } from "./saliency.js";
 import { ask, bare, explain, predict } from "./server.js";
 
@@ -26,6 +26,7 @@ const shown = (input, kind) => {
   if (kind === "audio") {
     const box = make("div"), player = make("audio");
     player.controls = true;
+    player.setAttribute("aria-label", input.name);
     player.src = url(input.content);
     box.append(player);
     return box;
@@ -75,7 +76,7 @@ const setWords = (said, model) => {
   return said.low === undefined || said.low === null ? "" : `Intervals like this one hold the truth in ${share} of cases.`;
 };
 
-const card = (input, said, model) => {
+const card = (input, said, model, signal) => {
   const made = find("one").content.cloneNode(true), part = (kind) => made.querySelector(`.${kind}`);
   part("shown").append(shown(input, model.modality));
   part("name").textContent = input.name;
@@ -84,31 +85,30 @@ const card = (input, said, model) => {
   part("doubts").textContent = doubts(said);
   bars(part("bars"), said);
   part("set").textContent = setWords(said, model);
-  neighbours(part("more"), said, model);
+  neighbours(part("more"), said, model, signal);
   return made.querySelector(".answer");
 };
-const neighbours = async (place, said, model) => {
+const neighbours = (place, said, model, signal) => {
   if (!said.neighbours || !said.neighbours.length) return;
   const list = make("ol", "", model.modality === "image" ? "near" : "near wide");
-  place.append(make("h2", "Nearest training examples"), list);
+  place.append(make("h3", "Nearest training examples"), list);
   for (const each of said.neighbours) {
     const row = make("li"), id = make("span", "", "id");
     id.dir = "auto";
     for (const step of each.id.split(/(?<=[/\\])/)) id.append(step, make("wbr"));  // a path is broken where a folder ends
-    if (each.example !== null) example(row, each, model);
+    if (each.example !== null) example(row, each, model, signal);
     if (each.label) row.append(make("b", each.label), " "); // what has several labels, or a value, is told by its id alone
     row.append(make("span", each.similarity.toFixed(2), "num muted"), id);
     list.append(row);
   }
 };
-const example = async (row, each, model) => {
-  let answer;
+const example = async (row, each, model, signal) => {
+  let content;
   try {
-    answer = await ask(`models/${encodeURIComponent(model.name)}/examples/${each.example}`);
+    content = await ask(`models/${encodeURIComponent(model.name)}/examples/${each.example}`, "blob", { signal });
   } catch {
     return;
   }
-  const content = await answer.blob();
   if (!content.size) return;
   const made = { image: "img", audio: "audio", text: "blockquote" }[model.modality];
   const shows = make(made);
@@ -117,19 +117,18 @@ const example = async (row, each, model) => {
     shows.dir = "auto";
   } else {
     shows.src = url(content);
+    shows[model.modality === "audio" ? "ariaLabel" : "alt"] = `training example ${each.id}`;
     if (model.modality === "audio") shows.controls = true;
-    else shows.alt = `training example ${each.id}`;
   }
   row.prepend(shows);
 };
 
-const why = async (article, input, model, now) => {
+const why = async (article, input, model, signal) => {
   const place = article.querySelector(".shown");
   const words = make("p", "Looking for what it hangs on …", "legend small muted");
   place.append(words);
   try {
-    const found = await explain(input, model);
-    if (now === state.round) paint(place, found, model.modality, input);
+    paint(place, await explain(input, model, { signal, place: words }), model.modality, input);
     words.remove();
   } catch (refused) {
     words.textContent = `What it hangs on cannot be shown: ${refused.message}`;
@@ -137,12 +136,10 @@ const why = async (article, input, model, now) => {
 };
 
 export const single = async (input, model, now, back) => {
-  const [said] = await predict(bare(input), model, model.neighbours ? 5 : 0);
-  if (now !== state.round) return;
+  const [said] = await predict(bare(input), model, model.neighbours ? 5 : 0, now);
   said.input = input.name;
-  const article = card(input, said, model);
-  find("results").replaceChildren(...(back ? [back] : []), article);
+  const article = card(input, said, model, now.signal);
+  show(back, article);
   tell(`${headline(said)}${sure(said) ? `, ${sure(said)}` : ""}. ${doubts(said)}`);
-  if (back) back.focus();
-  await why(article, input, model, now);
+  await why(article, input, model, now.signal);
 };

@@ -52,7 +52,7 @@ const microphone = () => lent({ audio: { channelCount: 1 } }, async (stream) => 
     }
     blocks.push(event.data);
     count += event.data.length;
-    find("elapsed").textContent = `${(count / context.sampleRate).toFixed(1)} s`;
+    find("elapsed").textContent = `${(count / context.sampleRate).toFixed(1)} s recorded`;
   };
   source.connect(recorder);
   return {
@@ -93,11 +93,13 @@ const open = (words, seen) => {
   find("take").textContent = words;
   find("video").hidden = !seen;
   find("live").hidden = false;
+  find("take").focus();
 };
 export const close = () => {
   turn += 1;
   stop();
   stop = () => {};
+  if (find("live").contains(document.activeElement)) find("device").focus();
   find("live").hidden = true;
   find("elapsed").textContent = "";
 };

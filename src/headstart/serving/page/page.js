@@ -2,7 +2,7 @@
 
 import { single } from "./answer.js";
 import { close, connect } from "./devices.js";
-import { KINDS, current, find, forget, kept, make, say, state, tell } from "./parts.js";
+import { KINDS, anew, current, find, forget, kept, make, say, show, state, tell } from "./parts.js";
 import { ask, hasToken, onWanted, useToken } from "./server.js";
 import { several } from "./table.js";
 
@@ -16,25 +16,33 @@ const theme = kept("headstart-theme");
 if (theme === "dark" || theme === "light") root.dataset.theme = theme;
 
 const run = async (inputs, back = null) => {
-  const model = current(), now = state.round += 1;
+  const model = current();
   if (!model) return;
+  let signal = anew("look");
+  if (!back) {
+    // Where there is a way back, its table goes on being filled, and its pictures are still shown.
+    signal = anew("question");
+    forget();
+  }
   say("");
   tell("Asking");
-  // What the table shows, to which one may go back, is still shown.
-  if (!back) forget();
-  find("results").replaceChildren(...(back ? [back] : []), make("p", "Asking …", "muted"));
+  const place = make("p", "Asking …", "muted");
+  show(back, place);
   try {
-    await (inputs.length === 1 ? single(inputs[0], model, now, back) : several(inputs, model, now, run));
+    await (inputs.length === 1 ? single(inputs[0], model, { signal, place }, back) : several(inputs, model, signal, run));
   } catch (refused) {
-    if (now !== state.round) return;
-    find("results").replaceChildren();
+    if (signal.aborted) return;
+    show(back);
     say(`${inputs.length === 1 ? `${inputs[0].name}: ` : ""}${refused.message}`);
   }
 };
 
-const given = (list) => {
-  const inputs = [...list].map((file) => ({ name: file.name, content: file }));
-  if (inputs.length) run(inputs);
+const given = async (list) => {
+  const inputs = [...list].map((file) => ({ name: file.name, content: file })), unread = [];
+  for (const each of inputs) await each.content.slice(0, 1).arrayBuffer().catch(() => unread.push(each));
+  const read = inputs.filter((each) => !unread.includes(each));
+  if (read.length) run(read);
+  if (unread.length) say(`${unread.map((each) => each.name).join(", ")}: a folder, or a file that cannot be read. Drop the files themselves.`);
 };
 find("choose").addEventListener("click", () => find("files").click());
 find("files").addEventListener("change", (event) => {
@@ -55,6 +63,7 @@ drop.addEventListener("drop", (event) => {
   const words = event.dataTransfer.getData("text/plain");
   if (event.dataTransfer.files.length) given(event.dataTransfer.files);
   else if (words && current().modality === "text") run([{ name: "dropped text", content: new Blob([words]) }]);
+  else say("What was dropped is no file. Save it first, then drop or choose the file.");
 });
 // Beside the card a browser would leave the page for what is dropped: files are taken, and the rest goes nowhere but into a field of text.
 for (const kind of ["dragover", "drop"]) {
@@ -71,7 +80,12 @@ addEventListener("paste", (event) => {
 find("write").addEventListener("submit", (event) => {
   event.preventDefault();
   const words = find("text").value;
-  if (words.trim()) run([{ name: "your text", content: new Blob([words]) }]);
+  if (words.trim()) {
+    run([{ name: "your text", content: new Blob([words]) }]);
+    return;
+  }
+  say("There is no text yet: write one, then ask.");
+  find("text").focus();
 });
 connect(run);
 
@@ -87,8 +101,9 @@ const settle = () => {
   resume = pending = null;
   const model = current(), kind = KINDS[model.modality];
   close();
-  state.round += 1;
-  find("results").replaceChildren();
+  anew("look");
+  anew("question");
+  show(null);
   say("");
   const labels = model.labels.length > 12 ? `${model.labels.slice(0, 12).join(", ")} and ${model.labels.length - 12} more` : model.labels.join(", ");
   find("what").textContent = model.name;
@@ -125,18 +140,21 @@ onWanted(() => {
 });
 const begin = async () => {
   try {
-    state.models = (await (await ask("models")).json()).models;
+    state.models = (await ask("models", "json")).models;
   } catch (refused) {
+    find("lead").textContent = "";
     if (refused.status === 401) wants();
-    else say(refused.message);
-    if (hasToken()) say(refused.message);
+    if (refused.status !== 401) say(`${refused.message} (Load this page to ask again.)`);
+    else if (hasToken()) say("The server does not take this token.");
     return;
   }
+  const typed = find("key").contains(document.activeElement);
   find("key").hidden = true;
-  if (resume) {
-    resume();
-    return;
-  }
+  if (resume) resume();
+  else greet();
+  if (typed) find("choose").focus();
+};
+const greet = () => {
   find("model").replaceChildren(...state.models.map((each) => make("option", each.name)));
   find("choice").hidden = state.models.length < 2;
   settle();

@@ -29,9 +29,27 @@ export const KINDS = {
   audio: { what: "recording", many: "recordings", accept: "audio/*", hint: "WAV, FLAC, OGG, MP3 or AIFF" },
   text: { what: "text", many: "texts", accept: ".txt,.md,text/plain", hint: "Text files in UTF-8" },
 };
-// The models that are served, and the number of the question whose answers are shown: what belongs to an earlier one is dropped.
-export const state = { models: [], round: 0 };
+export const state = { models: [] };
 export const current = () => state.models.find((each) => each.name === find("model").value) || state.models[0];
+
+// What is under way: the question whose answers are shown, and the one answer of them that is looked at. What takes the place of either gives it up.
+const under = { question: new AbortController(), look: new AbortController() };
+export const anew = (what) => {
+  under[what].abort();
+  under[what] = new AbortController();
+  return under[what].signal;
+};
+
+// What stands in the place of answers. A way back stays as it is from step to step, with the focus that it got at the first.
+export const show = (back, ...shown) => {
+  const place = find("results");
+  for (const each of [...place.childNodes]) if (each !== back) each.remove();
+  if (back && !back.isConnected) {
+    place.append(back);
+    back.focus();
+  }
+  place.append(...shown);
+};
 
 const urls = [];
 export const url = (blob) => {

@@ -42,14 +42,15 @@ export const paint = (place, saliency, kind, input) => {
     for (const part of saliency.parts) {
       const span = make("i");
       span.style.background = colour(part, 0.9);
-      span.style.flexGrow = String(part.end - part.start);
+      span.style.flexGrow = String(1000 * (part.end - part.start)); // shares that add up to less than 1 would leave a rest
       span.title = `${part.start.toFixed(2)} to ${part.end.toFixed(2)} s`;
       line.append(span);
     }
     place.append(line);
   }
   const what = saliency.label ? `“${saliency.label}”` : "the value";
-  place.append(make("p", `Red: hiding it lowers ${what}. Blue: hiding it raises it.${strongest(saliency, kind)}`, "legend small muted"));
+  const colours = stage || kind !== "image" ? `Red: hiding it lowers ${what}. Blue: hiding it raises it.` : `Parts of it were hidden, to see what becomes of ${what}.`;
+  place.append(make("p", colours + strongest(saliency, kind), "legend small muted"));
 };
 // The strongest parts in words: colours alone say nothing to some.
 const strongest = (saliency, kind) => {
@@ -58,7 +59,7 @@ const strongest = (saliency, kind) => {
   const third = (share, names) => names[Math.min(2, Math.floor(3 * share))];
   const name = (part) => {
     if (kind === "text") return `“${part.text}”`;
-    if (kind === "audio") return `${part.start.toFixed(1)} to ${part.end.toFixed(1)} s`;
+    if (kind === "audio") return `${part.start.toFixed(2)} to ${part.end.toFixed(2)} s`;
     const [left, top, right, bottom] = part.box;
     return `${third((top + bottom) / 2, ["top", "middle", "bottom"])} ${third((left + right) / 2, ["left", "centre", "right"])}`;
   };

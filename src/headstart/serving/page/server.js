@@ -1,6 +1,6 @@
 // The server: what is asked of it, with its token, and again where it is busy.
 
-import { kept } from "./parts.js";
+import { kept, tell } from "./parts.js";
 
 let token = kept("headstart-token") || "";
 export const hasToken = () => token !== "";
@@ -20,46 +20,54 @@ class Refused extends Error {
     this.after = after;
   }
 }
-export const ask = async (path, options = {}) => {
+// `read` is the method of an answer that gives its content. What a signal ends fails with that signal's reason, which nobody is told.
+export const ask = async (path, read, options = {}) => {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  let answer;
+  let answer, content;
   try {
     answer = await fetch(path, { ...options, headers });
-  } catch {
-    throw new Refused(0, "The server cannot be reached. Is it still running?");
-  }
-  if (answer.ok) return answer;
-  let words = `The server answered with ${answer.status}.`;
+    content = await answer[answer.ok ? read : "text"]();
+  } catch { /* said below */ }
+  options.signal?.throwIfAborted();
+  if (content === undefined) throw new Refused(0, "The server cannot be reached. Is it still running?");
+  if (answer.ok) return content;
+  let words;
   try {
-    words = (await answer.json()).error || words;
+    words = JSON.parse(content).error;
   } catch { /* its status alone */ }
-  throw new Refused(answer.status, words, Number(answer.headers.get("Retry-After")) || 0);
+  throw new Refused(answer.status, words || `The server answered with ${answer.status}.`, Number(answer.headers.get("Retry-After")) || 0);
 };
 const wait = (seconds) => new Promise((done) => { setTimeout(done, 1000 * seconds); });
+const aborted = (signal) => new Promise((_, fail) => { signal.addEventListener("abort", () => fail(signal.reason)); });
 // A server that is busy is asked again, a little later each time and not before it says; one that wants a token, when it has been given.
-const patiently = async (path, options) => {
+// Meanwhile the place that says what is under way says this.
+const patiently = async (path, body, { signal, place }) => {
   for (let tries = 0; ;) {
     try {
-      return await ask(path, options);
+      return await ask(path, "json", { method: "POST", body, signal });
     } catch (refused) {
       if (refused.status === 401 && wanted) {
-        await wanted();
+        await Promise.race([wanted(), aborted(signal)]);
         continue;
       }
       if (refused.status !== 429 || tries > 5) throw refused;
       tries += 1;
-      await wait(Math.max(tries, refused.after));
+      const seconds = Math.max(tries, refused.after), words = place.textContent;
+      place.textContent = `The server is busy: it is asked again in ${seconds} s.`;
+      tell(place.textContent);
+      await Promise.race([wait(seconds), aborted(signal)]);
+      place.textContent = words;
     }
   }
 };
 
 // Without the type that a system gives to a file: it is not what decides how the server reads it.
 export const bare = (input) => new Blob([input.content]);
-export const predict = async (body, model, k) => {
+export const predict = async (body, model, k, now) => {
   const path = `predict?model=${encodeURIComponent(model.name)}&neighbours=${k}`;
-  return (await (await patiently(path, { method: "POST", body })).json()).predictions;
+  return (await patiently(path, body, now)).predictions;
 };
-export const explain = async (input, model) => {
+export const explain = async (input, model, now) => {
   const path = `explain?model=${encodeURIComponent(model.name)}`;
-  return (await (await patiently(path, { method: "POST", body: bare(input) })).json()).saliency;
+  return (await patiently(path, bare(input), now)).saliency;
 };

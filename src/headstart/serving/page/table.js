@@ -1,7 +1,7 @@
 // Several answers: a table that fills, whose rows can be asked why, and that can be downloaded.
 
 import { headline, sure } from "./answer.js";
-import { KINDS, find, make, state, tell, url } from "./parts.js";
+import { KINDS, anew, find, make, say, show, tell, url } from "./parts.js";
 import { predict } from "./server.js";
 
 const AT_ONCE = 16;
@@ -49,7 +49,13 @@ const download = (answers, model) => {
   link.download = "answers.csv";
   link.click();
 };
-export const several = async (inputs, model, now, run) => {
+// A narrow window lays rows out as blocks, and some browsers then forget that they are a table's: so their roles are said.
+const roles = (row) => {
+  row.setAttribute("role", "row");
+  for (const cell of row.cells) cell.setAttribute("role", { col: "columnheader", row: "rowheader" }[cell.scope] || "cell");
+  return row;
+};
+export const several = async (inputs, model, signal, run) => {
   const made = find("many").content.cloneNode(true), body = made.querySelector("tbody"), title = made.querySelector("h2");
   const head = make("tr"), button = made.querySelector(".download"), answers = [];
   for (const words of ["", KINDS[model.modality].what, ...COLUMNS.map(([name]) => name), ""]) {
@@ -57,24 +63,24 @@ export const several = async (inputs, model, now, run) => {
     if (words) cell.scope = "col";
     head.append(cell);
   }
-  made.querySelector("thead").append(head);
+  made.querySelector("thead").append(roles(head));
   button.disabled = true;
   button.addEventListener("click", () => download(answers, model));
   const whole = made.firstElementChild;
-  find("results").replaceChildren(made);
+  show(null, made);
   for (const some of portions(inputs, model)) {
     title.textContent = `${answers.length} of ${inputs.length} answered`;
-    const found = await portion(some, model);
-    if (now !== state.round) return;
+    const found = await portion(some, model, { signal, place: title });
     some.forEach((input, place) => {
       const said = { ...found[place], input: input.name };
       answers.push(said);
       body.append(line(input, said, model, { whole, run }));
     });
   }
-  title.textContent = `${answers.length} ${KINDS[model.modality].many}`;
+  const refused = answers.filter((said) => said.error).length;
+  title.textContent = `${answers.length} ${KINDS[model.modality].many}${refused ? `, ${refused} of them without an answer` : ""}`;
   button.disabled = false;
-  tell(`${answers.length} answered`);
+  tell(`Finished: ${title.textContent}`);
 };
 // As many at once as the server takes, in number and in bytes.
 const portions = (inputs, model) => {
@@ -91,10 +97,11 @@ const portions = (inputs, model) => {
   }
   return found;
 };
-const portion = async (some, model) => {
+const portion = async (some, model, now) => {
   try {
-    return await predict(together(some), model, 0);
+    return await predict(together(some), model, 0, now);
   } catch (refused) {
+    now.signal.throwIfAborted();
     return some.map(() => ({ error: refused.message })); // what cannot be answered costs no other its answer
   }
 };
@@ -106,6 +113,7 @@ const line = (input, said, model, { whole, run }) => {
     const picture = make("img");
     picture.alt = "";
     picture.src = url(input.content);
+    picture.addEventListener("error", () => picture.remove()); // what a browser cannot show
     sample.append(picture);
   }
   row.append(sample, name);
@@ -113,9 +121,13 @@ const line = (input, said, model, { whole, run }) => {
     const cell = make("td", said.error, "wrong");
     cell.colSpan = COLUMNS.length + 1;
     row.append(cell);
-    return row;
+    return roles(row);
   }
-  for (const [, value] of COLUMNS) row.append(make("td", value(said), "num"));
+  for (const [words, value] of COLUMNS) {
+    const cell = make("td", value(said), words === "sure" ? "num" : "");
+    cell.dataset.column = words;
+    row.append(cell);
+  }
   const last = make("td"), button = make("button", "Why?", "link");
   button.type = "button";
   button.setAttribute("aria-label", `Why: ${input.name}`);
@@ -123,13 +135,15 @@ const line = (input, said, model, { whole, run }) => {
     const back = make("button", `Back to all ${KINDS[model.modality].many}`);
     back.type = "button";
     back.addEventListener("click", () => {
-      state.round += 1;
-      find("results").replaceChildren(whole);
+      anew("look");
+      say("");
+      tell("");
+      show(null, whole);
       button.focus();
     });
     run([input], back);
   });
   last.append(button);
   row.append(last);
-  return row;
+  return roles(row);
 };
