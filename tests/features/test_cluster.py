@@ -131,7 +131,8 @@ print(json.dumps(told))
 """
 
 INTERRUPTED = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell begins in the background ignores it
 samples, backbone = texts_as_samples([f"text {i}" for i in range(20000)]), open_backbone("toy:text")
 digests = digest_samples(samples).digests
 try:

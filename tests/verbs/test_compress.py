@@ -348,6 +348,7 @@ def test_candidates_that_cannot_be_measured_are_left_out_and_told_of(
             "no kernel" if place == number else each for place, each in enumerate(rising(networks))
         ]
 
+    monkeypatch.setattr(verb, "written", once)
     asked = hs.CompressOptions(tries=("int8_onnx", "int8"))
     monkeypatch.setattr(verb, "speeds", all_but(3))  # after float32 at its three engines
     found = hs.compress(model, data, out=tmp_path / "small", options=asked)

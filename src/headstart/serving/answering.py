@@ -1,11 +1,9 @@
 """From a request to its answer: the steps that a prediction and an explanation go through, and how long each may take."""
 
 import asyncio
-import logging
 import sys
 import threading
 import time
-import traceback
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,17 +16,15 @@ from headstart.serving.admission import Admission
 from headstart.serving.bodies import Asked, Input, received, room_for, understood
 from headstart.serving.metrics import Metrics, Tally, outcome
 from headstart.serving.options import Limits
-from headstart.serving.refusals import RefusedError, unusable
+from headstart.serving.refusals import RefusedError, failed, unusable
 from headstart.serving.served import Answer, Asking, Served, check_asked
 from headstart.serving.threads import Threads
-
-LOG = logging.getLogger("headstart.serving")
 
 T = TypeVar("T")
 
 # Bytes of a body that is not read at once: JSON and forms of some megabytes take their time, and several times their size.
 _LARGE = 65_536
-_BUSY, _FAILED = 429, "the server failed at this; its log says where"
+_BUSY = 429
 # Seconds after which it is looked whether the models are there.
 _LOOK = 0.05
 
@@ -184,10 +180,9 @@ class Answering:
         Raises:
             RefusedError: there is no room even so, or all of them failed.
         """
-        failed = 0
+        said: list[str] = []
 
         async def one(given: Input, *, last: bool) -> dict[str, Any] | None:
-            nonlocal failed
             try:
                 answer = await self._answer(served, asking, asked.size, given)
             except RefusedError as refused:
@@ -198,19 +193,17 @@ class Answering:
                     raise
                 return None
             except Exception as error:  # noqa: BLE001  (whatever it is, the others get their answers, and the log where it happened)
-                place = traceback.extract_tb(error.__traceback__)[-1]
-                LOG.error("%s in %s, line %s", type(error).__name__, place.filename, place.lineno)  # noqa: TRY400  (its words may hold what was sent)
-                failed += 1
+                said.append(failed(error))
                 tally.add("failed")
-                return {"input": given.name, "error": _FAILED}
+                return {"input": given.name, "error": said[-1]}
             tally.add("answered")
             return answer
 
         async with asyncio.TaskGroup() as together:
             first = [together.create_task(one(given, last=False)) for given in asked.inputs]
         found = [each.result() or await one(given, last=True) for given, each in zip(asked.inputs, first, strict=True)]
-        if failed == len(found):
-            raise RefusedError(500, _FAILED)
+        if len(said) == len(found):
+            raise RefusedError(500, said[-1])
         return [each for each in found if each is not None]
 
     async def _answer(self, served: Served, asking: Asking, beside: int, given: Input) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import logging
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -19,9 +17,7 @@ from headstart.serving.answering import Answering
 from headstart.serving.guard import Guard
 from headstart.serving.openapi import document
 from headstart.serving.options import ServeOptions
-from headstart.serving.refusals import RefusedError
-
-LOG = logging.getLogger("headstart.serving")
+from headstart.serving.refusals import RefusedError, failed
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -104,9 +100,7 @@ def _settled(endpoint: Endpoint) -> Endpoint:
         except HTTPException:
             raise
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets an answer, and the log where it happened)
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            LOG.error("%s in %s, line %s", type(error).__name__, place.filename, place.lineno)  # noqa: TRY400  (its words may hold what was sent)
-            return Answer({"error": "the server failed at this; its log says where"}, status_code=500)
+            return Answer({"error": failed(error)}, status_code=500)
 
     return settled
 

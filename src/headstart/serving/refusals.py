@@ -1,7 +1,11 @@
-"""What a server refuses, each with the status that says whose fault it is."""
+"""What a server refuses, each with the status that says whose fault it is; and what it says of a failure of its own."""
 
+import logging
 import math
+import traceback
 from collections.abc import Mapping
+
+LOG = logging.getLogger("headstart.serving")
 
 
 class RefusedError(Exception):
@@ -37,3 +41,10 @@ def busy(seconds: float) -> RefusedError:
     """429: too much is under way; the client comes again in so many seconds."""
     wait = str(max(1, math.ceil(seconds)))
     return RefusedError(429, f"too much is under way here: come again in {wait} s", headers={"Retry-After": wait})
+
+
+def failed(error: Exception) -> str:
+    """What a client is told of an error that nobody foresaw. The log holds its kind and place: its words may hold what was sent."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    LOG.error("%s in %s, line %s", type(error).__name__, place.filename, place.lineno)
+    return "the server failed at this; its log says where"
