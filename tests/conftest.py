@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from pytest_socket import disable_socket, socket_allow_hosts
 
+from support.cache import cache_in
+
 # Of several processes side by side each one computes on a core: their threads would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -37,8 +39,7 @@ def _built_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from headstart.backbones.choice import catalogue
 
     folder = tmp_path_factory.mktemp("catalogue")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(folder))
+    with cache_in(folder):
         built.build([entry.backbone for entry in catalogue()])
     return folder / "models" / "built.json"
 

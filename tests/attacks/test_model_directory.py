@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 import headstart as hs
 from headstart.core.errors import ModelError
 from headstart.model.loading import card_of
+from support.cache import cache_in
 from support.made import reviews
 
 Change = Callable[[dict[str, Any]], None]
@@ -26,8 +27,7 @@ Change = Callable[[dict[str, Any]], None]
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+    with cache_in(folder / "cache"):
         model = hs.fit(reviews(folder / "reviews.csv"), backbone="toy:text")
     model.save(folder / "model")
     return folder / "model"

@@ -19,6 +19,7 @@ import headstart as hs
 from headstart.backbones.backbone import BackboneRequest
 from headstart.backbones.choice import open_backbone
 from headstart.core.errors import BackboneError, ModelError
+from support.cache import cache_in
 from support.made import reviews
 from support.networks import save_tiny
 
@@ -33,8 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def saved(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("stranger")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(place / "cache"))
+    with cache_in(place / "cache"):
         model = hs.fit(
             reviews(place / "reviews.csv"), options=hs.FitOptions(backbone=f"transformers:{folder}", check=False)
         )

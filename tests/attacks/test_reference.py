@@ -11,14 +11,14 @@ import headstart as hs
 from headstart.backbones.choice import check_reference
 from headstart.core.errors import ModelError
 from headstart.core.spec import BackboneSpec
+from support.cache import cache_in
 from support.made import reviews
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+    with cache_in(folder / "cache"):
         return hs.fit(reviews(folder / "reviews.csv"), backbone="toy:text").save(folder / "model", by_reference=True)
 
 

@@ -11,6 +11,7 @@ import pytest
 import headstart as hs
 from headstart.core.errors import ModelError, WeightsMissing
 from headstart.model import loading
+from support.cache import cache_in
 from support.made import reviews
 
 
@@ -31,8 +32,7 @@ RAISED = (
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+    with cache_in(folder / "cache"):
         return hs.fit(reviews(folder / "reviews.csv"), backbone="toy:text").save(folder / "model")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from support.cache import cache_in
 from support.made import photos, reviews
 from support.weights import need_embedded
 
@@ -30,8 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photos(folder / "photos")
     reviews(folder / "reviews.csv", n=40)
     for data, kind, name in (("photos", "image", "m1"), ("reviews.csv", "text", "m2")):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+        with cache_in(folder / "cache"):
             done = run("fit", folder / data, "--backbone", f"toy:{kind}", "--out", folder / name, "--offline")
         assert done.returncode == 0, done.stderr
     return folder

@@ -14,6 +14,7 @@ from headstart.core.errors import ModelError, UsageError
 from headstart.evaluation.conformal import Conformal
 from headstart.heads.fitted import Linear
 from headstart.model.judge import MOST_ROWS, Bond, Judge, Judging, fit_judge, judged
+from support.cache import cache_in
 from support.made import reviews
 
 LABELS = ("ant", "bee", "wasp")
@@ -23,8 +24,7 @@ BOND = Bond("head", "rows")
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> hs.Model:
     folder = tmp_path_factory.mktemp("fitted")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+    with cache_in(folder / "cache"):
         return hs.fit(reviews(folder / "reviews.csv", n=60), backbone="toy:text")
 
 

@@ -16,6 +16,7 @@ from headstart.backbones.choice import open_backbone
 from headstart.core.errors import DataError, ModelError
 from headstart.data.opening import texts_as_samples
 from headstart.features.extraction import embed
+from support.cache import cache_in
 from support.made import photos, reviews, sounds
 from support.networks import save_tiny
 
@@ -25,8 +26,7 @@ TEXTS = ["a splendid and warm film", "dull , cold and grim", "ünïcödé 电影
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> hs.Model:
     folder = tmp_path_factory.mktemp("fitted")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+    with cache_in(folder / "cache"):
         return hs.fit(reviews(folder / "reviews.csv", n=40), backbone="toy:text")
 
 

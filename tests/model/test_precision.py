@@ -18,6 +18,7 @@ from headstart.core.errors import DataError, UsageError
 from headstart.core.spec import BackboneSpec
 from headstart.data.preparation import Batch, Preparation
 from headstart.model.precision import MOST, PrecisionChange, is_change, spread
+from support.cache import cache_in
 from support.data import shared
 from support.made import photos, reviews
 from support.networks import save_tiny
@@ -269,8 +270,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
         lines = list(itertools.islice(csv.reader(file), 301))
     with (folder / "trec.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(lines)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+    with cache_in(folder / "cache"):
         units(patch, NARROW)
         model = hs.fit(folder / "trec.csv", backbone="embedded:minilm-l6")
         model.save(folder / "model")

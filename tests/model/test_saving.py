@@ -12,14 +12,14 @@ from headstart.cli.main import main
 from headstart.core.errors import ModelError
 from headstart.model import saving
 from headstart.model.saving import refuse_if_not_ours
+from support.cache import cache_in
 from support.made import reviews
 
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> hs.Model:
     folder = tmp_path_factory.mktemp("fitted")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+    with cache_in(folder / "cache"):
         return hs.fit(reviews(folder / "reviews.csv"), backbone="toy:text")
 
 

@@ -10,6 +10,7 @@ import headstart as hs
 from headstart.reporting.report import report
 from headstart.reporting.suspects import suspects_page
 from support.browser import Browser, Visit, browser
+from support.cache import cache_in
 from support.made import photos, reviews, sounds
 
 # A printer prints what a person sees in dark.
@@ -27,8 +28,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """A report of each modality, made once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+    with cache_in(tmp_path_factory.mktemp("cache")):
         folders = {modality: tmp_path_factory.mktemp(modality) for modality in ("image", "text", "audio")}
         return {modality: page_of(folder, modality) for modality, folder in folders.items()}
 

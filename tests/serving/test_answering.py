@@ -20,6 +20,7 @@ from headstart.serving.options import Limits
 from headstart.serving.refusals import RefusedError
 from headstart.serving.served import Served
 from headstart.serving.threads import Threads
+from support.cache import cache_in
 from support.made import reviews
 
 JSON = "application/json"
@@ -30,8 +31,7 @@ LONG = b"warm " * 1500
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     place = tmp_path_factory.mktemp("served")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(place / "cache"))
+    with cache_in(place / "cache"):
         return hs.fit(reviews(place / "reviews.csv"), backbone="toy:text")
 
 

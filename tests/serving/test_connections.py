@@ -10,6 +10,7 @@ import pytest
 
 import headstart as hs
 from headstart.serving.protocol import most_connections
+from support.cache import cache_in
 from support.made import reviews
 from support.serving import Running, running
 
@@ -24,8 +25,7 @@ protocol._MOST_CONNECTIONS = 12
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("served")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(place / "cache"))
+    with cache_in(place / "cache"):
         hs.fit(reviews(place / "reviews.csv"), backbone="toy:text").save(place / "texts")
     return place / "texts"
 

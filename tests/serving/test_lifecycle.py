@@ -18,6 +18,7 @@ import pytest
 import headstart as hs
 from headstart.core.errors import ModelError
 from headstart.serving import running as inner
+from support.cache import cache_in
 from support.made import reviews
 from support.serving import PATIENCE, program, running, slowly
 
@@ -39,8 +40,7 @@ SLOW = b"slow " * 2000
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two models of one modality."""
     place = tmp_path_factory.mktemp("served")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(place / "cache"))
+    with cache_in(place / "cache"):
         hs.fit(reviews(place / "reviews.csv"), backbone="toy:text").save(place / "texts")
         hs.fit(reviews(place / "others.csv", seed=5), backbone="toy:text").save(place / "others")
     return place

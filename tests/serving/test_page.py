@@ -16,6 +16,7 @@ from PIL import Image
 
 import headstart as hs
 from support.browser import Browser, Visit, browser
+from support.cache import cache_in
 from support.made import photos, reviews, sounds
 from support.serving import PATIENCE, Running, running
 
@@ -27,8 +28,7 @@ _DEVICES = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-strea
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("page")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(place / "cache"))
+    with cache_in(place / "cache"):
         for name, data in (
             ("image", photos(place / "photos")),
             ("text", reviews(place / "reviews.csv")),

@@ -28,6 +28,7 @@ from headstart.backbones.backbone import BackboneRequest
 from headstart.serving.openapi import document
 from headstart.serving.options import Limits, ServeOptions
 from headstart.serving.served import Served
+from support.cache import cache_in
 from support.made import noise, photos, reviews, sounds
 from support.networks import save_tiny
 from support.serving import Running, running
@@ -37,8 +38,7 @@ from support.serving import Running, running
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of each modality, the picture one with examples, and an export of it."""
     place = tmp_path_factory.mktemp("served")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(place / "cache"))
+    with cache_in(place / "cache"):
         data = photos(place / "photos")
         hs.fit(data, options=hs.FitOptions(backbone="toy:image", with_examples=True)).save(place / "pictures")
         hs.fit(reviews(place / "reviews.csv"), backbone="toy:text").save(place / "texts")

@@ -15,6 +15,7 @@ from headstart.serving.bodies import understood
 from headstart.serving.options import Limits
 from headstart.serving.refusals import RefusedError
 from support import media
+from support.cache import cache_in
 from support.made import noise, photos, reviews, sounds
 from support.serving import Running, running, slowly
 
@@ -47,8 +48,7 @@ Admission.__init__ = small
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("served")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(place / "cache"))
+    with cache_in(place / "cache"):
         hs.fit(photos(place / "photos"), backbone="toy:image").save(place / "pictures")
         hs.fit(reviews(place / "reviews.csv"), backbone="toy:text").save(place / "texts")
         hs.fit(sounds(place / "sounds"), backbone="toy:audio").save(place / "recordings")

@@ -13,6 +13,7 @@ from headstart.core.errors import UsageError
 from headstart.core.progress import silent
 from headstart.heads.fitted import unit_rows
 from headstart.verbs.explain import ExplainOptions, _nearest, explain
+from support.cache import cache_in
 from support.made import photos, reviews, sounds
 
 
@@ -23,8 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def saved(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+    with cache_in(tmp_path_factory.mktemp("cache")):
         return hs.fit(folder, backbone="toy:image").save(tmp_path_factory.mktemp("models") / "model")
 
 

@@ -14,6 +14,7 @@ import headstart as hs
 from headstart.cli.main import main
 from headstart.core.digests import sha256_file
 from headstart.core.errors import ModelError
+from support.cache import cache_in
 from support.made import photos, reviews
 from support.tunable import network
 
@@ -63,8 +64,7 @@ def test_an_export_for_torch_is_compared_and_not_opened(tmp_path: Path, capsys: 
 def for_torch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose manifest says that it is an export to torch, as a stranger may lay one out."""
     folder = tmp_path_factory.mktemp("torch")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+    with cache_in(folder / "cache"):
         model = hs.fit(reviews(folder / "reviews.csv"), backbone="toy:text").save(folder / "model")
     (model / "backbone.safetensors").unlink()
     for name in ("model.pt2", "predict.py"):

@@ -125,9 +125,12 @@ class _Parts:
     examples: Examples | None
 
 
-def _parts(source: Path, *, runtimes: Collection[str] = SAFE) -> _Parts:
+def _manifest(source: Path) -> Manifest:
     _check_there(source)
-    manifest = Manifest.read(source)
+    return Manifest.read(source)
+
+
+def _parts(source: Path, manifest: Manifest, *, runtimes: Collection[str] = SAFE) -> _Parts:
     specs = described.specs_of(manifest, runtimes=runtimes)
     reading = described.reading_of(manifest)
     report = FitReport.from_json(manifest.fit)
@@ -153,8 +156,8 @@ def _parts(source: Path, *, runtimes: Collection[str] = SAFE) -> _Parts:
 
 
 def _load(source: Path, module: "torch.nn.Module | None", *, always: bool) -> Opened:
-    parts = _parts(source)
-    manifest = parts.manifest
+    manifest = _manifest(source)
+    parts = _parts(source, manifest)
     model = Model(
         backbone=_backbone(source, parts, module),
         head=parts.head,
@@ -264,8 +267,7 @@ def listed(source: Path) -> Manifest:
         ModelError: the directory is not what its manifest says, or cannot be read.
     """
     with _readable(source):
-        _check_there(source)
-        manifest = Manifest.read(source)
+        manifest = _manifest(source)
         listing.check(source, manifest.files, manifest=NAME)
         return manifest
 
@@ -279,19 +281,19 @@ def unopened(source: Path) -> Manifest | None:
         ModelError: the directory is not what its manifest says, or cannot be read.
     """
     with _readable(source):
-        _check_there(source)
-        graph = Manifest.read(source).backbone.get("graph")
+        manifest = _manifest(source)
+        graph = manifest.backbone.get("graph")
         if not isinstance(graph, dict) or graph.get("runtime") != "torch":
             return None
-        parts = _parts(source, runtimes=("torch",))
-        specs, temperature = parts.specs, float(parts.manifest.temperature)
+        parts = _parts(source, manifest, runtimes=("torch",))
+        specs, temperature = parts.specs, float(manifest.temperature)
         with _told(f"the preparation of {specs[0].title} cannot be built as the manifest describes it"):
             preparation(specs[0].prepare, dict(parts.assets))
         bond = Bond.of(parts.head, temperature=temperature, specs=specs, precision=specs[0].precision)
         if parts.judge is not None and not parts.judge.fits(bond):
             raise ModelError("the model's judge was fitted for another head, temperature or backbone than it has")
         _probe(source, specs)
-        return parts.manifest
+        return manifest
 
 
 def card_of(source: Path) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.precision import PRECISIONS
-from headstart.compression.contract import ROUNDING, Contract, Measured, broken
+from headstart.compression.contract import Contract, Measured, broken
 from headstart.compression.matching import matched
 from headstart.compression.method import Candidate
 from headstart.core.errors import DataError, ExportError
@@ -184,7 +184,7 @@ class Bench:
             write(final, folder)
             parity = prove(folder, final, samples=self.held, part=self.part, progress=progress)
             parity.check()
-            if row.drop + parity.drop > contract.allowed(row.error, scale=self.scale) + ROUNDING:
+            if broken(row.drop + parity.drop, row.error, contract=contract, scale=self.scale):
                 raise ExportError(
                     f"its program's {parity.figure} of {parity.exported:.4f} is less than the contract allows; it was removed"
                 )
