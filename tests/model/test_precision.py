@@ -270,7 +270,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
         lines = list(itertools.islice(csv.reader(file), 301))
     with (folder / "trec.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(lines)
-    with cache_in(folder / "cache"):
+    with cache_in(folder / "cache"), pytest.MonkeyPatch.context() as patch:
         units(patch, NARROW)
         model = hs.fit(folder / "trec.csv", backbone="embedded:minilm-l6")
         model.save(folder / "model")

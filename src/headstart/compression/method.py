@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:  # the command line lists the methods, and must not wait for what they work on
+    import numpy as np
+
     from headstart.backbones.backbone import Backbone
     from headstart.backbones.exported import ExportedBackbone
     from headstart.data.preparation import Batch
@@ -30,7 +30,7 @@ class Source:
     """
 
     model: "Model"
-    views: Sequence[np.ndarray] = field(repr=False)
+    views: "Sequence[np.ndarray]" = field(repr=False)
     refit: "Callable[[Backbone, str], Model]"
     teach: "Callable[[], Model] | None" = None
     views_of: "Callable[[Backbone], Sequence[np.ndarray]]" = field(default=lambda _backbone: (), repr=False)
