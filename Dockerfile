@@ -2,7 +2,8 @@
 #
 #   headstart export ants --to openvino --with-data photos
 #   docker build -t headstart-serve .
-#   docker run --read-only --tmpfs /tmp -p 8000:8000 -e HEADSTART_TOKEN -v "$PWD/ants-openvino:/model:ro" headstart-serve
+#   export HEADSTART_TOKEN="$(openssl rand -hex 32)"
+#   docker run --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 -e HEADSTART_TOKEN -v "$PWD/ants-openvino:/model:ro" headstart-serve
 #
 # For exports to ONNX: --build-arg RUNTIME=onnxruntime. docs/howto/serve.md states the size.
 FROM python:3.11-slim

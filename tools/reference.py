@@ -18,6 +18,9 @@ ROOMS = (
     ("Modalities", "headstart.data.modalities", "MODALITIES"),
     ("Tasks", "headstart.tasks", "TASKS"),
     ("Engines", "headstart.features.engines", "ENGINES"),
+    ("Strategies of tuning", "headstart.tuning.strategies", "STRATEGIES"),
+    ("Formats of exports", "headstart.exporting", "FORMATS"),
+    ("Methods of compression", "headstart.compression", "METHODS"),
 )
 HEAD = """# Reference
 

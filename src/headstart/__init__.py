@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if TYPE_CHECKING:
     from headstart.audit.findings import Audit
     from headstart.backbones.backbone import Backbone, BackboneRequest
+    from headstart.compression.contract import Contract
     from headstart.core.errors import DataError, HeadstartError, ModelError
     from headstart.core.features import Features
     from headstart.core.spec import BackboneSpec
@@ -62,6 +63,7 @@ _HOMES = {
     "Comparison": "verbs.compare",
     "Compression": "verbs.compress",
     "CompressOptions": "verbs.compress",
+    "Contract": "compression.contract",
     "compress": "verbs.compress",
     "DistilOptions": "verbs.distil_options",
     "Distillation": "verbs.distil",
@@ -127,6 +129,7 @@ __all__ = [
     "Comparison",
     "CompressOptions",
     "Compression",
+    "Contract",
     "Curve",
     "CurveOptions",
     "DataError",

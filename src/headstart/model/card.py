@@ -57,8 +57,9 @@ def _title(manifest: Manifest) -> str:
 def _summary(manifest: Manifest) -> str:
     fit = manifest.fit
     labels = f" {len(manifest.labels)} labels: {_names(manifest.labels)}." if manifest.labels else ""
+    what = "trained" if fit.get("tuning") else "frozen"
     return (
-        f"Rows of the frozen backbone **{fit['backbone']}**, scored by the head `{manifest.recipe}`, fitted on "
+        f"Rows of the {what} backbone **{fit['backbone']}**, scored by the head `{manifest.recipe}`, fitted on "
         f"{fit['n']['train']:,} samples.{labels}"
     )
 
