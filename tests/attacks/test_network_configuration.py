@@ -148,3 +148,42 @@ def test_code_beside_a_known_network_is_left_alone(folder: Path, tmp_path: Path)
     config["auto_map"] = {"AutoModel": "attacker/evil--m.X", "AutoConfig": "attacker/evil--m.Y"}
     (taken / "config.json").write_text(json.dumps(config), encoding="utf-8")
     assert open_backbone(BackboneRequest("transformers", str(taken))).specs[0].dim == config["hidden_size"]
+
+
+def _with_modules(folder: Path, taken: Path, **paths: str) -> BackboneRequest:
+    """A copy of the folder whose `modules.json` says where each of its parts lies."""
+    shutil.copytree(folder, taken)
+    modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for kind, path in paths.items()]
+    (taken / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    return BackboneRequest("transformers", str(taken))
+
+
+@pytest.mark.parametrize("kind", ["Transformer", "Pooling", "Normalize"])
+@pytest.mark.parametrize(
+    "path", ["{elsewhere}", "../elsewhere", "..", ".", "...", "a/../../elsewhere", "a/b", "..\\elsewhere", "C:x", "a\n"]
+)
+def test_parts_of_a_folder_lie_in_it(kind: str, path: str, folder: Path, tmp_path: Path) -> None:
+    """A network of another folder of this machine would be read, and saved with the model."""
+    other = Path(shutil.copytree(folder, tmp_path / "elsewhere"))
+    (other / "config.json").unlink()
+    paths = {"Transformer": "", "Pooling": ""} | {kind: path.format(elsewhere=other)}
+    asked = _with_modules(folder, tmp_path / "taken", **paths)
+    with pytest.raises(BackboneError, match=r"modules\.json of taken names the part .*, which is no name") as error:
+        open_backbone(asked)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system makes no links without rights")
+def test_parts_are_read_also_where_they_are_linked_to(folder: Path, tmp_path: Path) -> None:
+    """The cache of the hub links to its files, which lie beside its snapshots."""
+    asked = _with_modules(folder, tmp_path / "taken", Transformer="0_Transformer", Pooling="1_Pooling")
+    taken, store = tmp_path / "taken", tmp_path / "store"
+    store.mkdir()
+    (taken / "0_Transformer").mkdir()
+    for file in folder.iterdir():
+        (taken / file.name).rename(store / file.name)
+        (taken / "0_Transformer" / file.name).symlink_to(store / file.name)
+    (store / "pooling").write_text(json.dumps({"pooling_mode_cls_token": True}), encoding="utf-8")
+    (taken / "1_Pooling").mkdir()
+    (taken / "1_Pooling" / "config.json").symlink_to(store / "pooling")
+    assert open_backbone(asked).specs[0].pooling == "cls"

@@ -164,6 +164,24 @@ def test_activations_and_models_within_load(tmp_path: Path) -> None:
     assert open_backbone(BackboneRequest("keras", str(tmp_path / "model.keras"))).specs[0].dim == 5
 
 
+def test_how_a_model_within_was_trained_is_left_out(tmp_path: Path) -> None:
+    """Keras writes that for every model that was compiled, and would build the optimiser of each."""
+    base, path = tiny(tmp_path)
+    base.compile(keras.optimizers.Adam(), keras.losses.MeanSquaredError())
+    base.train_on_batch(np.zeros((2, 32, 32, 3), np.float32), np.zeros((2, 5), np.float32))
+    base.save(path)
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.saving.load_model(path), keras.layers.Dense(3)])
+    model.save(tmp_path / "whole.keras")
+    with zipfile.ZipFile(tmp_path / "whole.keras") as archive:
+        assert b'"class_name": "Adam"' in archive.read("config.json"), "of the model within"
+    backbone = open_backbone(BackboneRequest("keras", str(tmp_path / "whole.keras"), prepare=SCALE))
+    assert isinstance(backbone, TorchBackbone)
+    assert "compile_config" not in json.dumps(backbone.architecture.options), "Keras is given none of it"
+    batch = backbone.preparation.probes(3, 0)
+    pixels = batch.values.astype(np.float32) / 255
+    np.testing.assert_allclose(backbone.embed(batch)[0], array(model(pixels, training=False)), rtol=1e-4, atol=1e-5)
+
+
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(WeightsMissing, match=r"weights of keras:VGG16 are not on this machine.*--weights FILE"):

@@ -93,8 +93,10 @@ def test_what_is_no_state_dict_is_refused(tmp_path: Path) -> None:
         weights.read(folder)
     index = '{"weight_map": {"a": "../other.safetensors"}}'
     (folder / "model.safetensors.index.json").write_text(index, encoding="utf-8")
-    with pytest.raises(BackboneError, match="a shard has to lie beside its index"):
-        weights.read(folder)
+    (tmp_path / "other.safetensors").write_bytes(b"")
+    for reading in (weights.read, weights.file_digest):
+        with pytest.raises(BackboneError, match="a shard has to lie beside its index"):
+            reading(folder)
 
 
 def test_a_misfit_names_tensors_and_shapes() -> None:

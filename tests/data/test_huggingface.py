@@ -12,12 +12,14 @@ from datasets.arrow_writer import ArrowWriter
 from PIL import Image
 
 import headstart as hs
+from headstart.cli.main import main
 from headstart.core.errors import DataError, ExtraMissing
 from headstart.data.modalities.image import picture
 from headstart.data.opening import open_samples
 from headstart.data.readers import huggingface
 from headstart.data.reading import ReadOptions
 from headstart.features.contents import content_of
+from support.made import photos
 
 datasets.disable_progress_bars()
 
@@ -210,3 +212,53 @@ def test_what_is_not_here_is_refused_without_a_socket(cached: str, monkeypatch: 
     monkeypatch.setattr(huggingface.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ExtraMissing, match=r"needs datasets, which is not installed: .*headstart\[huggingface\]"):
         open_samples(cached)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """How the library is asked for a data set that is not here: whether offline, once for each time."""
+    found: list[bool] = []
+
+    def load_dataset(*_given: object) -> None:
+        found.append(bool(datasets.config.HF_HUB_OFFLINE))
+        raise ConnectionError("there is no such data set")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.delenv("HEADSTART_OFFLINE")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return found
+
+
+@pytest.mark.parametrize("name", ["HEADSTART_OFFLINE", "HF_HUB_OFFLINE"])
+def test_nothing_is_fetched_where_the_environment_says_so(
+    name: str, asked: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DataError, match="cannot be fetched or read"):
+        open_samples("hf:someone/dogs")
+    assert asked == [True, False], "where nothing says so"
+    asked.clear()
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(DataError, match="is not on this machine, and no socket is to be opened"):
+        open_samples("hf:someone/dogs")
+    assert asked == [True]
+
+
+def test_every_verb_that_reads_data_fetches_nothing_where_it_is_told_so(
+    asked: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also those that read as the model was fitted: how it was fitted is kept, but not whether offline."""
+    fitted = hs.fit(photos(tmp_path / "photos"), options=hs.FitOptions(backbone="toy:image", check=False))
+    model, out, data = str(fitted.save(tmp_path / "model")), ["--out", str(tmp_path / "out")], "hf:someone/dogs"
+    export = ["export", model, "--to", "torch", "--with-data", data, *out]
+    for line in (
+        ["evaluate", model, data],
+        ["compare", model, model, data],
+        export,
+        ["compress", model, data, *out],
+        ["fit", data, "--backbone", "toy:image"],
+    ):
+        monkeypatch.delenv("HEADSTART_OFFLINE", raising=False)
+        asked.clear()
+        assert main([*line, "--offline"]) == 1, line
+        assert "hf:someone/dogs is not on this machine, and no socket" in capsys.readouterr().err, line
+        assert asked == [True], line

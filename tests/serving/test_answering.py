@@ -2,8 +2,10 @@
 
 import asyncio
 import dataclasses
+import gc
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
@@ -164,6 +166,20 @@ def test_what_it_takes_to_understand_a_body_has_to_fit_too(
     assert found.admission.bytes == 0
 
 
+def test_a_body_of_the_largest_size_is_answered_whatever_it_holds(opened: Callable[..., Answering]) -> None:
+    size = 100_000
+    memory = 11 * size + 300_000 + 64 * 2_000
+    found = opened(body=size, memory=memory, tokens=size)
+    text = "\N{GRINNING FACE}" + "warm " * 20_000
+    body = b'{"input": "%s"}' % text.encode()[: size - 13]
+    assert len(body) == size
+    assert len(ran(found.predict(asking(body, JSON)))["predictions"]) == 1
+    assert found.admission.bytes == 0
+    with pytest.raises(RefusedError) as never:
+        ran(opened(body=size, memory=memory - 1, tokens=size).predict(asking(body, JSON)))
+    assert never.value.status == 413, "with a byte less it would be refused for good, and such a server does not start"
+
+
 def test_a_file_as_it_is_waits_for_no_thread_to_be_read(
     opened: Callable[..., Answering], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,3 +312,113 @@ def test_where_there_is_no_room_for_all_those_that_were_not_begun_are_counted_to
         ran(found.predict(several("warm", "cold")))
     assert refused.value.status == 429
     assert sum(counted(found).values()) == 2
+
+
+@pytest.mark.parametrize("gives_up", ["client", "clock"])
+def test_an_abandoned_body_keeps_its_room_while_a_thread_is_at_it(
+    opened: Callable[..., Answering], monkeypatch: pytest.MonkeyPatch, gives_up: str
+) -> None:
+    found, inner = opened(wait=0.3 if gives_up == "clock" else 30.0), steps.understood
+    gate, begun, gone = threading.Event(), threading.Event(), asyncio.Event()
+
+    def understood(*given: Any, **named: Any) -> Any:
+        begun.set()
+        gate.wait(20)
+        return inner(*given, **named)
+
+    monkeypatch.setattr(steps, "understood", understood)
+    body = b'{"input": "%s"}' % (b"warm " * 20_000)
+    whole = steps.room_for(body, JSON, limits=found._limits)
+
+    async def abandon() -> None:
+        task = asyncio.create_task(found.predict(asking(body, JSON, gone=gone)))
+        await asyncio.to_thread(begun.wait, 10)
+        assert found.admission.bytes == whole
+        if gives_up == "client":
+            gone.set()
+        with pytest.raises((RefusedError, ClientDisconnect)):
+            await task
+        assert found.admission.bytes == whole, "the thread still has all of it"
+        gate.set()
+        while found.admission.bytes:
+            await asyncio.sleep(0.01)
+
+    ran(abandon())
+    assert found.admission.bytes == 0
+
+
+def test_an_abandoned_body_that_no_thread_got_to_keeps_no_room(opened: Callable[..., Answering]) -> None:
+    found, gate, gone = opened(), threading.Event(), asyncio.Event()
+    for _ in range(8):
+        found.models["texts"].threads.submit(lambda: gate.wait(20))
+
+    async def abandon() -> None:
+        task = asyncio.create_task(found.predict(asking(b" " * 70_000, JSON, gone=gone)))
+        await asyncio.sleep(0.1)
+        assert found.admission.bytes > 70_000
+        gone.set()
+        with pytest.raises(ClientDisconnect):
+            await task
+        assert found.admission.bytes == 0
+
+    ran(abandon())
+    gate.set()
+
+
+@pytest.mark.parametrize("path", ["predict", "explain"])
+def test_an_abandoned_input_keeps_its_room_while_a_decoder_is_at_it(
+    opened: Callable[..., Answering], gate: threading.Event, path: str
+) -> None:
+    found, gone = opened(), asyncio.Event()
+    content = b"slow " * 1500
+
+    async def abandon() -> None:
+        task = asyncio.create_task(getattr(found, path)(asking(content, gone=gone)))
+        await asyncio.sleep(0.2)
+        gone.set()
+        with pytest.raises(ClientDisconnect):
+            await task
+        assert found.admission.bytes >= len(content)
+        gate.set()
+        while found.admission.bytes:
+            await asyncio.sleep(0.01)
+
+    ran(abandon())
+    assert found.admission.bytes == 0
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_no_input_waits_for_the_collector(
+    opened: Callable[..., Answering], monkeypatch: pytest.MonkeyPatch, failing: bool
+) -> None:
+    class Text(str):
+        """A text that can be watched."""
+
+        __slots__ = ("__weakref__",)
+
+    seen: list[weakref.ref[Text]] = []
+
+    def understood(content: bytes, *_: Any, **named: Any) -> Any:
+        text = Text(content.decode())
+        seen.append(weakref.ref(text))
+        if failing:
+            raise steps.unusable("no")
+        return steps.Asked((steps.Input("a", text),), single=True, size=len(content))
+
+    found = opened(tokens=1_000_000)
+    monkeypatch.setattr(steps, "understood", understood)
+
+    async def ask() -> None:  # asyncio itself keeps errors that reach it
+        with suppress(RefusedError):
+            await found.predict(asking(b'{"input": "%s"}' % (b"warm " * 20_000), JSON))
+
+    gc.collect()
+    gc.disable()
+    try:
+        ran(ask())
+        end = time.monotonic() + 1
+        while seen[0]() is not None and time.monotonic() < end:
+            time.sleep(0.001)
+        assert seen[0]() is None
+    finally:
+        gc.enable()

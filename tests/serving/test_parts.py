@@ -7,9 +7,13 @@ from concurrent.futures import Future
 
 import pytest
 
+from headstart.cli.main import build_parser
+from headstart.cli.serve import _serve
 from headstart.core.errors import UsageError
+from headstart.serving import running
 from headstart.serving.admission import Admission, GivenUp, Turns
 from headstart.serving.answering import Answering
+from headstart.serving.bodies import room_for
 from headstart.serving.options import Limits, ServeOptions
 from headstart.serving.refusals import RefusedError
 from headstart.serving.running import _named
@@ -320,11 +324,44 @@ def test_slow_answers_make_a_client_wait_longer() -> None:
         (ServeOptions(limits=Limits(pixels=0)), "the limit of pixels is above 0"),
         (ServeOptions(grace=-1), "a grace is 0 s or more"),
         (ServeOptions(limits=Limits(body=2, memory=1)), "never fit into"),
+        (
+            ServeOptions(limits=Limits(body=100_000, memory=1_527_999)),
+            r"1,528,000 while it is understood: give memory=1528000 or more",
+        ),
+        (ServeOptions(limits=Limits(body=64_000_000)), r"give memory=704428000 or more"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options: ServeOptions, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         options.check()
+
+
+def test_what_a_body_takes_at_most_is_enough() -> None:
+    ServeOptions().check()
+    ServeOptions(limits=Limits(body=100_000, memory=1_528_000)).check()
+
+
+@pytest.mark.parametrize(
+    ("given", "memory"),
+    [
+        ([], 400_000_000),
+        (["--max-body", "1MB"], 400_000_000),
+        (["--max-body", "64MB"], 704_428_000),
+        (["--max-items", "100000"], 552_300_000),
+    ],
+)
+def test_no_body_below_the_limit_is_refused_for_good(
+    monkeypatch: pytest.MonkeyPatch, given: list[str], memory: int
+) -> None:
+    found: list[ServeOptions] = []
+    monkeypatch.setattr(running, "serve", lambda models, *, options, listening: found.append(options))
+    _serve(build_parser().parse_args(["serve", "model", *given]))
+    found[0].check()
+    limits = found[0].limits
+    for kind in ("application/json", "multipart/form-data; boundary=b", "image/png"):
+        body = bytes(limits.body - 2) + "\xe4".encode()
+        assert room_for(body, kind, limits=limits) <= limits.memory, "it is held where nothing else is"
+    assert limits.memory == memory
 
 
 def test_a_token_is_not_shown() -> None:

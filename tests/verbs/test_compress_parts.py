@@ -20,6 +20,7 @@ from headstart.cli.main import main
 from headstart.compression import half
 from headstart.compression.contract import Contract
 from headstart.compression.measuring import Speed
+from headstart.compression.method import Source
 from headstart.core.progress import silent
 from headstart.data.samples import Samples
 from headstart.evaluation.intervals import share
@@ -259,7 +260,7 @@ def test_fewer_blocks_are_really_tried_and_written(
     monkeypatch.setattr(half, "narrowest", lambda: units)
 
     def told(networks: Sequence[Any]) -> list[Speed]:
-        """Before anything is tried the two runtimes are compared; in the end all."""
+        """Where the method asks for the quicker one the two runtimes are compared; in the end all."""
         runtimes = [getattr(getattr(each, "graph", None), "runtime", "torch") for each, _ in networks]
         if runtimes != ["openvino", "onnx"]:
             return rising(networks)
@@ -283,6 +284,34 @@ def test_fewer_blocks_are_really_tried_and_written(
     assert (fitted.report.evaluated_on, small.report.evaluated_on) == ("test", "test")
     program_bytes = sum((tmp_path / "small" / name).stat().st_size for name in small.backbone.graph.files)
     assert program_bytes == pytest.approx(found.table[1].bytes, rel=0.1)
+
+
+@pytest.mark.parametrize(("tries", "times"), [(("half",), 0), (("depth", "student"), 1)])
+def test_the_quicker_runtime_is_measured_once_and_where_it_is_asked_for(
+    tries: tuple[str, ...], times: int, small_text: tuple[Model, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted, table = small_text
+    seen: list[list[str]] = []
+
+    def told(networks: Sequence[Any]) -> list[Speed]:
+        seen.append([getattr(getattr(each, "graph", None), "runtime", "torch") for each, _ in networks])
+        return rising(networks)
+
+    monkeypatch.setattr(half, "narrowest", lambda: "float32")
+    monkeypatch.setattr(verb, "speeds", told)
+    monkeypatch.setattr(verb, "distil", lambda *_given, **_more: SimpleNamespace(model=fitted))
+    asked = hs.CompressOptions(tries=tries, student="torch:small", contract=Contract(max_drop=100.0))
+    found = hs.compress(fitted, table, out=tmp_path / "small", options=asked)
+    assert sum(each == ["openvino", "onnx"] for each in seen) == times
+    assert len(seen) == times + 1, "in the end all are measured"
+    through = [each.how.rpartition(" through ")[2] for each in found.table[1:]]
+    assert through == ["onnxruntime"] * (2 if times else 0), found.notes
+
+
+def test_in_bfloat16_no_runtime_is_measured(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source(model, (), lambda *_given: model, runtime=lambda: pytest.fail("it was measured"))
+    monkeypatch.setattr(half, "narrowest", lambda: "bfloat16")
+    assert half.quickest(source) == ("bfloat16", "openvino")
 
 
 def test_too_few_to_choose_on_are_not_chosen_on(model: Model, data: Path, tmp_path: Path) -> None:

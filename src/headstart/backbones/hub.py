@@ -1,6 +1,5 @@
 """The model hub and its cache: where pretrained weights come from when they are no local file. Offline, no socket is opened."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,19 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from headstart.backbones.backbone import CatalogueEntry
+from headstart.backbones.weights import shard_names
 from headstart.core.errors import BackboneError, ExtraMissing, WeightsMissing
+from headstart.core.offline import is_offline
 
-_TRUE = {"1", "on", "yes", "true"}
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json"]
 _IGNORED = ["onnx/*", "openvino/*", "*.msgpack", "*.h5"]
-
-
-def is_offline(requested: bool) -> bool:  # noqa: FBT001  (one flag, and it is the whole question)
-    """Whether no socket may be opened: asked for, or `HEADSTART_OFFLINE` or `HF_HUB_OFFLINE` is set."""
-    return requested or any(
-        os.environ.get(name, "").lower() in _TRUE for name in ("HEADSTART_OFFLINE", "HF_HUB_OFFLINE")
-    )
 
 
 def cache_folder() -> Path:
@@ -128,14 +121,10 @@ def _is_whole(folder: Path, *, config: bool) -> bool:
         return False
     kind = "safetensors" if any(folder.glob("*.safetensors")) else "bin"
     try:
-        named = {
-            name
-            for index in folder.glob(f"*.{kind}.index.json")
-            for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        named = {name for index in folder.glob(f"*.{kind}.index.json") for name in shard_names(index)}
+    except (OSError, BackboneError):
         return False
-    return all((folder / str(name)).is_file() for name in named)
+    return all((folder / name).is_file() for name in named)
 
 
 def known_entries(

@@ -59,8 +59,7 @@ def checked(config: Any, *, title: str) -> dict[str, Any]:
     Raises:
         BackboneError: it names a class that is not Keras' own, or one that runs code or opens files.
     """
-    if isinstance(config, dict):  # how it was trained; Keras would build that as well
-        config = {key: value for key, value in config.items() if key != "compile_config"}
+    config = _bare(config)
     for each in _objects(config):
         if not _is_own(each):
             module, name = each.get("module"), each.get("class_name")
@@ -72,9 +71,7 @@ def checked(config: Any, *, title: str) -> dict[str, Any]:
         raise BackboneError(
             f"{title} holds no Functional or Sequential model of Keras 3: save such a model with model.save(PATH)"
         )
-    bare = _bare(config)
-    assert isinstance(bare, dict)
-    return bare
+    return config
 
 
 def _is_own(described: Mapping[str, Any]) -> bool:
@@ -103,7 +100,8 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _bare(value: Any) -> Any:
-    """Without the numbers by which one session of Keras knows its objects."""
+    """Without the numbers by which one session of Keras knows its objects, and without how a model, or one within it, was trained: Keras would build that."""
     if isinstance(value, dict):
-        return {key: _bare(each) for key, each in value.items() if key != "shared_object_id"}
+        left = {"shared_object_id", "compile_config"} if "class_name" in value else {"shared_object_id"}
+        return {key: _bare(each) for key, each in value.items() if key not in left}
     return [_bare(each) for each in value] if isinstance(value, list | tuple) else value

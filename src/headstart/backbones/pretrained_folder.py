@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ SPECTROGRAM = "audio-spectrogram-transformer"
 _VOCABULARIES = ("vocab.*", "*.model", "*.vocab", "*.tiktoken")
 # What of an image's preparation changes the rows most, and differs between models.
 _NOT_GUESSED = ("size", "mean", "std", "interpolation")
+# Where a part lies: in a folder of its own in the model's, or in the model's itself. Names of dots alone lead out of it.
+_PART = re.compile(r"(?!\.+\Z)[\w.-]*")
 # Past this a tokenizer's limit only says that there is none.
 _NO_LIMIT = 1_000_000
 
@@ -66,23 +69,23 @@ def sentence_settings(folder: Path) -> SentenceSettings:
     """What the sentence-transformers files of a folder say; defaults where it has none.
 
     Raises:
-        BackboneError: a file is damaged, or asks for a pooling that headstart does not have.
+        BackboneError: a file is damaged, names a part that lies elsewhere, or asks for a pooling that headstart does not have.
     """
     modules = _json(folder / "modules.json")
     if not isinstance(modules, list):
         return SentenceSettings(folder)
-    kinds = [(str(module.get("type", "")).rpartition(".")[2], str(module.get("path", ""))) for module in modules]
-    encoder = next((folder / path for kind, path in kinds if kind == "Transformer"), folder)
-    pooling = next(
-        (_pooling(read_json(folder / path / "config.json"), folder) for kind, path in kinds if kind == "Pooling"), ""
-    )
+    kinds = [
+        (str(module.get("type", "")).rpartition(".")[2], _part(folder, str(module.get("path", ""))))
+        for module in modules
+        if isinstance(module, dict)
+    ]
+    encoder = next((part for kind, part in kinds if kind == "Transformer"), folder)
+    pooling = next((_pooling(read_json(part / "config.json"), folder) for kind, part in kinds if kind == "Pooling"), "")
     own = read_json(encoder / "sentence_bert_config.json")
     prompts = read_json(folder / "config_sentence_transformers.json")
     prefix = (prompts.get("prompts") or {}).get(prompts.get("default_prompt_name") or "", "")
     if prefix and any(
-        read_json(folder / path / "config.json").get("include_prompt") is False
-        for kind, path in kinds
-        if kind == "Pooling"
+        read_json(part / "config.json").get("include_prompt") is False for kind, part in kinds if kind == "Pooling"
     ):
         raise BackboneError(
             f"{folder.name} leaves its prompt {prefix!r} out of the pooling, which headstart does not do: remove the default prompt"
@@ -228,6 +231,19 @@ def _ratio(inner: int, short: int) -> float:
 
 def _three(value: Any) -> tuple[float, ...]:
     return tuple(float(each) for each in value) if isinstance(value, list | tuple) else (float(value),) * 3
+
+
+def _part(folder: Path, name: str) -> Path:
+    """The folder of a part. Its name is looked at, not where it leads: the hub's cache is made of links.
+
+    Raises:
+        BackboneError: the name leads elsewhere on this machine.
+    """
+    if not _PART.fullmatch(name):
+        raise BackboneError(
+            f"modules.json of {folder.name} names the part {name!r}, which is no name of a folder in it: fetch the folder again"
+        )
+    return folder / name
 
 
 def _pooling(config: dict[str, Any], folder: Path) -> str:

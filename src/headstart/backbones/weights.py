@@ -72,8 +72,7 @@ def file_digest(path: Path) -> str:
     file = weight_file(path) if path.is_dir() else path
     if not file.name.endswith(".index.json"):
         return digests.sha256_file(file)
-    names = sorted(set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values()))
-    lines = "".join(f"{digests.sha256_file(file.with_name(name))}  {name}\n" for name in names)
+    lines = "".join(f"{digests.sha256_file(file.with_name(name))}  {name}\n" for name in shard_names(file))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -157,15 +156,25 @@ def _tensors_only(path: Path) -> Any:
         ) from error
 
 
-def _shards(index: Path) -> dict[str, "torch.Tensor"]:
+def shard_names(index: Path) -> list[str]:
+    """The files beside an index that hold its weights, sorted.
+
+    Raises:
+        BackboneError: it is no index, or names a file that lies elsewhere.
+    """
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        elsewhere = [name for name in names if Path(name).name != name]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BackboneError(f"{index} is no index of weight shards: expected the key 'weight_map'") from error
+    if elsewhere:
+        raise BackboneError(f"{index} names the shard {elsewhere[0]!r}, and a shard has to lie beside its index")
+    return names
+
+
+def _shards(index: Path) -> dict[str, "torch.Tensor"]:
     found: dict[str, torch.Tensor] = {}
-    for name in names:
-        if Path(name).name != name:
-            raise BackboneError(f"{index} names the shard {name!r}, and a shard has to lie beside its index")
+    for name in shard_names(index):
         found |= read(index.with_name(name))
     return found
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from headstart.cli.arguments import Verbs, add_engine, count, duration, room, verb
@@ -64,9 +65,8 @@ def _serve(options: argparse.Namespace) -> None:
         "wait": options.max_wait,
         "queue": options.queue,
     }
-    if options.max_body:
-        asked["memory"] = max(Limits().memory, 8 * options.max_body)
     limits = Limits(**{name: value for name, value in asked.items() if value is not None})
+    limits = replace(limits, memory=max(limits.memory, limits.one_body))
     chosen = ServeOptions(
         host=options.host,
         port=options.port,

@@ -39,7 +39,7 @@ def narrowest() -> str:
 def quickest(source: Source) -> tuple[str, str]:
     """That precision, and the runtime for it: in float32 the one that is quicker for the model itself."""
     precision = narrowest()
-    return precision, source.runtime if precision == FLOAT32 else RUNTIME
+    return precision, source.runtime() if precision == FLOAT32 else RUNTIME
 
 
 def written(model: Model, folder: Path, *, precision: str = BFLOAT16, runtime: str = RUNTIME) -> ExportedBackbone:

@@ -26,7 +26,7 @@ class Source:
             training samples.
         teach: a student that was taught by the model; None where none was named.
         views_of: the same samples as `views`, as another backbone's preparation makes them.
-        runtime: the quicker one for this network in float32, `openvino` or `onnx`.
+        runtime: tells the quicker one for this network in float32, `openvino` or `onnx`; measured where it is first asked for.
     """
 
     model: "Model"
@@ -34,7 +34,7 @@ class Source:
     refit: "Callable[[Backbone, str], Model]"
     teach: "Callable[[], Model] | None" = None
     views_of: "Callable[[Backbone], Sequence[np.ndarray]]" = field(default=lambda _backbone: (), repr=False)
-    runtime: str = "openvino"
+    runtime: "Callable[[], str]" = field(default=lambda: "openvino", repr=False)
 
     def batches(self) -> "Iterator[Batch]":
         """The views one by one, as batches: lengths are those of what will be asked."""

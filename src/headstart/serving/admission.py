@@ -60,6 +60,15 @@ class Admission:
         finally:
             self.bytes -= held
 
+    def keep(self, size: int) -> Callable[[], None]:
+        """Count so many bytes that outlive their request, whether there is room or not: they are there. What is given lets go of them, once."""
+        self.bytes += size
+
+        def let_go() -> None:
+            self.bytes -= size
+
+        return let_go
+
     def check(self, size: int) -> None:
         """Refuse what there is no room for now.
 

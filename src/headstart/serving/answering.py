@@ -5,7 +5,8 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -142,7 +143,9 @@ class Answering:
         """
         given_up = threading.Event()
         try:
-            content = await _in_thread(served.apart, partial(served.looked_at, asked.inputs[0].content))
+            content = asked.inputs[0].content
+            looking, left = partial(served.looked_at, content), self._kept(sys.getsizeof(content))
+            content = await _in_thread(served.apart, looking, left=left)
             with self.admission.hold(len(content), beside=asked.size):
                 return await asyncio.wrap_future(served.explained(content, label=label, given_up=given_up))
         except HeadstartError as error:
@@ -167,7 +170,10 @@ class Answering:
                 beside = room_for(content, kind, limits=self._limits) - size if size > _LARGE else 0
                 reading = partial(understood, content, kind, modality=modality, limits=self._limits)
                 with self.admission.hold(beside, beside=size) as resize:
-                    asked = await _in_thread(threads, lambda _: reading()) if beside else reading()
+                    if beside:
+                        asked = await _in_thread(threads, lambda _: reading(), left=self._kept(size + beside))
+                    else:
+                        asked = reading()
                     del content, reading  # the inputs alone hold what was sent
                     resize(max(0, sum(sys.getsizeof(each.content) for each in asked.inputs) - size) if beside else 0)
                     yield asked
@@ -214,21 +220,54 @@ class Answering:
         """
         try:
             preparing = partial(served.prepare, given.content)
-            prepared = preparing() if served.at_once(given.content) else await _in_thread(served.threads, preparing)
+            if served.at_once(given.content):
+                prepared = preparing()
+            else:
+                left = self._kept(sys.getsizeof(given.content))
+                prepared = await _in_thread(served.threads, preparing, left=left)
             with self.admission.hold(sum(view.nbytes for view in prepared.views), beside=beside):
                 answer: Answer = await asyncio.wrap_future(served.submit(prepared, asking))
         except SampleError as error:
             raise unusable(f"the input {error}") from error
         return {"input": given.name, **answer}
 
+    def _kept(self, size: int) -> Callable[["Future[Any]"], None]:
+        """What counts so many bytes, beyond the end of their request, until a thread that cannot be stopped is done with them."""
 
-async def _in_thread(threads: Threads, work: Callable[[threading.Event], T]) -> T:
-    """What a thread makes of it. What it is given is set once nobody waits for that any more."""
+        def keep(running: "Future[Any]") -> None:
+            loop, let_go = asyncio.get_running_loop(), self.admission.keep(size)
+
+            def ended(_: object) -> None:
+                with suppress(RuntimeError):  # the loop is closed, and nobody counts any more
+                    loop.call_soon_threadsafe(let_go)
+
+            running.add_done_callback(ended)
+
+        return keep
+
+
+async def _in_thread(
+    threads: Threads,
+    work: Callable[[threading.Event], T],
+    *,
+    left: Callable[["Future[Any]"], None] = lambda running: None,  # noqa: ARG005
+) -> T:
+    """What a thread makes of it.
+
+    Args:
+        threads: one of them does it.
+        work: what it is given is set once nobody waits for it any more.
+        left: called where a thread is still at it when nobody waits any more.
+    """
     given_up = threading.Event()
+    future = threads.submit(partial(work, given_up))
     try:
-        return await asyncio.wrap_future(threads.submit(partial(work, given_up)))
+        return await asyncio.wrap_future(future)
     finally:
         given_up.set()
+        if not future.cancel() and not future.done():
+            left(future)
+        del future  # or its error, which knows this frame, would be kept by it
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from headstart.data.decoding import repair
 from headstart.serving.admission import Admission
 from headstart.serving.forms import parts_of
-from headstart.serving.options import Limits
+from headstart.serving.options import BESIDE, BESIDE_EACH, UNDERSTOOD_TIMES, Limits
 from headstart.serving.refusals import malformed, too_large, unusable
 
 _FORM, _JSON = "multipart/form-data", "application/json"
@@ -24,12 +24,8 @@ _VALUES_EACH, _SPARE_VALUES = 8, 2_000
 _BLANK = dict.fromkeys(map(ord, " \t\n\r\f\v"))
 _DATA_URI, _IN_BASE64 = "data:", ";base64"
 
-UNDERSTOOD_TIMES = 11
-"""Times its size that a body takes at most while it is understood, itself included: one character of four bytes makes all others take four."""
-# The same of JSON whose characters all take one byte, such as a file in base64, and of a form.
+# Times its size that JSON takes at most while it is understood where all of its characters take one byte, as of a file in base64, and that a form does.
 _PLAIN_TIMES, _FORM_TIMES = 5, 2.5
-# Bytes beside that: what the values of a JSON body and the parts of a form are made of, and how much of it an input may have.
-_BESIDE, _BESIDE_EACH = 300_000, 2_000
 
 
 @dataclass(frozen=True)
@@ -116,7 +112,7 @@ def room_for(body: bytes, content_type: str, *, limits: Limits) -> int:
         times = _FORM_TIMES
     else:
         times = _PLAIN_TIMES if body.isascii() and b"\\u" not in body else UNDERSTOOD_TIMES
-    return round(times * len(body)) + _BESIDE + _BESIDE_EACH * limits.items
+    return round(times * len(body)) + BESIDE + BESIDE_EACH * limits.items
 
 
 def understood(body: bytes, content_type: str, *, modality: str, limits: Limits) -> Asked:

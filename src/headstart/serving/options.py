@@ -11,6 +11,12 @@ from headstart.features.choosing import AUTO
 MOST_NEIGHBOURS = 32
 """Nearest training examples that a request may ask for."""
 
+UNDERSTOOD_TIMES = 11
+"""Times its size that a body takes at most while it is understood, itself included: one character of four bytes makes all others take four."""
+
+BESIDE, BESIDE_EACH = 300_000, 2_000
+"""Bytes beside that: what the values of a JSON body and the parts of a form are made of, and how much of it an input may have."""
+
 T = TypeVar("T")
 
 
@@ -53,7 +59,7 @@ class Limits:
         tokens: that a text becomes.
         wait: seconds that a request may take: its body to arrive, and its answer to be made, each.
         queue: inputs that may be under way at once; beyond it requests are answered with 429.
-        memory: bytes of bodies, and of what they are decoded to, that may be under way at once; likewise.
+        memory: bytes of bodies, and of what they are decoded to, that may be under way at once; likewise. At least `one_body`.
         explanations: that may be under way at once; likewise. They take no place of a prediction.
     """
 
@@ -65,8 +71,13 @@ class Limits:
     tokens: int = 50_000
     wait: float = 30.0
     queue: int = 256
-    memory: int = 256_000_000
+    memory: int = 400_000_000
     explanations: int = 8
+
+    @property
+    def one_body(self) -> int:
+        """Bytes that a body of the largest size takes at most while it is understood."""
+        return UNDERSTOOD_TIMES * self.body + BESIDE + BESIDE_EACH * self.items
 
 
 @dataclass(frozen=True)
@@ -101,9 +112,10 @@ class ServeOptions:
             raise UsageError(f"a port is from 0 to 65535, and got {self.port}")
         if self.token and (not self.token.isascii() or not self.token.isprintable() or " " in self.token):
             raise UsageError("a token is of printable ASCII characters without spaces, as it travels in a header")
-        if self.limits.memory < self.limits.body:
+        if (needed := self.limits.one_body) > self.limits.memory:
             raise UsageError(
-                f"bodies of {self.limits.body:,} bytes never fit into the {self.limits.memory:,} that may be under way at once"
+                f"some bodies of {self.limits.body:,} bytes never fit into a memory of {self.limits.memory:,}, as one takes up to"
+                f" {needed:,} while it is understood: give memory={needed} or more"
             )
         for name, value in vars(self.limits).items():
             if not value > 0:

@@ -4,17 +4,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass
-class _Waiting:
-    work: Callable[[], Any] | None  # None once it was given up: what nobody waits for holds no memory
-    future: "Future[Any]"
+# Work in a list that is empty once somebody took it or it was given up, and the future. A future never forgets what it calls when it is done:
+# that reaches the list and not the future, or each would keep the other, and so an input and its result, until a collector comes by.
+_Waiting = tuple[list[Callable[[], Any]], "Future[Any]"]
 
 
 class Threads:
@@ -34,15 +32,16 @@ class Threads:
 
     def submit(self, work: Callable[[], T]) -> "Future[T]":
         """What the work gives, once a thread has done it. A future that is cancelled before its turn lets go of the work at once."""
-        waiting = _Waiting(work, Future())
+        held: list[Callable[[], Any]] = [work]
+        future: Future[T] = Future()
 
-        def dropped(future: "Future[Any]") -> None:
+        def dropped(future: "Future[T]") -> None:
             if future.cancelled():
-                waiting.work = None
+                held.clear()
 
-        waiting.future.add_done_callback(dropped)
-        self._queue.put(waiting)
-        return waiting.future
+        future.add_done_callback(dropped)
+        self._queue.put((held, future))
+        return future
 
     def stop(self, *, seconds: float) -> None:
         """End once what waits is done, which is waited for so long and no longer."""
@@ -54,10 +53,11 @@ class Threads:
 
     def _run(self) -> None:
         while (taken := self._queue.get()) is not None:
-            if taken.future.set_running_or_notify_cancel():
-                assert taken.work is not None, "what runs can be given up no more"
+            held, future = taken
+            if future.set_running_or_notify_cancel():  # from here on it cannot be given up, and the work is there
                 try:
-                    taken.future.set_result(taken.work())
+                    future.set_result(held.pop()())
                 except BaseException as error:  # noqa: BLE001  (it is handed to whoever waits, and the thread lives on)
-                    taken.future.set_exception(error)
-            del taken  # or it would keep an input until there is more to do
+                    future.set_exception(error)
+            # Or they would keep a result until there is more to do, and an error, which knows this frame, itself.
+            del taken, held, future

@@ -8,17 +8,32 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 W = TypeVar("W")
 A = TypeVar("A")
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Waiting(Generic[W, A]):
-    work: W | None  # None once it was given up: what nobody waits for holds no memory
-    future: "Future[A]"
+    held: list[W]  # the work, and nothing once it was given up or is done: what nobody waits for holds no memory
+    future: "Future[A]" = field(default_factory=Future)
+
+    @property
+    def work(self) -> W | None:
+        """The work while it is held."""
+        return next(iter(self.held), None)
+
+    def give(self, answer: A) -> None:
+        """What comes of it."""
+        self.held.clear()
+        self.future.set_result(answer)
+
+    def fail(self, error: BaseException) -> None:
+        """Why nothing comes of it."""
+        self.held.clear()
+        self.future.set_exception(error)
 
 
 class Worker(Generic[W, A]):
@@ -60,11 +75,13 @@ class Worker(Generic[W, A]):
         Raises:
             RuntimeError: it was stopped.
         """
-        waiting: _Waiting[W, A] = _Waiting(work, Future())
+        held = [work]
+        waiting: _Waiting[W, A] = _Waiting(held)
 
+        # A future never forgets what it calls when it is done: this reaches the list and not the future, or each would keep the other.
         def dropped(future: "Future[A]") -> None:
             if future.cancelled():
-                waiting.work = None
+                held.clear()
 
         waiting.future.add_done_callback(dropped)
         with self._changed:
@@ -76,6 +93,10 @@ class Worker(Generic[W, A]):
 
     def between(self) -> None:
         """Answer some of what waits, but for what is answered alone: called while one of those is answered, which takes long."""
+        self._settle(self._beside())
+
+    def _beside(self) -> list[_Waiting[W, A]]:
+        """What is answered while another takes long."""
         with self._changed:
             waiting = [
                 (each, work) for each in self._queue if (work := each.work) is not None and not self._alone(work)
@@ -83,7 +104,7 @@ class Worker(Generic[W, A]):
             taken = self._together(waiting) if waiting else []
             chosen = set(map(id, taken))
             self._queue = deque(each for each in self._queue if id(each) not in chosen)
-        self._settle([each for each in taken if each.future.set_running_or_notify_cancel()])
+        return [each for each in taken if each.future.set_running_or_notify_cancel()]
 
     def stop(self, *, seconds: float) -> None:
         """Answer what waits, and end; what is left after so many seconds is given up."""
@@ -123,19 +144,21 @@ class Worker(Generic[W, A]):
         others.sort(key=lambda found: found[0])  # stable: of those that are equally near the older one comes first
         return [each for _, each in others[: self._most]]
 
-    def _settle(self, taken: Sequence[_Waiting[W, A]]) -> None:
-        """Answer some together; where that fails, each alone, so that one of them costs no other its answer."""
+    def _settle(self, taken: list[_Waiting[W, A]]) -> None:
+        """Answer some together; where that fails, each alone, so that one of them costs no other its answer.
+
+        The list is empty after it: an error knows this frame and those around it, and would be kept by the future that they hold.
+        """
         if not taken:
             return
         try:
-            answers = self._answer([each.work for each in taken if each.work is not None])
+            answers = self._answer([work for each in taken for work in each.held])
             assert len(answers) == len(taken), "there is an answer for each"
         except BaseException as error:  # noqa: BLE001  (it is handed to whoever waits, and the thread lives on)
             if len(taken) == 1:
-                taken[0].future.set_exception(error)
-                return
-            for each in taken:
-                self._settle([each])
-            return
-        for each, answer in zip(taken, answers, strict=True):
-            each.future.set_result(answer)
+                taken.pop().fail(error)
+        else:
+            for answer in answers:
+                taken.pop(0).give(answer)
+        while taken:
+            self._settle([taken.pop(0)])

@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -290,7 +290,7 @@ def _source(bench: Bench, plain: Mapping[str, Backbone], options: CompressOption
     model, trained = bench.model, bench.trained
     teach = partial(_taught, model, trained, options, progress) if options.student else None
     views = bench.views(model.backbone)
-    quickest = _quickest(plain, views)
+    quickest = cache(partial(_quickest, plain, views))  # not every method asks for it, and none twice
     refit = partial(_refitted, model, trained, options)
     return Source(model, views, refit, teach, views_of=bench.views, runtime=quickest)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from headstart.core.errors import DataError, ExtraMissing
+from headstart.core.offline import is_offline
 from headstart.data.arrow import read_arrow
 from headstart.data.columns import TARGETS
 from headstart.data.parts import part_of, parts_of
@@ -131,7 +132,7 @@ def _by_name(asked: str, options: ReadOptions) -> tuple[dict[str, list[Path]], t
         with _offline():
             found = datasets.load_dataset(name, config or None)
     except Exception as error:
-        if options.offline:
+        if is_offline(options.offline):
             raise _refusal(asked, error, "is not on this machine, and no socket is to be opened") from error
         try:
             found = datasets.load_dataset(name, config or None)
