@@ -1,4 +1,7 @@
-"""Fewer blocks: the head fitted on an earlier layer, and the rest of the network dropped."""
+"""Fewer blocks: the head fitted on two earlier layers, and the rest of the network dropped.
+
+That a head on several layers keeps what a network's end has made of them is from Evci et al., "Head2Toe" (2022), arXiv:2201.03529.
+"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -9,11 +12,11 @@ from headstart.compression.half import ENGINES, quickest, written
 from headstart.compression.method import Candidate, Method, Source, no_network
 
 # Of the blocks, those that are kept.
-_SHARES = (0.85, 0.7, 0.5)
+_SHARES = (0.85, 0.7, 0.5, 0.35)
 
 
 class Depth(Method):
-    """What follows the layer that is read is no part of the traced program, so that it is neither written nor run."""
+    """What follows the last layer that is read is no part of the traced program, so that it is neither written nor run."""
 
     def refusal(self, source: Source) -> str:
         """It takes a list of blocks, and a network that reads one layer."""
@@ -37,10 +40,11 @@ class Depth(Method):
         for kept in dict.fromkeys(round(share * len(blocks)) for share in _SHARES):
             if not 0 < kept < len(blocks):
                 continue
-            backbone = reread(source.model.backbone, layer=blocks[kept - 1])
+            read = tuple(dict.fromkeys(blocks[at - 1] for at in ((kept + 1) // 2, kept)))
+            backbone = reread(source.model.backbone, layer=",".join(read))
             yield Candidate(
                 f"{kept} of {len(blocks)} blocks",
-                f"a head on {blocks[kept - 1]}, the blocks after it dropped, in {precision} through {through}",
+                f"a head on {' and '.join(read)}, the blocks after it dropped, in {precision} through {through}",
                 source.refit(backbone, "auto"),
                 partial(written, precision=precision, runtime=runtime),
                 anew=precision != FLOAT32,
