@@ -115,7 +115,7 @@ def test_what_a_client_abandons_is_let_go_before_a_thread_gets_to_it() -> None:
         def reading(*_: object, content: Body) -> int:
             return len(content)
 
-        task = asyncio.create_task(steps._in_thread(threads, steps.partial(reading, content=body)))
+        task = asyncio.create_task(steps._in_thread(threads, steps.partial(reading, content=body), keep=pytest.fail))
         del body
         await asyncio.sleep(0.01)
         assert seen() is not None

@@ -287,6 +287,22 @@ def test_fewer_blocks_are_really_tried_and_written(
     assert program_bytes == pytest.approx(found.table[1].bytes, rel=0.1)
 
 
+def test_of_the_blocks_that_are_kept_the_last_is_read_and_the_one_at_half(
+    small_text: tuple[Model, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted, _ = small_text
+    monkeypatch.setattr(depth, "_SHARES", (1.0, *depth._SHARES))
+    read: list[list[str]] = []
+
+    def refit(backbone: Any, _head: str) -> Model:
+        read.append([spec.layer.rpartition(".")[2] for spec in backbone.specs])
+        return fitted
+
+    found = [each.name for each in depth.PLUGIN.candidates(Source(fitted, (), refit))]
+    assert found == ["2 of 3 blocks", "1 of 3 blocks"], "all of them are no fewer blocks"
+    assert read == [["0", "1"], ["0"]]
+
+
 @pytest.mark.parametrize(("tries", "times"), [(("half",), 0), (("depth", "student"), 1)])
 def test_the_quicker_runtime_is_measured_once_and_where_it_is_asked_for(
     tries: tuple[str, ...], times: int, small_text: tuple[Model, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

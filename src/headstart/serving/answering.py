@@ -5,7 +5,6 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -144,8 +143,8 @@ class Answering:
         given_up = threading.Event()
         try:
             content = asked.inputs[0].content
-            looking, left = partial(served.looked_at, content), self._kept(sys.getsizeof(content))
-            content = await _in_thread(served.apart, looking, left=left)
+            looking, keep = partial(served.looked_at, content), partial(self.admission.keep, sys.getsizeof(content))
+            content = await _in_thread(served.apart, looking, keep=keep)
             with self.admission.hold(len(content), beside=asked.size):
                 return await asyncio.wrap_future(served.explained(content, label=label, given_up=given_up))
         except HeadstartError as error:
@@ -171,7 +170,8 @@ class Answering:
                 reading = partial(understood, content, kind, modality=modality, limits=self._limits)
                 with self.admission.hold(beside, beside=size) as resize:
                     if beside:
-                        asked = await _in_thread(threads, lambda _: reading(), left=self._kept(size + beside))
+                        keep = partial(self.admission.keep, size + beside)
+                        asked = await _in_thread(threads, lambda _: reading(), keep=keep)
                     else:
                         asked = reading()
                     del content, reading  # the inputs alone hold what was sent
@@ -223,41 +223,24 @@ class Answering:
             if served.at_once(given.content):
                 prepared = preparing()
             else:
-                left = self._kept(sys.getsizeof(given.content))
-                prepared = await _in_thread(served.threads, preparing, left=left)
+                keep = partial(self.admission.keep, sys.getsizeof(given.content))
+                prepared = await _in_thread(served.threads, preparing, keep=keep)
             with self.admission.hold(sum(view.nbytes for view in prepared.views), beside=beside):
                 answer: Answer = await asyncio.wrap_future(served.submit(prepared, asking))
         except SampleError as error:
             raise unusable(f"the input {error}") from error
         return {"input": given.name, **answer}
 
-    def _kept(self, size: int) -> Callable[["Future[Any]"], None]:
-        """What counts so many bytes, beyond the end of their request, until a thread that cannot be stopped is done with them."""
-
-        def keep(running: "Future[Any]") -> None:
-            loop, let_go = asyncio.get_running_loop(), self.admission.keep(size)
-
-            def ended(_: object) -> None:
-                with suppress(RuntimeError):  # the loop is closed, and nobody counts any more
-                    loop.call_soon_threadsafe(let_go)
-
-            running.add_done_callback(ended)
-
-        return keep
-
 
 async def _in_thread(
-    threads: Threads,
-    work: Callable[[threading.Event], T],
-    *,
-    left: Callable[["Future[Any]"], None] = lambda running: None,  # noqa: ARG005
+    threads: Threads, work: Callable[[threading.Event], T], *, keep: Callable[[], Callable[[], None]]
 ) -> T:
     """What a thread makes of it.
 
     Args:
         threads: one of them does it.
         work: what it is given is set once nobody waits for it any more.
-        left: called where a thread is still at it when nobody waits any more.
+        keep: called where a thread is still at it when nobody waits any more; what it gives is called once the thread is done.
     """
     given_up = threading.Event()
     future = threads.submit(partial(work, given_up))
@@ -266,8 +249,19 @@ async def _in_thread(
     finally:
         given_up.set()
         if not future.cancel() and not future.done():
-            left(future)
+            future.add_done_callback(_in_this_loop(keep()))
         del future  # or its error, which knows this frame, would be kept by it
+
+
+def _in_this_loop(act: Callable[[], None]) -> Callable[[object], None]:
+    """What does it in the loop that runs now, from whichever thread it is called."""
+    loop = asyncio.get_running_loop()
+
+    def soon(_: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody counts any more
+            loop.call_soon_threadsafe(act)
+
+    return soon
 
 
 @asynccontextmanager

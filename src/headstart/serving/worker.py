@@ -8,32 +8,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from headstart.serving.waiting import Waiting
 
 W = TypeVar("W")
 A = TypeVar("A")
-
-
-@dataclass(frozen=True)
-class _Waiting(Generic[W, A]):
-    held: list[W]  # the work, and nothing once it was given up or is done: what nobody waits for holds no memory
-    future: "Future[A]" = field(default_factory=Future)
-
-    @property
-    def work(self) -> W | None:
-        """The work while it is held."""
-        return next(iter(self.held), None)
-
-    def give(self, answer: A) -> None:
-        """What comes of it."""
-        self.held.clear()
-        self.future.set_result(answer)
-
-    def fail(self, error: BaseException) -> None:
-        """Why nothing comes of it."""
-        self.held.clear()
-        self.future.set_exception(error)
 
 
 class Worker(Generic[W, A]):
@@ -58,7 +38,7 @@ class Worker(Generic[W, A]):
             size: of a piece that is not answered alone; those of one size cost least together.
         """
         self._answer, self._most, self._alone, self._size = answer, most, alone, size
-        self._queue: deque[_Waiting[W, A]] = deque()
+        self._queue: deque[Waiting[W, A]] = deque()
         self._changed = threading.Condition()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -75,15 +55,7 @@ class Worker(Generic[W, A]):
         Raises:
             RuntimeError: it was stopped.
         """
-        held = [work]
-        waiting: _Waiting[W, A] = _Waiting(held)
-
-        # A future never forgets what it calls when it is done: this reaches the list and not the future, or each would keep the other.
-        def dropped(future: "Future[A]") -> None:
-            if future.cancelled():
-                held.clear()
-
-        waiting.future.add_done_callback(dropped)
+        waiting = Waiting[W, A]([work])
         with self._changed:
             if self._stopped:
                 raise RuntimeError("the worker was stopped")
@@ -95,7 +67,7 @@ class Worker(Generic[W, A]):
         """Answer some of what waits, but for what is answered alone: called while one of those is answered, which takes long."""
         self._settle(self._beside())
 
-    def _beside(self) -> list[_Waiting[W, A]]:
+    def _beside(self) -> list[Waiting[W, A]]:
         """What is answered while another takes long."""
         with self._changed:
             waiting = [
@@ -121,7 +93,7 @@ class Worker(Generic[W, A]):
             self._settle([each for each in taken if each.future.set_running_or_notify_cancel()])
             del taken  # or it would keep what was answered until there is more to do
 
-    def _taken(self) -> list[_Waiting[W, A]]:
+    def _taken(self) -> list[Waiting[W, A]]:
         """What is answered next, once there is something; empty at the end."""
         with self._changed:
             while not (waiting := [(each, work) for each in self._queue if (work := each.work) is not None]):
@@ -134,7 +106,7 @@ class Worker(Generic[W, A]):
             self._queue = deque(each for each, _ in waiting if id(each) not in chosen)
             return taken
 
-    def _together(self, waiting: Sequence[tuple[_Waiting[W, A], W]]) -> list[_Waiting[W, A]]:
+    def _together(self, waiting: Sequence[tuple[Waiting[W, A], W]]) -> list[Waiting[W, A]]:
         """The oldest of what waits, and those that are answered with it."""
         oldest, first = waiting[0]
         if self._alone(first):
@@ -144,7 +116,7 @@ class Worker(Generic[W, A]):
         others.sort(key=lambda found: found[0])  # stable: of those that are equally near the older one comes first
         return [each for _, each in others[: self._most]]
 
-    def _settle(self, taken: list[_Waiting[W, A]]) -> None:
+    def _settle(self, taken: list[Waiting[W, A]]) -> None:
         """Answer some together; where that fails, each alone, so that one of them costs no other its answer.
 
         The list is empty after it: an error knows this frame and those around it, and would be kept by the future that they hold.
