@@ -41,6 +41,11 @@ def tuned(frozen: Model, data: Path, tmp_path_factory: pytest.TempPathFactory) -
     return hs.load(folder, module=Stripes())
 
 
+def test_the_card_says_whether_the_network_was_trained(frozen: Model, tuned: Model, tmp_path: Path) -> None:
+    for model, said in ((frozen, "frozen"), (tuned, "trained")):
+        assert f"Rows of the {said} backbone **" in hs.card(model.save(tmp_path / said))
+
+
 def ground(model: Model, data: Path, seed: int, *, check: bool = True) -> Ground:
     asked = hs.FitOptions(seed=seed, check=check)
     return read_ground(model, data, asked=asked, new_labels=False, doubted=False, progress=silent)
