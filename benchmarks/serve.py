@@ -77,7 +77,9 @@ def serving(
 ) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """A server of models in a process of its own, and its address."""
     command = [sys.executable, "-m", "headstart.cli.main", "serve", *map(str, models), "--json", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8")
+    # As installed: an environment for development may forbid Python to keep what it compiles, which then is much of every start.
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=env)
     assert process.stdout is not None
     try:
         yield json.loads(process.stdout.readline())["address"], process

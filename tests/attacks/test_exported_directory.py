@@ -100,6 +100,30 @@ def test_a_graph_of_openvino_that_lies_is_one_sentence(
     assert "\n" not in str(error.value)
 
 
+def test_a_graph_of_openvino_is_compiled_once_it_runs_and_one_that_cannot_be_is_one_sentence(
+    for_openvino: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = hs.load(for_openvino)
+    asked: list[str] = []
+
+    class Core:
+        def compile_model(self, *_: object) -> None:
+            asked.append("compiled")
+            raise RuntimeError("Exception from src/core.cpp: no such operation")
+
+    session = model.backbone.session  # type: ignore[attr-defined]
+    assert "_compiled" not in vars(session), "the server's engine compiles its own"
+    monkeypatch.setattr(session, "_core", Core())
+    batch = model.backbone.preparation.probes(1, 0)
+    with pytest.raises(
+        ModelError, match=r"the model's graph model\.xml cannot be compiled by openvino: .*no such operation"
+    ):
+        model.backbone.embed(batch)
+    assert asked == ["compiled"]
+    monkeypatch.undo()
+    assert len(model.backbone.embed(batch)[0]) == 1
+
+
 def test_a_graph_that_points_to_another_file_is_refused(taken: Path) -> None:
     import onnx
 

@@ -1,5 +1,6 @@
 """Few samples at once: what a server and a person with one photo see. No weight is cast twice, and no batch is filled up again and again."""
 
+import threading
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -131,6 +132,52 @@ def test_where_a_picture_comes_first_nothing_is_filled_up_and_a_long_run_has_its
     engine.forget(backbone)
     assert not engine._alone.ready(backbone)
     assert not engine._many.ready(backbone)
+
+
+def test_what_many_batches_run_on_is_compiled_beside_a_first_one_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = real("text", "float32")
+    engine = converted(backbone)
+    started: list[tuple[int | None, str]] = []
+    inner = openvino.Session.start
+
+    def told(*given: Any, streams: int | None = None, **named: Any) -> openvino.Session:
+        started.append((streams, threading.current_thread().name))
+        return inner(*given, streams=streams, **named)
+
+    monkeypatch.setattr(openvino.Session, "start", told)
+    engine.expect(backbone)
+    engine.expect(backbone)
+    assert engine.forms(backbone) == 0, "nothing is believed before it has run"
+    one = backbone.preparation.probes(1, 1)
+    list(engine.run(backbone, iter([one])))
+    assert engine.forms(backbone) == 1
+    for (rows,) in engine.run(backbone, iter([one, one])):
+        assert cosine(rows, backbone.embed(one)[0]).min() > 0.9999
+    assert engine.forms(backbone) == 2
+    engine.expect(backbone)
+    assert sorted(started, key=str) == [(1, threading.current_thread().name), (None, "headstart compiles")]
+
+
+def test_what_fails_beside_is_told_to_whoever_needs_it_and_tried_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = real("text", "float32")
+    engine = converted(backbone)
+    one = backbone.preparation.probes(1, 1)
+    with monkeypatch.context() as broken:
+        broken.setattr(openvino.Session, "start", lambda *_, **__: 1 / 0)
+        engine.expect(backbone)
+        with pytest.raises(ZeroDivisionError):
+            list(engine.run(backbone, iter([one, one])))
+    assert len(list(engine.run(backbone, iter([one, one])))) == 2
+
+
+def test_a_graph_that_cannot_be_made_is_no_error_before_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = real("text", "float32")
+    engine = converted(backbone)
+    with monkeypatch.context() as broken:
+        broken.setattr(openvino, "graph_of", lambda _: 1 / 0)
+        engine.expect(backbone)
+        with pytest.raises(ZeroDivisionError):
+            list(engine.run(backbone, iter([backbone.preparation.probes(1, 1)])))
 
 
 class Planted:

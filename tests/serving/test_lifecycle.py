@@ -1,5 +1,6 @@
 """A server's beginning and its end: who asks before there are models, and what is under way when it is told to stop."""
 
+import gc
 import json
 import os
 import signal
@@ -245,6 +246,35 @@ def test_what_is_entered_while_it_is_told_to_stop_is_left_again(
     serving.join(20)
     assert left() == []
     assert inside == ["entered", "left"]
+
+
+def test_while_it_serves_what_was_loaded_is_not_looked_through_for_cycles(
+    models: Path, stops: list[inner._Stop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gc.unfreeze()
+    loading: list[bool] = []
+
+    def told(path: Path) -> hs.Model:
+        loading.append(gc.isenabled())
+        return hs.load(path)
+
+    monkeypatch.setattr(inner, "load", told)
+    served = threading.Event()
+    serving = threading.Thread(
+        target=hs.serve,
+        args=(models / "texts",),
+        kwargs={"options": hs.ServeOptions(port=0), "listening": lambda _: served.set()},
+    )
+    serving.start()
+    assert served.wait(PATIENCE)
+    while not gc.isenabled():  # the thread that opened them is about to end
+        time.sleep(0.01)
+    aside = gc.get_freeze_count()
+    stops[0].now()
+    serving.join(PATIENCE)
+    assert loading == [False]
+    assert aside > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_two_models_of_one_modality_answer_for_themselves(models: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from headstart.backbones import SOURCES
 from headstart.backbones.backbone import Architecture, Backbone, BackboneRequest, CatalogueEntry
 from headstart.backbones.first_use import remember
+from headstart.core.collector import PAUSED
 from headstart.core.errors import BackboneError, UsageError, WeightsMissing, suggest
 from headstart.core.spec import BackboneSpec
 
@@ -110,7 +111,8 @@ def open_backbone(request: BackboneRequest | str) -> Backbone:
         ExtraMissing: a library is not installed.
     """
     asked = BackboneRequest.parse(request) if isinstance(request, str) else request
-    backbone = SOURCES.get(asked.source).open(asked)
+    with PAUSED.held():  # most of it is imports
+        backbone = SOURCES.get(asked.source).open(asked)
     remember(asked, backbone)
     return backbone
 
@@ -170,7 +172,10 @@ def rebuild_backbone(
         UsageError: there is no such source.
         ModelError: the tensors do not fit the architecture, or the rows would be others.
     """
-    return SOURCES.get(architecture.source).rebuild(architecture, specs, assets=assets, tensors=tensors, module=module)
+    with PAUSED.held():
+        return SOURCES.get(architecture.source).rebuild(
+            architecture, specs, assets=assets, tensors=tensors, module=module
+        )
 
 
 def tokenizer_warning(*, tokens: int, unknown: int, single: int, backbone: str = "") -> str | None:

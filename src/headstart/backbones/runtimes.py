@@ -4,15 +4,17 @@ import importlib
 import importlib.util
 import json
 import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headstart.backbones.onnx_wire import keeps_elsewhere
-from headstart.core.errors import ExtraMissing, ModelError
+from headstart.core.errors import ExtraMissing, ModelError, gist
 
 RUNTIMES = ("onnx", "openvino", "torch")
 """By the name of the format."""
@@ -82,20 +84,36 @@ class OpenVinoSession(Session):
 
     def __init__(self, path: Path, precision: str) -> None:
         _installed("openvino", imported=False)
-        core = openvino_library().Core()
-        self.compiled = core.compile_model(
-            core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": HINTS[precision], "ENABLE_CPU_PINNING": False}
-        )
-        self.names = frozenset(name for each in self.compiled.inputs for name in each.names)
-        self._places = {name: place for place, each in enumerate(self.compiled.outputs) for name in each.names}
+        self._core, self._path, self._precision = openvino_library().Core(), path, precision
+        self._read = self._core.read_model(path)
+        self.names = frozenset(name for each in self._read.inputs for name in each.names)
+        self._places = {name: place for place, each in enumerate(self._read.outputs) for name in each.names}
         self._free: list[Any] = []
+        self._compiling = threading.Lock()
+
+    @cached_property
+    def _compiled(self) -> Any:
+        """Made when it first runs: the engine of the same name compiles its own, and half a second for nothing is much of a server's start.
+
+        Raises:
+            ModelError: OpenVINO reads the graph and cannot compile it.
+        """
+        hints = {"INFERENCE_PRECISION_HINT": HINTS[self._precision], "ENABLE_CPU_PINNING": False}
+        try:
+            return self._core.compile_model(self._read, "CPU", hints)
+        except RuntimeError as error:
+            raise ModelError(
+                f"the model's graph {self._path.name} cannot be compiled by openvino: {gist(error)}"
+            ) from error
 
     def run(self, given: Mapping[str, np.ndarray], wanted: Sequence[str]) -> list[np.ndarray]:
         """Run it in a request that nobody else uses meanwhile."""
         try:
             request = self._free.pop()
         except IndexError:
-            request = self.compiled.create_infer_request()
+            with self._compiling:
+                compiled = self._compiled
+            request = compiled.create_infer_request()
         request.infer({name: given[name] for name in self.names}, share_inputs=True)
         found = [np.array(request.get_output_tensor(self._places[name]).data) for name in wanted]
         self._free.append(request)

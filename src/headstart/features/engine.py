@@ -37,6 +37,9 @@ class Engine(ABC):
         """How many ways of running the network it has made ready: with each new one its rows are checked anew."""
         return 1
 
+    def expect(self, backbone: Backbone) -> None:  # noqa: B027  (most engines have nothing to make)
+        """Begin to make, beside what else is done, what batches that come one after another need and the very first does not."""
+
     def forget(self, backbone: Backbone) -> None:  # noqa: B027  (most engines keep nothing)
         """Drop what was made ready for the backbone, in this process and on disk: its rows were not to be believed, or memory ran out."""
 

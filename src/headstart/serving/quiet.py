@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TextIO, TypeGuard
 
-from headstart.serving.shared import Shared
+from headstart.core.shared import Shared
 
 # Their loggers would write bytes of what was sent.
 _TALKATIVE = ("python_multipart", "PIL")

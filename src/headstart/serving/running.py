@@ -9,12 +9,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.core.collector import PAUSED, SET_ASIDE
 from headstart.core.errors import ExtraMissing
+from headstart.core.shared import Shared
 from headstart.model.loading import load
 from headstart.model.model import Model
 from headstart.serving.options import ServeOptions, by_name
 from headstart.serving.quiet import unheard
-from headstart.serving.shared import Shared
 
 if TYPE_CHECKING:
     import uvicorn
@@ -106,7 +107,7 @@ def _run(
 
         def opening() -> None:
             try:
-                with ExitStack() as unused:
+                with PAUSED.held(), ExitStack() as unused:
                     opened = _opened(named, options, told=stop.told)
                     unused.callback(_end, opened)
                     with entering:
@@ -114,6 +115,7 @@ def _run(
                             return
                         ending.enter_context(_ONE_THREAD_OF_BLAS.held())
                         ending.enter_context(unheard())
+                        ending.enter_context(SET_ASIDE.held())
                         answering.open(opened)
                         unused.pop_all()
                 listening(address)

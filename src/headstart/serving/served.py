@@ -17,6 +17,7 @@ from headstart.core.errors import SampleError
 from headstart.data.modalities import MODALITIES
 from headstart.data.preparation import Prepared
 from headstart.features.choosing import AUTO, settled
+from headstart.features.engines import ENGINES
 from headstart.features.extraction import embed_prepared
 from headstart.model.judge import Judging
 from headstart.model.model import Model, check_engine
@@ -143,6 +144,7 @@ class Served:
     def _warm(self) -> None:
         """Run one input alone and many together, as a first request must not wait for a compiler."""
         probes = self.model.backbone.preparation.probes(_MOST_TOGETHER, 0)
+        ENGINES.get(self.engine).expect(self.model.backbone)
         views = [Prepared((value[:length] if value.ndim == 1 else value,), (1.0,)) for value, length in _views(probes)]
         for n in (1, len(views)):
             embed_prepared(self.model.backbone, views[:n], engine=self.engine, most=_BATCH)

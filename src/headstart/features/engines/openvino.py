@@ -4,8 +4,10 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
@@ -49,6 +51,7 @@ class OpenVino(Engine):
         self._came: Sessions[list[int]] = Sessions()
         self._room: Sessions[int] = Sessions()
         self._any_size: Sessions[bool] = Sessions()
+        self._begun: Sessions[Future[Session]] = Sessions()
 
     def refusal(self, backbone: Backbone) -> str:
         """It runs networks of torch on a CPU, in float32 anywhere and in bfloat16 where the processor has the units, and its own exports."""
@@ -87,10 +90,20 @@ class OpenVino(Engine):
         assert isinstance(backbone, Runnable)
         return self._many.ready(backbone) + self._alone.ready(backbone)
 
+    def expect(self, backbone: Backbone) -> None:
+        """Compile what many batches run on in a thread of its own, while a first one is run alone: a compiler has use for one core."""
+        assert isinstance(backbone, Runnable)
+        if not self._many.ready(backbone):
+            try:
+                graph = graph_of(backbone)  # made once, before two want it
+            except Exception:  # noqa: BLE001  (whoever runs the network meets it again, and knows what to do)
+                return
+            self._begun.of(backbone, lambda: _in_a_thread(lambda: self._of_many(backbone, graph)))
+
     def forget(self, backbone: Backbone) -> None:
         """Drop the session and the artefact. The next session has no fixed shapes: a smaller batch takes less memory there."""
         assert isinstance(backbone, Runnable)
-        for sessions in (self._many, self._alone):
+        for sessions in (self._many, self._alone, self._begun):
             sessions.drop(backbone)
         self._any_size.of(backbone, bool)
         if isinstance(backbone, NetworkBackbone):
@@ -110,11 +123,27 @@ class OpenVino(Engine):
         Among many, a batch has one core, and a part-filled one of pictures is filled up: one photo takes as long as four, and a sentence
         10 ms where it takes 5. The second session is compiled for what comes again and again, as one batch is also the end of other runs.
         """
-        fixed = backbone.preparation.modality == "image" and not self._any_size.ready(backbone)
         if alone and (self._alone.ready(backbone) or not self._many.ready(backbone) or self._often(backbone)):
-            return self._alone.of(backbone, lambda: Session.start(backbone, batch=_ANY if fixed else 0, streams=1))
-        batch = self._room.of(backbone, lambda: full_batch(backbone)) if fixed else 0
-        return self._many.of(backbone, lambda: Session.start(backbone, batch=batch))
+            return self._alone.of(
+                backbone, lambda: Session.start(backbone, batch=_ANY if self._fixed(backbone) else 0, streams=1)
+            )
+        return self._many.of(backbone, lambda: self._expected(backbone) or self._of_many(backbone))
+
+    def _expected(self, backbone: Runnable) -> "Session | None":
+        """What was begun before it was needed."""
+        if not self._begun.ready(backbone):
+            return None
+        begun = self._begun.of(backbone, Future)
+        self._begun.drop(backbone)
+        return begun.result()
+
+    def _of_many(self, backbone: Runnable, graph: Graph | None = None) -> "Session":
+        room = self._room.of(backbone, lambda: full_batch(backbone)) if self._fixed(backbone) else 0
+        return Session.start(backbone, graph, batch=room)
+
+    def _fixed(self, backbone: Runnable) -> bool:
+        """Whether all samples are one shape, and no memory ran out with room for all of a batch."""
+        return backbone.preparation.modality == "image" and not self._any_size.ready(backbone)
 
     def _often(self, backbone: Runnable) -> bool:
         """Whether a batch came alone as often as compiling once more is worth."""
@@ -144,15 +173,18 @@ class Session:
     _requests: list[list[Any]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, backbone: Runnable, *, batch: int = 0, streams: int | None = None) -> "Session":
-        """Open the graph, which is made where it is not there yet, and compile it for this processor.
+    def start(
+        cls, backbone: Runnable, graph: Graph | None = None, *, batch: int = 0, streams: int | None = None
+    ) -> "Session":
+        """Read the graph and compile it for this processor.
 
         Args:
             backbone: the network.
+            graph: of it; None: opened, or made where it is not there yet.
             batch: samples that a batch has room for; -1 for any number, 0 for any number of any length.
             streams: batches that are computed at once, which share the cores; None: one for each core.
         """
-        graph = graph_of(backbone)
+        graph = graph or graph_of(backbone)
         core: Any = openvino_library().Core()
         cores = max(1, min(_MOST_STREAMS, _cores()))
         streams = streams or cores
@@ -205,6 +237,20 @@ class Session:
     def _rows(self, request: Any, n: int) -> tuple[np.ndarray, ...]:
         request.wait()
         return self.graph.rows(request, n)
+
+
+def _in_a_thread(make: Callable[[], Session]) -> "Future[Session]":
+    """What will be made; nobody waits for the thread at the end of the process, and an error waits for whoever wants the result."""
+    found: Future[Session] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(make())
+        except BaseException as error:  # noqa: BLE001  (raised again where the result is wanted)
+            found.set_exception(error)
+
+    threading.Thread(target=run, name="headstart compiles", daemon=True).start()
+    return found
 
 
 def _cores() -> int:
