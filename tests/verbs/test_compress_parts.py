@@ -29,6 +29,7 @@ from headstart.model.model import Model
 from headstart.verbs import compress as verb
 from headstart.verbs import compress_bench
 from headstart.verbs.compress_bench import open_bench
+from support.cache import cache_in
 from support.made import photos, reviews
 from support.networks import save_tiny
 from support.told import told_by
@@ -301,6 +302,27 @@ def test_of_the_blocks_that_are_kept_the_last_is_read_and_the_one_at_half(
     found = [each.name for each in depth.PLUGIN.candidates(Source(fitted, (), refit))]
     assert found == ["2 of 3 blocks", "1 of 3 blocks"], "all of them are no fewer blocks"
     assert read == [["0", "1"], ["0"]]
+
+
+def test_the_network_is_run_once_for_all_shares_of_its_blocks(
+    small_text: tuple[Model, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And each head is fitted on rows that are in the store by then."""
+    fitted, table = small_text
+    ran: list[tuple[str, int, int]] = []
+    inner = verb.fit
+
+    def told(samples: Any, **named: Any) -> Model:
+        again = inner(samples, **named)
+        ran.append((again.report.engine, again.report.cached, again.report.extracted))
+        return again
+
+    monkeypatch.setattr(verb, "fit", told)
+    with cache_in(tmp_path / "cache"):
+        source = verb._source(open_bench(fitted, table, progress=silent), {}, hs.CompressOptions(), silent)
+        assert [each.name for each in depth.PLUGIN.candidates(source)] == ["2 of 3 blocks", "1 of 3 blocks"]
+    assert len(ran) == 2
+    assert all(engine == "none" and cached > 0 and extracted == 0 for engine, cached, extracted in ran), ran
 
 
 @pytest.mark.parametrize(("tries", "times"), [(("half",), 0), (("depth", "student"), 1)])

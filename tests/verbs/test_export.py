@@ -1,6 +1,7 @@
 """`export`: the same answers from the same files, without headstart; and refused where they are not the same."""
 
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -309,16 +310,19 @@ def test_without_data_it_says_what_was_not_compared(model: Model, tmp_path: Path
 def test_the_command_shows_the_proof(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = reviews(tmp_path / "reviews.csv", n=40)
     backbone = open_backbone(BackboneRequest("transformers", str(save_tiny("bert", tmp_path / "bert"))))
-    hs.fit(table, options=replace(PLAIN, backbone=backbone, hold_out=0.4)).save(tmp_path / "model")
-    assert main(["export", str(tmp_path / "model"), "--to", "torch", "--with-data", str(table)]) == 0
+    hs.fit(table, options=replace(PLAIN, backbone=backbone, hold_out=0.4)).save(tmp_path / "my models")
+    assert main(["export", str(tmp_path / "my models"), "--to", "torch", "--with-data", str(table)]) == 0
     said = capsys.readouterr().out
     assert "100.00% of 40 answers from raw files are the model's" in said
-    assert "predict.py INPUT..." in " ".join(said.split())
-    assert (tmp_path / "model-torch" / "requirements.txt").read_text(encoding="utf-8").splitlines() == [
+    out = tmp_path / "my models-torch"
+    listed, program = (shlex.split(line) for line in said.strip().splitlines()[-2:])
+    assert listed[-4:] == ["pip", "install", "-r", str(out / "requirements.txt")], "what is printed can be pasted"
+    assert program == ["python", str(out / "predict.py"), "INPUT..."]
+    assert (out / "requirements.txt").read_text(encoding="utf-8").splitlines() == [
         "numpy>=1.26",
         "tokenizers>=0.20",
         "torch>=2.6",
     ]
-    program = [sys.executable, "-I", str(tmp_path / "model-torch" / "predict.py"), "a lovely film"]
-    done = subprocess.run(program, capture_output=True, encoding="utf-8", check=True)
+    command = [sys.executable, "-I", *program[1:-1], "a lovely film"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     assert json.loads(done.stdout)["label"] in {"good", "bad"}

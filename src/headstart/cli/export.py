@@ -1,6 +1,7 @@
 """`headstart export`: a model for other runtimes, with the proof that it answers alike."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,5 +51,6 @@ def _table(found: "Export") -> None:
         console.print(f"  [dim]figure[/]   {escape(figure + left)}")
     for note in found.notes:
         console.print(f"  [dim]note[/]     {escape(note)}")
-    console.print(f"  [dim]run it[/]   pip install -r {escape(str(found.path / 'requirements.txt'))}")
-    console.print(f"           python {escape(str(found.path / 'predict.py'))} INPUT...")
+    listed, program = (shlex.quote(str(found.path / name)) for name in ("requirements.txt", "predict.py"))
+    console.print(f"  [dim]run it[/]   pip install -r {escape(listed)}", soft_wrap=True)
+    console.print(f"           python {escape(program)} INPUT...", soft_wrap=True)

@@ -30,17 +30,18 @@ class Depth(Method):
         return "" if len(_blocks(model.backbone)) > 2 else "the network has no list of blocks"
 
     def candidates(self, source: Source) -> Iterator[Candidate]:
-        """One for each share of the blocks that is kept."""
+        """One for each share of the blocks that is kept. All layers that any of them reads come from one run over the samples."""
         from headstart.backbones.network import reread
 
         assert isinstance(source.model.backbone, NetworkBackbone)
         blocks = _blocks(source.model.backbone)
         precision, runtime = quickest(source)
         through = ENGINES[runtime]
-        for kept in dict.fromkeys(round(share * len(blocks)) for share in _SHARES):
-            if not 0 < kept < len(blocks):
-                continue
-            read = tuple(dict.fromkeys(blocks[at - 1] for at in ((kept + 1) // 2, kept)))
+        shares = dict.fromkeys(round(share * len(blocks)) for share in _SHARES)
+        reads = {kept: _read(blocks, kept) for kept in shares if 0 < kept < len(blocks)}
+        every = dict.fromkeys(layer for layers in reads.values() for layer in layers)
+        source.extract(reread(source.model.backbone, layer=",".join(every)))
+        for kept, read in reads.items():
             backbone = reread(source.model.backbone, layer=",".join(read))
             yield Candidate(
                 f"{kept} of {len(blocks)} blocks",
@@ -52,6 +53,11 @@ class Depth(Method):
 
 
 PLUGIN = Depth()
+
+
+def _read(blocks: tuple[str, ...], kept: int) -> tuple[str, ...]:
+    """The last of the blocks that are kept, and before it the one at half of them."""
+    return tuple(dict.fromkeys(blocks[at - 1] for at in ((kept + 1) // 2, kept)))
 
 
 def _blocks(backbone: NetworkBackbone) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ class Source:
             training samples.
         teach: a student that was taught by the model; None where none was named.
         views_of: the same samples as `views`, as another backbone's preparation makes them.
+        extract: runs a backbone over the training samples and keeps the rows of all layers that it reads, so that heads on any of them are fitted
+            without another run.
         runtime: tells the quicker one for this network in float32, `openvino` or `onnx`; measured where it is first asked for.
     """
 
@@ -34,6 +36,7 @@ class Source:
     refit: "Callable[[Backbone, str], Model]"
     teach: "Callable[[], Model] | None" = None
     views_of: "Callable[[Backbone], Sequence[np.ndarray]]" = field(default=lambda _backbone: (), repr=False)
+    extract: "Callable[[Backbone], object]" = field(default=lambda _backbone: None, repr=False)
     runtime: "Callable[[], str]" = field(default=lambda: "openvino", repr=False)
 
     def batches(self) -> "Iterator[Batch]":

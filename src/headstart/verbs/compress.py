@@ -26,6 +26,7 @@ from headstart.exporting import FORMATS
 from headstart.exporting.directory import refuse_exported
 from headstart.exporting.parity import Parity
 from headstart.features.choosing import AUTO, choose
+from headstart.features.extraction import extract
 from headstart.model.loading import load
 from headstart.model.model import Model
 from headstart.model.saving import refuse_if_not_ours
@@ -292,7 +293,7 @@ def _source(bench: Bench, plain: Mapping[str, Backbone], options: CompressOption
     views = bench.views(model.backbone)
     quickest = cache(partial(_quickest, plain, views))  # not every method asks for it, and none twice
     refit = partial(_refitted, model, trained, options)
-    return Source(model, views, refit, teach, views_of=bench.views, runtime=quickest)
+    return Source(model, views, refit, teach, views_of=bench.views, extract=partial(extract, trained), runtime=quickest)
 
 
 def _quickest(plain: Mapping[str, Backbone], views: Sequence[np.ndarray]) -> str:
