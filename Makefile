@@ -30,7 +30,7 @@ demo: $(OFFLINE) ## set up on a fresh machine, then the main job on real data: f
 	@$(BIN)/python tools/demo.py
 
 test: $(DEV) ## set up, then every test: as many at once as there are cores, in random order, warnings as errors, no network, branch coverage
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 check: $(DEV) ## set up, then style, types, the rooms' contract and the size budget
 	@status=0; for command in "ruff check ." "ruff format --check ." "mypy" "lint-imports --no-cache" "python tools/sizes.py"; do \

@@ -16,6 +16,28 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # What Keras runs on is settled by its first import, whichever test file is the first.
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
+# Files of few tests that take minutes. Whoever meets one last works on alone while the other processes have nothing left to do.
+LONG = (
+    "docs/test_markdown.py",
+    "verbs/test_compress.py",
+    "verbs/test_real_data.py",
+    "features/test_cluster.py",
+    "verbs/test_compress_parts.py",
+    "features/test_engines.py",
+)
+
+
+@pytest.hookimpl(trylast=True)  # after what puts the tests into random order
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files; the others stay as they are."""
+    here = Path(__file__).parent
+    if gone := [name for name in LONG if not (here / name).is_file()]:
+        raise pytest.UsageError(
+            f"the list of long files in {Path(__file__).name} names what is not there: {', '.join(gone)}"
+        )
+    place = {here / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path, len(LONG)))
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Refuse every socket beyond loopback."""
