@@ -15,13 +15,13 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 import headstart as hs
+from headstart.core.threads import Threads
 from headstart.model.model import Model
 from headstart.serving import answering as steps
 from headstart.serving.answering import Answering
 from headstart.serving.options import Limits
 from headstart.serving.refusals import RefusedError
 from headstart.serving.served import Served
-from headstart.serving.threads import Threads
 from support.cache import cache_in
 from support.made import reviews
 

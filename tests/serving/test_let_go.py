@@ -9,7 +9,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from headstart.serving.threads import Threads
+from headstart.core.threads import Threads
 from headstart.serving.worker import Worker
 
 

@@ -10,6 +10,7 @@ import pytest
 from headstart.cli.main import build_parser
 from headstart.cli.serve import _serve
 from headstart.core.errors import UsageError
+from headstart.core.threads import Threads
 from headstart.serving import running
 from headstart.serving.admission import Admission, GivenUp, Turns
 from headstart.serving.answering import Answering
@@ -18,7 +19,6 @@ from headstart.serving.options import Limits, ServeOptions
 from headstart.serving.refusals import RefusedError
 from headstart.serving.running import _named
 from headstart.serving.served import Served
-from headstart.serving.threads import Threads
 from headstart.serving.worker import Worker
 
 

@@ -4,7 +4,6 @@ import importlib
 import importlib.util
 import json
 import sys
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -89,7 +88,6 @@ class OpenVinoSession(Session):
         self.names = frozenset(name for each in self._read.inputs for name in each.names)
         self._places = {name: place for place, each in enumerate(self._read.outputs) for name in each.names}
         self._free: list[Any] = []
-        self._compiling = threading.Lock()
 
     @cached_property
     def _compiled(self) -> Any:
@@ -111,9 +109,7 @@ class OpenVinoSession(Session):
         try:
             request = self._free.pop()
         except IndexError:
-            with self._compiling:
-                compiled = self._compiled
-            request = compiled.create_infer_request()
+            request = self._compiled.create_infer_request()
         request.infer({name: given[name] for name in self.names}, share_inputs=True)
         found = [np.array(request.get_output_tensor(self._places[name]).data) for name in wanted]
         self._free.append(request)

@@ -13,14 +13,13 @@ from headstart.core.shared import Shared
 
 @contextmanager
 def _paused() -> Iterator[None]:
-    if not gc.isenabled():  # as whoever runs the process wants it
-        yield
-        return
+    before = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if before:  # else whoever runs the process wants it so
+            gc.enable()
 
 
 @contextmanager

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from headstart.core.errors import HeadstartError, SampleError, UsageError
+from headstart.core.threads import Threads
 from headstart.serving.admission import Admission
 from headstart.serving.bodies import Asked, Input, received, room_for, understood
 from headstart.serving.metrics import Metrics, Tally, outcome
 from headstart.serving.options import Limits
 from headstart.serving.refusals import RefusedError, failed, unusable
 from headstart.serving.served import Answer, Asking, Served, check_asked
-from headstart.serving.threads import Threads
 
 T = TypeVar("T")
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.errors import SampleError
+from headstart.core.threads import Threads
 from headstart.data.modalities import MODALITIES
 from headstart.data.preparation import Prepared
 from headstart.features.choosing import AUTO, settled
@@ -26,7 +27,6 @@ from headstart.model.saliency import reduced, saliency
 from headstart.serving.admission import GivenUp, Turns
 from headstart.serving.options import MOST_NEIGHBOURS, Limits
 from headstart.serving.refusals import too_large, unusable
-from headstart.serving.threads import Threads
 from headstart.serving.worker import Worker
 
 Answer = Mapping[str, Any]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from headstart.serving.waiting import Waiting
+from headstart.core.waiting import Waiting
 
 W = TypeVar("W")
 A = TypeVar("A")

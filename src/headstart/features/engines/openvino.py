@@ -4,9 +4,8 @@ import contextlib
 import importlib.util
 import os
 import shutil
-import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -21,6 +20,7 @@ from headstart.backbones.network import NetworkBackbone
 from headstart.backbones.precision import device
 from headstart.backbones.runtimes import HINTS, openvino_library
 from headstart.core.errors import ExtraMissing
+from headstart.core.threads import Threads
 from headstart.data.preparation import Batch
 from headstart.features.engine import Engine
 from headstart.features.openvino_graphs import Graph, Runnable, folder_of, full_batch, graph_of
@@ -93,12 +93,16 @@ class OpenVino(Engine):
     def expect(self, backbone: Backbone) -> None:
         """Compile what many batches run on in a thread of its own, while a first one is run alone: a compiler has use for one core."""
         assert isinstance(backbone, Runnable)
-        if not self._many.ready(backbone):
-            try:
-                graph = graph_of(backbone)  # made once, before two want it
-            except Exception:  # noqa: BLE001  (whoever runs the network meets it again, and knows what to do)
-                return
-            self._begun.of(backbone, lambda: _in_a_thread(lambda: self._of_many(backbone, graph)))
+        if self._many.ready(backbone) or self._begun.ready(backbone):
+            return
+        try:
+            graph = graph_of(backbone)  # made once, before two want it
+        except Exception:  # noqa: BLE001  (whoever runs the network meets it again, and knows what to do)
+            return
+        beside = Threads(1, name="headstart compiles")
+        begun = beside.submit(lambda: self._of_many(backbone, graph))
+        beside.stop(seconds=0.0)
+        self._begun.of(backbone, lambda: begun)
 
     def forget(self, backbone: Backbone) -> None:
         """Drop the session and the artefact. The next session has no fixed shapes: a smaller batch takes less memory there."""
@@ -237,20 +241,6 @@ class Session:
     def _rows(self, request: Any, n: int) -> tuple[np.ndarray, ...]:
         request.wait()
         return self.graph.rows(request, n)
-
-
-def _in_a_thread(make: Callable[[], Session]) -> "Future[Session]":
-    """What will be made; nobody waits for the thread at the end of the process, and an error waits for whoever wants the result."""
-    found: Future[Session] = Future()
-
-    def run() -> None:
-        try:
-            found.set_result(make())
-        except BaseException as error:  # noqa: BLE001  (raised again where the result is wanted)
-            found.set_exception(error)
-
-    threading.Thread(target=run, name="headstart compiles", daemon=True).start()
-    return found
 
 
 def _cores() -> int:

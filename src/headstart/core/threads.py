@@ -1,4 +1,4 @@
-"""Threads that prepare inputs. Those of `concurrent.futures` are waited for when the process ends, however long one is at an input."""
+"""Threads for work that nothing can interrupt. Those of `concurrent.futures` are waited for when the process ends, however long one is at it."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from headstart.serving.waiting import Waiting
+from headstart.core.waiting import Waiting
 
 T = TypeVar("T")
 
